@@ -1,0 +1,131 @@
+"""The anatomy of a model: its blocks and stages, to look up, to go through and to look at."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import keras
+
+from . import diagram
+from .blocks import Block, Stage, find, shape_text
+from .callgraph import CallGraph, read
+from .errors import UnknownPlaceError, similar
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """A model's blocks and stages. Shows itself as a diagram in a notebook.
+
+    Attributes:
+        name: Name of the model.
+        blocks: All blocks, in the order of computation.
+        stages: Neighbouring blocks that share a resolution and a width.
+        graph: The call graph that they were found in.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> anatomy = cw.anatomy(keras.applications.ResNet50(weights=None))
+        >>> len(anatomy), [len(stage.blocks) for stage in anatomy.stages]
+        (18, [3, 4, 6, 3])
+        >>> anatomy["conv3_block1"].shortcut, anatomy[0].kind
+        ('projection', 'stem')
+        >>> anatomy.svg[:4]
+        '<svg'
+    """
+
+    name: str
+    blocks: tuple[Block, ...]
+    stages: tuple[Stage, ...]
+    graph: CallGraph = field(repr=False, compare=False)
+
+    def __len__(self) -> int:
+        """The number of blocks."""
+        return len(self.blocks)
+
+    def __iter__(self) -> Iterator[Block]:
+        """The blocks, in the order of computation."""
+        return iter(self.blocks)
+
+    def __getitem__(self, place: str | int) -> Block:
+        """A block by its name or its index; negative indices count from the end.
+
+        Raises:
+            UnknownPlaceError: If there is no such block.
+        """
+        if isinstance(place, str):
+            for block in self.blocks:
+                if block.name == place:
+                    return block
+            names = [block.name for block in self.blocks]
+            raise UnknownPlaceError(
+                place, f"The model {self.name!r} has no block {place!r}.", similar(place, names)
+            )
+        if not -len(self) <= place < len(self):
+            raise UnknownPlaceError(
+                place,
+                f"The model {self.name!r} has {len(self)} blocks, numbered 0 to {len(self) - 1}. "
+                f"Received: {place}.",
+            )
+        return self.blocks[place]
+
+    @cached_property
+    def dot(self) -> str:
+        """The diagram in the DOT language of Graphviz."""
+        return diagram.source(self.name, self.blocks, self.stages)
+
+    @cached_property
+    def svg(self) -> str:
+        """The diagram as an SVG element."""
+        return diagram.render(self.dot)
+
+    def _repr_html_(self) -> str:
+        return diagram.html(self.svg)
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def __str__(self) -> str:
+        """The blocks as a table of text."""
+        rows = [("block", "kind", "shortcut", "stage", "output", "parameters")] + [
+            (
+                block.name,
+                block.kind,
+                block.shortcut or "",
+                block.stage or "",
+                shape_text(block.output_shape, block.scale),
+                f"{block.params:,}",
+            )
+            for block in self.blocks
+        ]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = (
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        )
+        return "\n".join(lines)
+
+
+def anatomy(model: keras.Model) -> Anatomy:
+    """Find the blocks and stages of a model, from its graph. The model is not touched.
+
+    Blocks begin and end at cut points: tensors that every path from input to output passes through
+    (single-entry single-exit regions: Johnson, Pearson, Pingali 1994, "The program structure
+    tree"). A residual block (He et al. 2015, "Deep residual learning for image recognition")
+    merges a branch with a shortcut by addition.
+
+    Args:
+        model: A built functional or Sequential model.
+
+    Raises:
+        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> [block.name for block in cw.anatomy(keras.applications.VGG16(weights=None))]
+        ['block1', 'block2', 'block3', 'block4', 'block5', 'classifier']
+    """
+    graph = read(model)
+    blocks, stages = find(graph)
+    return Anatomy(graph.name, blocks, stages, graph)

@@ -1,0 +1,234 @@
+"""Borders of blocks in straight chains, where no branch shows them: pure graph work, no Keras.
+
+The graph is asked first: what repeats (the residual branches of the same network, or a pattern of
+the chain itself), where the resolution falls, where the width changes. The names of layers decide
+only on what is left.
+"""
+
+import re
+from collections.abc import Sequence
+from itertools import groupby
+
+from .callgraph import CallGraph
+from .regions import WEIGHTED, Region, regions
+
+Signature = tuple[str, ...]
+Piece = tuple[str, list[Region]]
+
+# What a layer's role does not change about the pattern that the layer stands in.
+_PASSING = frozenset({"padding", "dropout", "rescaling"})
+
+
+def signature(graph: CallGraph, chain: Sequence[Region]) -> Signature:
+    """What a chain does, call by call: convolutions by whether they are pointwise."""
+    words = []
+    for region in chain:
+        call = graph.calls[region.calls[-1]]
+        pointwise = region.role == "convolution" and call.pointwise
+        if region.role not in _PASSING:
+            words.append("pointwise" if pointwise else region.role)
+    return tuple(words)
+
+
+def branch_signature(graph: CallGraph, region: Region) -> Signature:
+    """The signature of a residual branch; its gates count as one word."""
+    exits = [
+        tensor
+        for index in region.branch
+        for tensor in graph.calls[index].outputs
+        if not set(graph.tensors[tensor].users) & set(region.branch)
+    ]
+    sources = [] if region.entry is None else [region.entry]
+    return signature(graph, regions(graph, region.branch, sources, exits))
+
+
+def pieces(
+    graph: CallGraph, chain: Sequence[Region], patterns: set[Signature], *, alone: bool
+) -> list[Piece]:
+    """Divide a chain into pieces, each a pair of kind and regions.
+
+    Args:
+        graph: The call graph.
+        chain: Single calls and gates, one behind the other.
+        patterns: The signatures of the network's residual branches.
+        alone: Whether the chain is the whole network.
+
+    Returns:
+        Pieces of kind `"linear"`, which repeat or are groups of a network without branches, of kind
+        `"classifier"`, and of kind `"rest"`: whether that is a stem, a transition or a top depends
+        on where the chain stands.
+    """
+    body, classifier = _split_classifier(graph, chain)
+    units = _units(body)
+    if alone and not patterns:
+        patterns = _repeated(graph, units)
+    if patterns:
+        found = _by_pattern(graph, units, patterns)
+    elif alone:
+        found = [("linear", _flat(group)) for group in _groups(graph, units)]
+    else:
+        found = [("rest", _flat(units))] if units else []
+    return found + ([("classifier", classifier)] if classifier else [])
+
+
+def _flat(units: Sequence[list[Region]]) -> list[Region]:
+    return [region for unit in units for region in unit]
+
+
+def _split_classifier(
+    graph: CallGraph, chain: Sequence[Region]
+) -> tuple[list[Region], list[Region]]:
+    """What turns features into predictions: from the global pooling or flattening on."""
+    joins = [i for i, region in enumerate(chain) if region.role in {"global pooling", "flatten"}]
+    start = joins[0] if joins else len(chain)
+    behind = {region.role for region in chain[start:]}
+    # A 1×1 convolution behind the pooling classifies as well as a dense layer (MobileNetV3).
+    if not behind & {"fully connected", "convolution"} or graph.outputs[0] != chain[-1].exit:
+        return list(chain), []
+    return list(chain[:start]), list(chain[start:])
+
+
+def _units(chain: Sequence[Region]) -> list[list[Region]]:
+    """Each unit begins with a weighted call, or the padding before it."""
+    units: list[list[Region]] = []
+    for region, before in zip(chain, [None, *chain], strict=False):
+        padded = before is not None and before.role == "padding"
+        opens = region.role == "padding" or (region.role in WEIGHTED and not padded)
+        if not units or (opens and any(r.role in WEIGHTED for r in units[-1])):
+            units.append([])
+        units[-1].append(region)
+    return units
+
+
+def _by_pattern(
+    graph: CallGraph, units: list[list[Region]], patterns: set[Signature]
+) -> list[Piece]:
+    """Recognise repeats of patterns from left to right; the units in between are rests.
+
+    The end of a pattern counts too, if it has two weighted calls: the first bottleneck of
+    MobileNetV2 and of EfficientNet has no expansion.
+    """
+    wanted = set(patterns)
+    for pattern in patterns:
+        starts = [i for i, word in enumerate(pattern) if word in WEIGHTED or word == "pointwise"]
+        wanted |= {pattern[start:] for start in starts[1:-1]}
+    longest_first = sorted(wanted, key=len, reverse=True)
+    found: list[Piece] = []
+    position = 0
+    while position < len(units):
+        taken, kind = 1, "rest"
+        for pattern in longest_first:
+            length = _match(graph, units[position:], pattern)
+            if length:
+                taken, kind = length, "linear"
+                break
+        regions_here = _flat(units[position : position + taken])
+        if kind == "rest" and found and found[-1][0] == "rest":
+            found[-1][1].extend(regions_here)
+        else:
+            found.append((kind, regions_here))
+        position += taken
+    return found
+
+
+def _match(graph: CallGraph, units: list[list[Region]], pattern: Signature) -> int:
+    """How many units, from the first on, make up the pattern exactly; 0 if none do."""
+    seen: Signature = ()
+    for count, unit in enumerate(units, 1):
+        seen += signature(graph, unit)
+        if seen == pattern:
+            return count
+        if len(seen) >= len(pattern):
+            return 0
+    return 0
+
+
+def _repeated(graph: CallGraph, units: list[list[Region]]) -> set[Signature]:
+    """The shortest pattern of two units or more that a chain repeats three times in a row.
+
+    Pooling ends a group by itself, so no pattern holds one.
+    """
+    words = [signature(graph, unit) for unit in units]
+    for period in range(2, len(words) // 3 + 1):
+        run = 0
+        for i in range(len(words) - period):
+            run = run + 1 if words[i] == words[i + period] else 0
+            pattern = words[i + 1 : i + 1 + period]
+            pooled = any("pooling" in unit for unit in pattern)
+            if run >= 2 * period and len(set(pattern)) > 1 and not pooled:
+                first = i + 1 - run
+                return {tuple(word for unit in words[first : first + period] for word in unit)}
+    return set()
+
+
+def _groups(graph: CallGraph, units: list[list[Region]]) -> list[list[list[Region]]]:
+    """Groups of a chain without a pattern: by resolution, then width, then names."""
+    groups: list[list[list[Region]]] = []
+    for unit in units:
+        before = groups[-1][-1] if groups else None
+        if before is None or _falls(graph, before, unit) or _widens(graph, before, unit):
+            groups.append([])
+        groups[-1].append(unit)
+    return [part for group in groups for part in _by_name(graph, group)]
+
+
+def _falls(graph: CallGraph, before: list[Region], unit: list[Region]) -> bool:
+    """Pooling ends a group; a strided convolution begins one."""
+
+    def strides(regions: list[Region], weighted: bool) -> bool:
+        calls = [graph.calls[region.calls[-1]] for region in regions]
+        return any(call.stride != 1 and (call.role in WEIGHTED) == weighted for call in calls)
+
+    return strides(before, weighted=False) or strides(unit, weighted=True)
+
+
+def _widens(graph: CallGraph, before: list[Region], unit: list[Region]) -> bool:
+    def width(regions: list[Region]) -> int | None:
+        return graph.tensors[regions[-1].exit].shape[graph.channel_axis]
+
+    return width(before) != width(unit)
+
+
+def _by_name(graph: CallGraph, units: list[list[Region]]) -> list[list[list[Region]]]:
+    """Divide where a common beginning of names ends, at the greatest depth that groups units."""
+    names = [
+        [graph.calls[region.calls[-1]].name for region in unit if region.role in WEIGHTED] or [""]
+        for unit in units
+    ]
+    words = [tokens(unit_names[0]) for unit_names in names]
+    for depth in range(max(map(len, words)) - 1, 0, -1):
+        labels = ["".join(w[:depth]) if len(w) > depth else "".join(w) for w in words]
+        runs = [list(group) for _, group in groupby(range(len(units)), key=lambda i: labels[i])]
+        if len(runs) > 1 and any(len(run) > 1 for run in runs) and _speak(graph, units):
+            return [[units[i] for i in run] for run in runs]
+    return [units]
+
+
+def _speak(graph: CallGraph, units: list[list[Region]]) -> bool:
+    """Whether names were given by a person: automatic ones, such as `conv2d_7`, say nothing."""
+    calls = [graph.calls[region.calls[-1]] for unit in units for region in unit]
+    return not any(is_automatic(call.name, call.kind) for call in calls if call.role in WEIGHTED)
+
+
+def is_automatic(name: str, kind: str) -> bool:
+    """Whether Keras made up a layer's name from the name of its class.
+
+    Example:
+        >>> is_automatic("batch_normalization_3", "BatchNormalization"), is_automatic("bn3", "Add")
+        (True, False)
+    """
+    snake = re.sub(r"\W+", "", re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", kind))
+    snake = re.sub(r"([a-z])([A-Z])", r"\1_\2", snake).lower()
+    return re.fullmatch(rf"{re.escape(snake)}(_\d+)?", name) is not None
+
+
+def tokens(name: str) -> list[str]:
+    """The words of a layer's name, each with the separator before it.
+
+    A border lies before `_`, `-`, `.` or `/`, and between a digit and the letter behind it.
+
+    Example:
+        >>> tokens("block2a_expand_conv")
+        ['block2', 'a', '_expand', '_conv']
+    """
+    return re.findall(r"[_\-./ ]*(?:[^_\-./ \d]+\d*|\d+)", name) or [name]

@@ -1,0 +1,377 @@
+"""The diagram of a network: blocks and stages as DOT, and DOT as SVG.
+
+From top to bottom: a card for every block, a frame around every stage, and for every residual block
+a joint, the addition at which its branch and its shortcut meet.
+
+Every part of the SVG has an id, where i is the position of a block and j that of a stage:
+`block-i`, `joint-i` (residual blocks only), `branch-i` (from the card to the joint), `shortcut-i`
+(the arc into the joint), `spine-i` (into the card; the last one into the output), `stage-j`,
+`input`, `output`, `legend`. Classes say what a part is, such as `block residual`, `joint`,
+`shortcut projection`; by them `static/diagram.css` lets the diagram follow the theme of a page.
+"""
+
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from html import escape
+from os import close, dup, dup2
+from pathlib import Path
+from threading import Lock
+
+import graphviz
+import keras
+
+from .blocks import Block, Stage, shape_text
+from .errors import CutError
+
+# Colours that the colour-blind can tell apart: Okabe and Ito 2008, "Color universal design".
+_COLOURS = {
+    "residual": "#0072b2",
+    "inception": "#009e73",
+    "dense": "#cc79a7",
+    "linear": "#e69f00",
+    "branched": "#56b4e9",
+}
+_GREY, _ORANGE = "#7a828c", "#d55e00"
+_TEXT, _MUTED = "#1f2328", "#57606a"
+_FONT = "Helvetica,Arial,sans-serif"
+
+_GRAPH = {"bgcolor": "transparent", "pad": "0.05", "nodesep": "0.2", "ranksep": "0.1"}
+_NODES = {
+    "shape": "box", "style": "rounded,filled", "color": _GREY, "fillcolor": "#ffffff",
+    "fontname": _FONT, "fontsize": "9", "fontcolor": _TEXT,
+    "height": "0", "margin": "0.08,0.035", "group": "spine",
+}  # fmt: skip
+_EDGES = {"color": _GREY, "arrowsize": "0.45"}
+_FRAME = {
+    "style": "rounded,filled", "color": "#d8dce2", "fillcolor": "#eef1f5",
+    "fontname": _FONT, "fontsize": "9", "fontcolor": _MUTED,
+}  # fmt: skip
+_JOINT = {"shape": "circle", "fixedsize": "true", "width": "0.16", "margin": "0"}
+_STYLES = {
+    "identity": {"style": "solid", "penwidth": "1.2"},
+    "projection": {"style": "dashed", "penwidth": "1.2"},
+    "pooling": {"style": "dotted", "penwidth": "1.7"},
+}
+_SAMPLES = {"identity": "——", "projection": "– – –", "pooling": "· · · ·"}
+_STRAIGHT = {"weight": "50"}
+
+_GAP = "&#160;"  # Browsers drop plain blanks at the ends of a text.
+_STYLESHEET = Path(__file__).parent / "static" / "diagram.css"
+_LONGEST = 30  # letters of a name that a card shows
+
+
+def source(name: str, blocks: Sequence[Block], stages: Sequence[Stage]) -> str:
+    """The diagram in DOT, the language of Graphviz.
+
+    Args:
+        name: Name of the model.
+        blocks: All blocks of the model, in order.
+        stages: Its stages, in order.
+
+    Returns:
+        The DOT source of a directed graph.
+
+    Example:
+        >>> import keras
+        >>> from cutwidgets import blocks, callgraph, diagram
+        >>> x = keras.Input((8,))
+        >>> y = keras.layers.Add(name="sum")([x, keras.layers.Dense(8, name="branch")(x)])
+        >>> dot = diagram.source("tiny", *blocks.find(callgraph.read(keras.Model(x, y))))
+        >>> '"block-0" -> "joint-0"' in dot, 'input -> "joint-0"' in dot
+        (True, True)
+    """
+    # The graph itself has no name: Graphviz cannot read every name, and nothing shows it.
+    graph = graphviz.Digraph(graph_attr=_GRAPH, node_attr=_NODES, edge_attr=_EDGES)
+    widths = _widths(blocks)
+    _add_node(graph, "legend", "legend", _legend(name, blocks, widths), **_FRAME)
+    _add_node(graph, "input", "input", _input_label(blocks))
+    graph.edge("legend", "input", style="invis")
+    position = {block.name: i for i, block in enumerate(blocks)}
+    for j, stage in enumerate(stages):
+        with graph.subgraph(name=f"cluster-{j}") as frame:
+            frame.attr(**_frame(j, stage, widths))
+            for block in stage.blocks:
+                _add_block(frame, position[block.name], block, widths)
+    for i, block in enumerate(blocks):
+        if block.stage is None:
+            _add_block(graph, i, block, widths)
+    _add_edges(graph, blocks)
+    text: str = graph.source
+    return text
+
+
+def _add_edges(graph: graphviz.Digraph, blocks: Sequence[Block]) -> None:
+    """The spine from the input to the output, and the shortcuts past it."""
+    before = "input"
+    for i, block in enumerate(blocks):
+        card, joint = f"block-{i}", f"joint-{i}"
+        _add_edge(graph, before, card, f"spine-{i}", "spine", **_STRAIGHT)
+        if block.shortcut:
+            _add_edge(graph, card, joint, f"branch-{i}", "branch", arrowhead="none", **_STRAIGHT)
+            look = {"color": _ORANGE, "tailport": "s", "headport": "ne", **_STYLES[block.shortcut]}
+            kind = f"shortcut {block.shortcut}"
+            _add_edge(graph, before, joint, f"shortcut-{i}", kind, **look)
+        before = joint if block.shortcut else card
+    _add_node(graph, "output", "output", _output_label(blocks))
+    _add_edge(graph, before, "output", f"spine-{len(blocks)}", "spine", **_STRAIGHT)
+
+
+def _add_block(graph: graphviz.Digraph, i: int, block: Block, widths: Sequence[int]) -> None:
+    """A card: name left, numbers right; and the joint of a residual block."""
+    colour = _COLOURS.get(block.kind, _GREY)
+    label = _table(_row(_texts(block), widths, colour))
+    _add_node(graph, f"block-{i}", f"block {block.kind}", label)
+    if block.shortcut:
+        _add_node(graph, f"joint-{i}", "joint", "<<B>+</B>>", **_JOINT)
+
+
+def _add_node(graph: graphviz.Digraph, name: str, kind: str, label: str, **look: str) -> None:
+    graph.node(name, label, id=name, **{"class": kind}, **look)
+
+
+def _add_edge(
+    graph: graphviz.Digraph, start: str, end: str, name: str, kind: str, **look: str
+) -> None:
+    graph.edge(start, end, id=name, **{"class": kind}, **look)
+
+
+def _frame(j: int, stage: Stage, widths: Sequence[int]) -> dict[str, str]:
+    """What surrounds a stage: nothing where it is a single block of the same name."""
+    look = {"id": f"stage-{j}", "class": "stage", "labeljust": "l", "margin": "5", **_FRAME}
+    if stage.name == stage.blocks[0].name:
+        return look | {"label": "", "style": "", "peripheries": "0", "margin": "0"}
+    shape = shape_text(stage.output_shape, stage.blocks[-1].scale)
+    # Left and right of the spine, which passes through the middle.
+    half = f'WIDTH="{sum(widths) // 2 + 3}"'
+    name = f'<TD ALIGN="LEFT" {half}><B>{_text(stage.name)}</B></TD>'
+    return look | {"label": _table(f'<TR>{name}<TD ALIGN="RIGHT" {half}>{shape}</TD></TR>')}
+
+
+def _input_label(blocks: Sequence[Block]) -> str:
+    if not blocks:
+        return "input"
+    first = blocks[0]
+    if len(first.entries) > 1:
+        return f"{len(first.entries)} inputs"
+    return f"<{_muted('input')}{_GAP}{shape_text(first.input_shape)}>"
+
+
+def _output_label(blocks: Sequence[Block]) -> str:
+    if not blocks:
+        return "output"
+    return f"<{_muted('output')}{_GAP}{shape_text(blocks[-1].output_shape, blocks[-1].scale)}>"
+
+
+def _legend(name: str, blocks: Sequence[Block], widths: Sequence[int]) -> str:
+    """The name of the model, what the columns of the cards are, and how shortcuts are drawn."""
+    title = f'<FONT POINT-SIZE="11" COLOR="{_TEXT}"><B>{_GAP}{_text(name)}</B></FONT>'
+    rows = _row([title, _muted("output"), _muted("parameters")], widths)
+    kinds = [kind for kind in _STYLES if any(block.shortcut == kind for block in blocks)]
+    if kinds:
+        line = (3 * _GAP).join(["shortcut", *map(_sample, kinds)])
+        rows += f'<TR><TD></TD><TD COLSPAN="3" ALIGN="LEFT">{_GAP}{line}</TD></TR>'
+    return _table(rows)
+
+
+def _sample(shortcut: str) -> str:
+    return f'<FONT COLOR="{_ORANGE}"><B>{_SAMPLES[shortcut]}</B></FONT>{_GAP}{_GAP}{shortcut}'
+
+
+def _row(texts: Sequence[str], widths: Sequence[int], bar: str = "transparent") -> str:
+    """A row of a card behind a bar of its colour. The columns of all cards are equally wide."""
+    (name, *numbers), (wide, *narrow) = texts, widths
+    return (
+        f'<TR><TD FIXEDSIZE="TRUE" WIDTH="3" HEIGHT="11" BGCOLOR="{bar}"></TD>'
+        f'<TD ALIGN="LEFT" WIDTH="{wide}">{name}</TD>'
+        + "".join(
+            f'<TD ALIGN="RIGHT" WIDTH="{width}">{number}</TD>'
+            for number, width in zip(numbers, narrow, strict=True)
+        )
+        + "</TR>"
+    )
+
+
+def _texts(block: Block) -> tuple[str, str, str]:
+    """What a card says: the name of the block, its output shape and number of parameters."""
+    return (
+        f"<B>{_GAP}{_text(block.name)}</B>{_GAP}{_GAP}{_muted(_kind(block))}",
+        _muted(shape_text(block.output_shape, block.scale)),
+        _muted(count_text(block.params)),
+    )
+
+
+def _kind(block: Block) -> str:
+    """The kind of a block, unless its joint and its shortcut show it, or its name says it."""
+    return "" if block.shortcut or block.name.startswith(block.kind) else block.kind
+
+
+def _widths(blocks: Sequence[Block]) -> list[int]:
+    """Widths of the three columns in points, from the number of letters.
+
+    Graphviz widens a column where its fonts need more; where it finds no fonts at all, or others
+    than the browser has, this keeps the texts within their cards.
+    """
+    names = [6 * min(len(block.name), _LONGEST) + 5 * len(_kind(block)) for block in blocks]
+    shapes = [5 * len(shape_text(block.output_shape, block.scale)) for block in blocks]
+    return [max(names, default=0) + 10, max(shapes, default=0) + 10, 52]
+
+
+def _muted(text: str) -> str:
+    return f'<FONT COLOR="{_MUTED}">{text}</FONT>' if text else ""
+
+
+def _table(rows: str) -> str:
+    look = 'BORDER="0" CELLBORDER="0" CELLPADDING="0" CELLSPACING="0"'
+    return f"<<TABLE {look}>{rows}</TABLE>>"
+
+
+def _text(name: str) -> str:
+    """A name as text of a label: shortened, printable, nothing in it is markup."""
+    shown = name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
+    printable = "".join(letter if letter.isprintable() else "�" for letter in shown)
+    # Graphviz replaces \N, \G and others by names of its own, and \\ by a single backslash.
+    return escape(printable).replace("\\", "\\\\")
+
+
+def count_text(count: int) -> str:
+    """A number of parameters in three or four letters.
+
+    Example:
+        >>> [count_text(count) for count in (0, 320, 9472, 280_064, 999_999, 102_764_544)]
+        ['0', '320', '9.5 k', '280 k', '1.0 M', '103 M']
+    """
+    value, unit = float(count), ""
+    for larger in ("k", "M", "G"):
+        if value < 999.5:
+            break
+        value, unit = value / 1000, f" {larger}"
+    return f"{value:.1f}{unit}" if unit and value < 9.95 else f"{value:.0f}{unit}"
+
+
+def render(dot: str) -> str:
+    """Draw DOT as SVG.
+
+    The wheel of pygraphviz draws it: alone among the wheels that we tried it holds a whole and real
+    Graphviz for Linux, macOS and Windows, so that nobody has to install one, and it does so within
+    the process. Where it cannot be imported, the system's `dot` draws instead.
+
+    Args:
+        dot: A graph in DOT.
+
+    Returns:
+        An `<svg>` element as text, without prolog, comments and tooltips.
+
+    Raises:
+        CutError: If there is no Graphviz at all.
+
+    Example:
+        >>> render('digraph { a [id="first"] }')[:4]
+        '<svg'
+    """
+    try:
+        svg = _render_in_process(dot)
+    except ImportError:
+        svg = _render_by_system(dot)
+    element = svg[svg.index("<svg") :].rstrip()
+    return re.sub(r"<!--.*?-->\n?|<title>.*?</title>\n?", "", element, flags=re.DOTALL)
+
+
+def _render_in_process(dot: str) -> str:
+    import pygraphviz
+
+    with _RENDERING, _without_font_warnings():
+        drawn: bytes = pygraphviz.AGraph(string=dot).draw(format="svg", prog="dot")
+    return drawn.decode()
+
+
+def _render_by_system(dot: str) -> str:
+    try:
+        drawn: str = graphviz.Source(dot).pipe(format="svg", encoding="utf-8")
+    except graphviz.ExecutableNotFound as error:
+        raise CutError(_NO_GRAPHVIZ) from error
+    return drawn
+
+
+_RENDERING = Lock()  # Graphviz keeps global state, and all threads share one stderr.
+
+_NO_GRAPHVIZ = (
+    "The diagram cannot be drawn: neither the Python package pygraphviz nor Graphviz's program "
+    "'dot' was found. Install one of them and start Python anew. "
+    "Any system: pip install pygraphviz (its wheel carries Graphviz). "
+    "Linux: sudo apt install graphviz, or sudo dnf install graphviz. "
+    "macOS: brew install graphviz. "
+    "Windows: winget install Graphviz.Graphviz. "
+    "conda: conda install -c conda-forge graphviz. "
+    "All but the picture works without it."
+)
+
+
+@contextmanager
+def _without_font_warnings() -> Iterator[None]:
+    """Keep what Fontconfig says about the machine's fonts off stderr, and only that.
+
+    Fontconfig writes to the file descriptor, past `sys.stderr`.
+    """
+    with tempfile.TemporaryFile() as caught:
+        try:
+            stderr = dup(2)
+        except OSError:  # There is no stderr, as in a Windows program without a console.
+            yield
+            return
+        dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            dup2(stderr, 2)
+            close(stderr)
+            caught.seek(0)
+            for line in caught.read().decode(errors="replace").splitlines(keepends=True):
+                if not line.startswith("Fontconfig "):
+                    sys.stderr.write(line)
+
+
+def html(svg: str) -> str:
+    """The diagram for a page: it follows JupyterLab's theme, or else the browser's.
+
+    Args:
+        svg: What `render` gave.
+
+    Returns:
+        A `<div>` with its own style sheet, which concerns nothing outside of it.
+
+    Example:
+        >>> html("<svg></svg>").startswith('<div class="cutwidgets-diagram">')
+        True
+    """
+    style = _STYLESHEET.read_text("utf-8")
+    return f'<div class="cutwidgets-diagram"><style>{style}</style>{svg}</div>'
+
+
+def layers(model: keras.Model) -> str:
+    """The layers of a model as Keras draws them, without a Graphviz on the system.
+
+    Args:
+        model: A model or slice, best of a single block.
+
+    Returns:
+        The SVG of `keras.utils.model_to_dot`, which pydot writes in DOT, fit for light and dark.
+
+    Raises:
+        CutError: If there is no Graphviz at all.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> from cutwidgets import diagram
+        >>> resnet = keras.applications.ResNet50(include_top=False, weights=None)
+        >>> 'conv3_block2_add' in diagram.layers(cw.cut(resnet, "conv3_block2", "conv3_block2"))
+        True
+    """
+    graph = keras.utils.model_to_dot(model, show_layer_names=True, dpi=48)
+    graph.set_bgcolor("transparent")
+    for edge in graph.get_edges():
+        edge.set("color", _GREY)
+    return render(graph.to_string())

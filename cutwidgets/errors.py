@@ -1,0 +1,102 @@
+"""The errors that cutwidgets raises: all of them are a `CutError`, and a `ValueError`.
+
+Every message says what was asked, why that is impossible, and the nearest thing that works.
+"""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+
+class CutError(ValueError):
+    """Base of all errors of cutwidgets.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> issubclass(cw.UnknownPlaceError, cw.CutError) and issubclass(cw.CutError, ValueError)
+        True
+    """
+
+
+class UnknownPlaceError(CutError):
+    """The model has no such place.
+
+    Attributes:
+        place: What was asked, as it was given.
+        suggestions: Up to five places of the model whose names are nearest to it.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> error = cw.UnknownPlaceError("conv9", "The model has no place 'conv9'.", ["conv5"])
+        >>> error.suggestions
+        ('conv5',)
+    """
+
+    def __init__(self, place: object, message: str, suggestions: Iterable[str] = ()) -> None:
+        self.place = place
+        self.suggestions = tuple(suggestions)
+        if self.suggestions:
+            message += f" Did you mean {alternatives(self.suggestions)}?"
+        super().__init__(message)
+
+
+class BypassedCutError(CutError):
+    """A skip connection crosses the place of the cut.
+
+    Attributes:
+        place: What was asked, as it was given.
+        bypasses: Names of the layers whose output crosses the place, in call order.
+        nearest: The nearest places that work, the one before first.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> resnet = keras.applications.ResNet50(include_top=False, weights=None)
+        >>> try:
+        ...     cw.cut(resnet, "conv3_block2_2_conv", "conv4")
+        ... except cw.BypassedCutError as error:
+        ...     print(error.bypasses, error.nearest)
+        ('conv3_block1_out',) ('conv3_block2', 'conv3_block3')
+    """
+
+    def __init__(
+        self, place: object, message: str, bypasses: Sequence[str], nearest: Sequence[str]
+    ) -> None:
+        self.place = place
+        self.bypasses = tuple(bypasses)
+        self.nearest = tuple(nearest)
+        if self.nearest:
+            message += f" The nearest places that work: {alternatives(self.nearest)}."
+        super().__init__(message)
+
+
+class UnsupportedModelError(CutError):
+    """The model has no graph to read: it is subclassed, not built, or no Keras model at all.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> cw.anatomy(keras.Sequential([keras.layers.Dense(1)]))
+        Traceback (most recent call last):
+        cutwidgets.errors.UnsupportedModelError: The Sequential model '...' is not built...
+    """
+
+
+def alternatives(names: Sequence[str]) -> str:
+    """Join names for a sentence: `'a', 'b' or 'c'`.
+
+    Example:
+        >>> alternatives(["a", "b", "c"])
+        "'a', 'b' or 'c'"
+    """
+    quoted = [repr(name) for name in names]
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"
+
+
+def similar(asked: object, known: Iterable[str]) -> list[str]:
+    """Up to five known names that are nearest to what was asked, the best first.
+
+    Example:
+        >>> similar("conv3_blok1", ["conv3_block1", "conv3_block2", "stem"])
+        ['conv3_block1', 'conv3_block2']
+    """
+    return get_close_matches(str(asked), list(dict.fromkeys(known)), n=5, cutoff=0.5)

@@ -1,0 +1,165 @@
+"""From what a person writes to a place in the graph."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import keras
+
+from ._anatomy import Anatomy
+from .blocks import Block, Stage
+from .callgraph import Call
+from .errors import UnknownPlaceError, similar
+
+PlaceLike: TypeAlias = str | int | Block | Stage | keras.Layer | keras.KerasTensor
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in a call graph, as a start and as an end.
+
+    Attributes:
+        name: A readable name.
+        entries: Indices of the tensors that a slice from here takes.
+        exits: Indices of the tensors that a slice up to here gives.
+        calls: Indices of the calls of the layer, block or stage; none for a tensor.
+    """
+
+    name: str
+    entries: tuple[int, ...]
+    exits: tuple[int, ...]
+    calls: tuple[int, ...] = ()
+
+
+def resolve(anatomy: Anatomy, place: PlaceLike) -> Place:
+    """Find a place.
+
+    Args:
+        anatomy: The anatomy of the model.
+        place: A block, a stage or a layer, each itself or by its name; a block's index; a
+            `KerasTensor` of the model; or a layer's name in the ResNet50 of older Keras.
+
+    Raises:
+        UnknownPlaceError: If the model has no such place, or the name stands for several calls.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> anatomy = cw.anatomy(keras.applications.ResNet50(weights=None))
+        >>> resolve(anatomy, "conv3").name, resolve(anatomy, -1).name
+        ('conv3', 'classifier')
+        >>> resolve(anatomy, "res3a_branch2a").name
+        'conv3_block1_1_conv'
+    """
+    if isinstance(place, str):
+        return _by_name(anatomy, place)
+    if isinstance(place, int) and not isinstance(place, bool):
+        return _of_blocks(anatomy[place].name, [anatomy[place]])
+    if isinstance(place, Block) and place in anatomy.blocks:
+        return _of_blocks(place.name, [place])
+    if isinstance(place, Stage) and place in anatomy.stages:
+        return _of_blocks(place.name, place.blocks)
+    if isinstance(place, keras.KerasTensor):
+        tensor = anatomy.graph.find(place)
+        if tensor is not None:
+            return Place(anatomy.graph.maker(tensor).name, (tensor,), (tensor,))
+    if isinstance(place, keras.Layer):
+        calls = [call for call in anatomy.graph.calls if call.layer is place]
+        if calls:
+            return _of_calls(place, calls)
+    raise UnknownPlaceError(
+        place,
+        f"The model {anatomy.name!r} has no such place: {place!r:.200}. A place is a block, a "
+        "stage or a layer, by its name or itself, a block's index, or a KerasTensor of this model.",
+    )
+
+
+def _by_name(anatomy: Anatomy, name: str) -> Place:
+    for block in anatomy.blocks:
+        if block.name == name:
+            return _of_blocks(name, [block])
+    for stage in anatomy.stages:
+        if stage.name == name:
+            return _of_blocks(name, stage.blocks)
+    layers = [call.name for call in anatomy.graph.calls]
+    for candidate in (name, modern_name(name, layers)):
+        calls = [call for call in anatomy.graph.calls if call.name == candidate]
+        if calls:
+            return _of_calls(name, calls)
+    known = [
+        *(block.name for block in anatomy.blocks),
+        *(stage.name for stage in anatomy.stages),
+        *layers,
+    ]
+    raise UnknownPlaceError(
+        name,
+        f"The model {anatomy.name!r} has no block, stage or layer {name!r}.",
+        similar(name, known) or [block.name for block in anatomy.blocks[:5]],
+    )
+
+
+def _of_blocks(name: str, blocks: Iterable[Block]) -> Place:
+    blocks = list(blocks)
+    calls = tuple(index for block in blocks for index in block.calls)
+    return Place(name, blocks[0].entries, (blocks[-1].exit,), calls)
+
+
+def _of_calls(asked: object, calls: list[Call]) -> Place:
+    call = calls[0]
+    if len(calls) > 1:
+        raise UnknownPlaceError(
+            asked,
+            f"The layer {call.name!r} is shared: the model calls it {len(calls)} times, so its "
+            "name does not say which call is meant. Give the KerasTensor that enters or leaves the "
+            "call, or a block or a layer beside it.",
+        )
+    return Place(call.name, call.inputs or call.outputs, call.outputs, (call.index,))
+
+
+# In older Keras (2.2 and before) ResNet50's layers had other names, and its activations and
+# additions none at all: Keras counted them on over all models of a session.
+_BLOCKS_OF_RESNET50 = tuple(
+    f"conv{stage}_block{number}"
+    for stage, blocks in zip((2, 3, 4, 5), (3, 4, 6, 3), strict=True)
+    for number in range(1, blocks + 1)
+)
+_ACTIVATIONS = (
+    "conv1_relu",
+    *(f"{block}_{name}" for block in _BLOCKS_OF_RESNET50 for name in ("1_relu", "2_relu", "out")),
+)
+_ADDITIONS = tuple(f"{block}_add" for block in _BLOCKS_OF_RESNET50)
+_BRANCHES = {"1": "0", "2a": "1", "2b": "2", "2c": "3"}
+_OTHERS = {"conv1": "conv1_conv", "bn_conv1": "conv1_bn", "fc1000": "predictions"}
+
+
+def modern_name(old: str, layers: Iterable[str]) -> str | None:
+    """Today's name of a layer of the old ResNet50.
+
+    Args:
+        old: Such as `"res3a_branch2a"`, `"bn3a_branch2a"` or `"activation_89"`, counted from 1 with
+            49 activations and 16 additions a model.
+        layers: Names of the model's layers.
+
+    Returns:
+        The name, if the model is a ResNet50 and has that layer; else `None`.
+
+    Example:
+        >>> import keras
+        >>> layers = [layer.name for layer in keras.applications.ResNet50(weights=None).layers]
+        >>> modern_name("activation_89", layers)
+        'conv4_block6_out'
+    """
+    layers = set(layers)
+    # Others have these names too, but no additions of their own (ResNet50V2) or more (ResNet101).
+    if "conv4_block7_out" in layers or not layers & set(_ADDITIONS):
+        return None
+    name = _OTHERS.get(old)
+    if match := re.fullmatch(r"(res|bn)([2-5])([a-f])_branch(1|2[abc])", old):
+        kind, stage, letter, branch = match.groups()
+        suffix = "conv" if kind == "res" else "bn"
+        name = f"conv{stage}_block{ord(letter) - ord('a') + 1}_{_BRANCHES[branch]}_{suffix}"
+    elif match := re.fullmatch(r"(activation|add)_([1-9]\d*)", old):
+        names = _ACTIVATIONS if match[1] == "activation" else _ADDITIONS
+        name = names[(int(match[2]) - 1) % len(names)]
+    return name if name in layers else None

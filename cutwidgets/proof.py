@@ -1,0 +1,153 @@
+"""Prove that a slice computes what its layers compute in the model."""
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any, cast
+
+import keras
+import numpy as np
+
+from ._anatomy import anatomy
+from .callgraph import CallGraph, compute
+from .errors import CutError
+from .places import PlaceLike
+from .running import random_input
+from .slicing import build, section
+
+TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The outputs of a model, beside those of its tail on its slice on its head.
+
+    Attributes:
+        max_abs_difference: The largest difference between two elements; 0.0 for *bit for bit*.
+        max_abs_output: The largest absolute element of the model's outputs.
+        sensitivity: By how much the outputs differ between this input and another one, at most. A
+            difference says little where the output hardly depends on the input.
+        carried: Names of the layers whose output was carried round the slice to the tail.
+    """
+
+    max_abs_difference: float
+    max_abs_output: float
+    sensitivity: float
+    carried: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the outputs are equal, to the last bit or to 1e-6 of the largest output."""
+        return self.max_abs_difference <= TOLERANCE * self.max_abs_output
+
+    def __str__(self) -> str:
+        """The verdict in a sentence."""
+        if self.max_abs_difference == 0:
+            verdict = "Head, slice and tail compute the model's output bit for bit."
+        elif self.ok:
+            verdict = (
+                "Head, slice and tail compute the model's output to "
+                f"{self.max_abs_difference / self.max_abs_output:.1g} of its largest value."
+            )
+        else:
+            verdict = (
+                "Head, slice and tail do NOT compute the model's output: it differs by up to "
+                f"{self.max_abs_difference:.3g}."
+            )
+        if self.carried:
+            names = ", ".join(self.carried)
+            verdict += f" Round the slice, the tail also takes the output of {names}."
+        return f"{verdict} (Another input changes the output by up to {self.sensitivity:.3g}.)"
+
+    def _repr_html_(self) -> str:
+        mark = "✓" if self.ok else "✗"
+        return f"<p><strong>{mark}</strong> {escape(str(self))}</p>"
+
+
+def check(
+    model: keras.Model,
+    start: PlaceLike | None = None,
+    end: PlaceLike | None = None,
+    x: Any = None,
+) -> Proof:
+    """Run the whole model, and tail on slice on head, and compare what they give.
+
+    Where the end is no cut point, what the tail needs besides is carried round the slice.
+
+    Args:
+        model: A built functional or Sequential model.
+        start: A place; `None` for the model's own input.
+        end: A place; `None` for the model's own output.
+        x: Input of the model: an array with a batch axis, or as many of them, in a list or a
+            dictionary, as the model takes. `None` for random input.
+
+    Raises:
+        CutError: If the slice cannot be cut (see `cut`), or `x` does not fit the model.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> resnet = keras.applications.ResNet50(
+        ...     include_top=False, weights=None, input_shape=(64, 64, 3)
+        ... )
+        >>> proof = cw.check(resnet, "conv3", "conv4")
+        >>> proof.ok, proof.carried
+        (True, ())
+    """
+    part = section(anatomy(model), start, end)
+    graph = part.graph
+    given = random_input(graph, seed=0) if x is None else _as_inputs(graph, x)
+
+    expected = _run(model, [given[tensor] for tensor in graph.inputs])
+    other = _run(model, list(random_input(graph, seed=1, like=given).values()))
+    taken = compute(graph, [*part.inputs, *part.carried], given)
+    made = _run(build(model, part), taken[: len(part.inputs)])
+    known = dict(zip(part.outputs, made, strict=True))
+    known |= zip(part.carried, taken[len(part.inputs) :], strict=True)
+    result = [_numpy(value) for value in compute(graph, graph.outputs, given | known)]
+    return Proof(
+        max_abs_difference=_largest_difference(expected, result),
+        max_abs_output=max(float(np.abs(value).max(initial=0)) for value in expected),
+        sensitivity=_largest_difference(expected, other),
+        carried=tuple(graph.maker(tensor).name for tensor in part.carried),
+    )
+
+
+def _as_inputs(graph: CallGraph, x: Any) -> dict[int, Any]:
+    """Values for the model's inputs, from one array, a list or tuple, or a dictionary by names."""
+    names = [graph.maker(tensor).name for tensor in graph.inputs]
+    if isinstance(x, dict):
+        values = [x.get(name) for name in names]
+    else:
+        values = list(x) if isinstance(x, list | tuple) and len(names) == len(x) else [x]
+    if len(values) != len(names) or any(value is None for value in values):
+        raise CutError(f"The model {graph.name!r} takes the inputs {names}. Received: {x!r:.200}")
+    for tensor, name, value in zip(graph.inputs, names, values, strict=True):
+        expected, shape = graph.tensors[tensor].shape, np.shape(cast(Any, value))
+        fits = [want in (None, length) for want, length in zip(expected, shape, strict=False)]
+        if len(shape) != len(expected) or not all(fits):
+            raise CutError(
+                f"The input {name!r} of the model {graph.name!r} has the shape {expected}, the "
+                f"batch axis first. Received an array of shape {shape}."
+            )
+    return dict(zip(graph.inputs, values, strict=True))
+
+
+def _run(model: keras.Model, values: list[Any]) -> list[np.ndarray]:
+    packed = keras.tree.pack_sequence_as(model.input, values)
+    return [_numpy(value) for value in keras.tree.flatten(model(packed, training=False))]
+
+
+def _numpy(value: Any) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(value))
+
+
+def _largest_difference(one: list[np.ndarray], other: list[np.ndarray]) -> float:
+    """The largest absolute difference; NaN and infinity are equal to themselves only."""
+    largest = 0.0
+    for a, b in zip(one, other, strict=True):
+        a, b = a.astype("float64"), b.astype("float64")
+        differs = (a != b) & ~(np.isnan(a) & np.isnan(b))
+        difference = np.abs(a[differs] - b[differs])
+        difference[~np.isfinite(difference)] = np.inf
+        largest = max(largest, float(difference.max(initial=0)))
+    return largest

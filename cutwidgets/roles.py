@@ -1,0 +1,92 @@
+"""What layers and operations do to a tensor, in one word each."""
+
+import keras
+from keras import layers
+
+_ROLES: tuple[tuple[str, tuple[type, ...]], ...] = (
+    ("input", (layers.InputLayer,)),
+    ("model", (keras.Model,)),
+    ("depthwise", (layers.DepthwiseConv1D, layers.DepthwiseConv2D)),
+    (
+        "convolution",
+        (
+            layers.Conv1D, layers.Conv2D, layers.Conv3D,
+            layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose,
+            layers.SeparableConv1D, layers.SeparableConv2D,
+        ),
+    ),
+    ("fully connected", (layers.Dense, layers.EinsumDense)),
+    ("embedding", (layers.Embedding,)),
+    ("recurrent", (layers.RNN, layers.Bidirectional)),
+    ("attention", (layers.Attention, layers.MultiHeadAttention, layers.GroupQueryAttention)),
+    (
+        "normalization",
+        (layers.BatchNormalization, layers.LayerNormalization, layers.GroupNormalization,
+         layers.UnitNormalization),
+    ),
+    (
+        "activation",
+        (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU,
+         layers.Softmax),
+    ),
+    (
+        "global pooling",
+        (
+            layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D,
+            layers.GlobalAveragePooling3D,
+            layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D,
+        ),
+    ),
+    (
+        "pooling",
+        (
+            layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D,
+            layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D,
+        ),
+    ),
+    (
+        "padding",
+        (layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D,
+         layers.Cropping1D, layers.Cropping2D, layers.Cropping3D),
+    ),
+    (
+        "dropout",
+        (layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D,
+         layers.SpatialDropout3D, layers.AlphaDropout, layers.GaussianDropout,
+         layers.GaussianNoise, layers.ActivityRegularization),
+    ),
+    ("flatten", (layers.Flatten,)),
+    ("rescaling", (layers.Rescaling, layers.Normalization)),
+    ("addition", (layers.Add, layers.Average)),
+    ("multiplication", (layers.Multiply,)),
+    ("concatenation", (layers.Concatenate,)),
+)  # fmt: skip
+
+_OPERATION_ROLES = {
+    "Add": "addition",
+    "Multiply": "multiplication",
+    "Concatenate": "concatenation",
+    "MaxPool": "pooling",
+    "AveragePool": "pooling",
+    "Pad": "padding",
+    **dict.fromkeys(
+        ("Elu", "Gelu", "HardSigmoid", "HardSilu", "LeakyRelu", "Relu", "Relu6", "Selu", "Sigmoid",
+         "Silu", "Softmax", "Softplus", "Tanh"),
+        "activation",
+    ),
+}  # fmt: skip
+
+
+def role_of(operation: keras.Operation) -> str:
+    """What a layer or operation does to a tensor, in one word; `"other"` for what we do not know.
+
+    Subclasses have the role of the layer that they extend.
+
+    Example:
+        >>> import keras
+        >>> role_of(keras.layers.Conv2D(4, 3)), role_of(keras.layers.Lambda(lambda x: x))
+        ('convolution', 'other')
+    """
+    if not isinstance(operation, keras.Layer):
+        return _OPERATION_ROLES.get(type(operation).__name__, "other")
+    return next((role for role, kinds in _ROLES if isinstance(operation, kinds)), "other")

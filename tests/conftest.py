@@ -1,0 +1,54 @@
+"""Fixtures of the browser tests: they skip where there is no browser, and fail where CI=true."""
+
+import os
+
+import pytest
+
+from browser import NoBrowserError, chromium, watch
+
+
+@pytest.fixture(scope="module")
+def browser():
+    try:
+        with chromium() as started:
+            yield started
+    except NoBrowserError as reason:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI needs the browser tests: {reason}")
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def page(browser):
+    """A page whose test fails on any console error, exception or request off this machine."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    opened = context.new_page()
+    faults = watch(opened)
+    yield opened
+    context.close()
+    assert not faults, "\n".join(faults)
+
+
+@pytest.fixture(scope="session")
+def tiny_resnet():
+    """A residual network for pictures of 16 by 16: stem, four residual blocks, classifier."""
+    import keras
+
+    def block(x, name, width):
+        branch = keras.layers.Conv2D(width, 3, padding="same", name=f"{name}_1_conv")(x)
+        branch = keras.layers.ReLU(name=f"{name}_1_relu")(branch)
+        branch = keras.layers.Conv2D(width, 3, padding="same", name=f"{name}_2_conv")(branch)
+        if x.shape[-1] != width:
+            x = keras.layers.Conv2D(width, 1, name=f"{name}_0_conv")(x)
+        x = keras.layers.Add(name=f"{name}_add")([x, branch])
+        return keras.layers.ReLU(name=f"{name}_out")(x)
+
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((16, 16, 3), name="photo")
+    x = keras.layers.Conv2D(4, 3, padding="same", name="stem_conv")(inputs)
+    x = keras.layers.ReLU(name="stem_relu")(x)
+    for name, width in (("s1_a", 4), ("s1_b", 4), ("s2_a", 8), ("s2_b", 8)):
+        x = block(x, name, width)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    x = keras.layers.Dense(3, name="scores")(x)
+    return keras.Model(inputs, x, name="tiny_resnet")
