@@ -34,7 +34,7 @@ class Block:
         params: Number of parameters, a shared layer counted once.
         entries: Indices of the tensors that enter, in the call graph: one, but where several
             inputs of the model meet.
-        exit: Index of the tensor that leaves.
+        exits: Indices of the tensors that leave: one, but where several outputs of the model part.
         calls: Indices of its calls.
     """
 
@@ -48,7 +48,7 @@ class Block:
     scale: float
     params: int
     entries: tuple[int, ...]
-    exit: int
+    exits: tuple[int, ...]
     calls: tuple[int, ...]
 
     @property
@@ -203,7 +203,12 @@ def _block(graph: CallGraph, kind: str, parts: list[Region], scales: list[float]
         for tensor in graph.calls[index].inputs
         if graph.tensors[tensor].maker not in inside
     )
-    last = parts[-1].exit
+    exits = [
+        tensor
+        for index in calls
+        for tensor in graph.calls[index].outputs
+        if tensor in graph.outputs or not inside.issuperset(graph.tensors[tensor].users)
+    ]
     return Block(
         name="",
         kind=kind,
@@ -211,11 +216,11 @@ def _block(graph: CallGraph, kind: str, parts: list[Region], scales: list[float]
         stage=None,
         layers=tuple(graph.calls[index].name for index in calls),
         input_shape=graph.tensors[next(iter(entries))].shape,
-        output_shape=graph.tensors[last].shape,
-        scale=scales[last],
+        output_shape=graph.tensors[exits[-1]].shape,
+        scale=scales[exits[-1]],
         params=parameters(graph, calls),
         entries=tuple(entries),
-        exit=last,
+        exits=tuple(exits),
         calls=calls,
     )
 

@@ -127,7 +127,7 @@ class CutPanel(anywidget.AnyWidget):
         except CutError:  # It will be raised, and shown, when the selection is cut.
             return place if isinstance(place, str | int) else repr(place)
         for block in blocks:
-            if found.entries == block.entries if is_start else found.exits == (block.exit,):
+            if found.entries == block.entries if is_start else found.exits == block.exits:
                 return block.name
         if isinstance(place, keras.KerasTensor):
             self._tensors[place.name] = place
@@ -261,7 +261,7 @@ def _summary(
 
 def _tensor_text(anatomy: Anatomy, index: int) -> str:
     tensor = anatomy.graph.tensors[index]
-    scale = next((block.scale for block in anatomy if block.exit == index), 1)
+    scale = next((block.scale for block in anatomy if index in block.exits), 1)
     return f"{shape_text(tensor.shape, scale)} {tensor.dtype}"
 
 

@@ -102,7 +102,7 @@ def _by_name(anatomy: Anatomy, name: str) -> Place:
 def _of_blocks(name: str, blocks: Iterable[Block]) -> Place:
     blocks = list(blocks)
     calls = tuple(index for block in blocks for index in block.calls)
-    return Place(name, blocks[0].entries, (blocks[-1].exit,), calls)
+    return Place(name, blocks[0].entries, blocks[-1].exits, calls)
 
 
 def _of_calls(asked: object, calls: list[Call]) -> Place:

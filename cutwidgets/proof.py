@@ -8,10 +8,10 @@ import keras
 import numpy as np
 
 from ._anatomy import anatomy
-from .callgraph import CallGraph, compute
+from .callgraph import CallGraph
 from .errors import CutError
 from .places import PlaceLike
-from .running import random_input
+from .running import evaluate, forward, random_input
 from .slicing import build, section
 
 TOLERANCE = 1e-6
@@ -97,13 +97,13 @@ def check(
     graph = part.graph
     given = random_input(graph, seed=0) if x is None else _as_inputs(graph, x)
 
-    expected = _run(model, [given[tensor] for tensor in graph.inputs])
-    other = _run(model, list(random_input(graph, seed=1, like=given).values()))
-    taken = compute(graph, [*part.inputs, *part.carried], given)
-    made = _run(build(model, part), taken[: len(part.inputs)])
+    expected = forward(model, [given[tensor] for tensor in graph.inputs])
+    other = forward(model, list(random_input(graph, seed=1, like=given).values()))
+    taken = evaluate(graph, [*part.inputs, *part.carried], given)
+    made = forward(build(model, part), taken[: len(part.inputs)])
     known = dict(zip(part.outputs, made, strict=True))
     known |= zip(part.carried, taken[len(part.inputs) :], strict=True)
-    result = [_numpy(value) for value in compute(graph, graph.outputs, given | known)]
+    result = evaluate(graph, graph.outputs, given | known)
     return Proof(
         max_abs_difference=_largest_difference(expected, result),
         max_abs_output=max(float(np.abs(value).max(initial=0)) for value in expected),
@@ -116,29 +116,20 @@ def _as_inputs(graph: CallGraph, x: Any) -> dict[int, Any]:
     """Values for the model's inputs, from one array, a list or tuple, or a dictionary by names."""
     names = [graph.maker(tensor).name for tensor in graph.inputs]
     if isinstance(x, dict):
-        values = [x.get(name) for name in names]
+        arrays = [x.get(name) for name in names]
     else:
-        values = list(x) if isinstance(x, list | tuple) and len(names) == len(x) else [x]
-    if len(values) != len(names) or any(value is None for value in values):
+        arrays = list(x) if isinstance(x, list | tuple) and len(names) == len(x) else [x]
+    if len(arrays) != len(names) or any(array is None for array in arrays):
         raise CutError(f"The model {graph.name!r} takes the inputs {names}. Received: {x!r:.200}")
-    for tensor, name, value in zip(graph.inputs, names, values, strict=True):
-        expected, shape = graph.tensors[tensor].shape, np.shape(cast(Any, value))
+    for tensor, name, array in zip(graph.inputs, names, arrays, strict=True):
+        expected, shape = graph.tensors[tensor].shape, np.shape(cast(Any, array))
         fits = [want in (None, length) for want, length in zip(expected, shape, strict=False)]
         if len(shape) != len(expected) or not all(fits):
             raise CutError(
                 f"The input {name!r} of the model {graph.name!r} has the shape {expected}, the "
                 f"batch axis first. Received an array of shape {shape}."
             )
-    return dict(zip(graph.inputs, values, strict=True))
-
-
-def _run(model: keras.Model, values: list[Any]) -> list[np.ndarray]:
-    packed = keras.tree.pack_sequence_as(model.input, values)
-    return [_numpy(value) for value in keras.tree.flatten(model(packed, training=False))]
-
-
-def _numpy(value: Any) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(value))
+    return dict(zip(graph.inputs, arrays, strict=True))
 
 
 def _largest_difference(one: list[np.ndarray], other: list[np.ndarray]) -> float:

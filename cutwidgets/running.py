@@ -4,7 +4,7 @@ import importlib
 import io
 import pkgutil
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from math import ceil
@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .callgraph import CallGraph, compute, read
+from .callgraph import CallGraph, compute, functional, read
 from .errors import CutError
 from .regions import WEIGHTED
 from .slicing import Section
@@ -234,6 +234,9 @@ def random_input(
         like: Values whose shapes to use; without them, two examples, and for lengths that are not
             fixed 64 for images and 16 for anything else.
 
+    Raises:
+        CutError: If the model takes strings.
+
     Example:
         >>> import keras
         >>> from cutwidgets.callgraph import read
@@ -242,17 +245,22 @@ def random_input(
         (2, 16, 2)
     """
     generator = np.random.default_rng(seed)
-    values = {}
+    made = {}
     for index in graph.inputs:
         tensor = graph.tensors[index]
+        if tensor.dtype == "string":
+            raise CutError(
+                f"The model {graph.name!r} takes texts, and random texts would show nothing. Give "
+                "an input of your own."
+            )
         free = 64 if len(tensor.shape) == 4 else 16
         batch, *lengths = tensor.shape
         shape = (batch or 2, *(length or free for length in lengths))
         shape = shape if like is None else tuple(np.shape(like[index]))
         is_float = "float" in tensor.dtype
         random = generator.normal(size=shape) if is_float else generator.integers(0, 2, shape)
-        values[index] = random.astype("float32" if tensor.dtype == "bfloat16" else tensor.dtype)
-    return values
+        made[index] = random.astype("float32" if tensor.dtype == "bfloat16" else tensor.dtype)
+    return made
 
 
 def run(section: Section, part: keras.Model, given: Mapping[int, Any]) -> Run:
@@ -277,17 +285,38 @@ def run(section: Section, part: keras.Model, given: Mapping[int, Any]) -> Run:
         >>> run(middle, build(resnet, middle), given).outputs[0].shape
         (1, 14, 14, 1024)
     """
+    inputs = evaluate(section.graph, section.inputs, given)
+    started = perf_counter()
+    outputs = forward(part, inputs)
+    return Run(tuple(inputs), tuple(outputs), perf_counter() - started)
+
+
+def forward(model: keras.Model, inputs: Sequence[Any]) -> list[np.ndarray]:
+    """Call a model, on as many arrays as it has inputs, for as many as it has outputs.
+
+    Raises:
+        CutError: If a layer cannot take these values.
+    """
+    packed = keras.tree.pack_sequence_as(functional(model).input, list(inputs))
     try:
-        inputs = compute(section.graph, section.inputs, given)
-        packed = keras.tree.pack_sequence_as(part.input, inputs)
-        started = perf_counter()
         # Never with training=True: one such call changes the statistics of normalisations.
-        outputs = keras.tree.flatten(part(packed, training=False))
-        arrays = tuple(keras.ops.convert_to_numpy(output) for output in outputs)
-        seconds = perf_counter() - started
+        outputs = keras.tree.flatten(model(packed, training=False))
     except Exception as error:  # whatever a user's own layer or the backend raises
-        raise CutError(f"The model cannot run on this input: {error}") from error
-    return Run(tuple(map(keras.ops.convert_to_numpy, inputs)), arrays, seconds)
+        raise CutError(f"The model {model.name!r} cannot run on this input: {error}") from error
+    return [np.asarray(keras.ops.convert_to_numpy(output)) for output in outputs]
+
+
+def evaluate(graph: CallGraph, ends: Sequence[int], given: Mapping[int, Any]) -> list[np.ndarray]:
+    """Compute tensors of a model from others, as arrays; the arguments are those of `compute`.
+
+    Raises:
+        CutError: If a layer cannot take these values.
+    """
+    try:
+        computed = compute(graph, ends, given)
+    except Exception as error:  # whatever a user's own layer or the backend raises
+        raise CutError(f"The model {graph.name!r} cannot run on this input: {error}") from error
+    return [np.asarray(keras.ops.convert_to_numpy(value)) for value in computed]
 
 
 def feature_maps(features: np.ndarray, columns: int = 8, limit: int = 64) -> bytes:

@@ -1,9 +1,10 @@
 """Cut and split models. Nothing here changes the model that it is given."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -169,7 +170,7 @@ def build(model: keras.Model, section: Section) -> keras.Model:
     """Make a Keras model of a section of a model; the layers are shared.
 
     Raises:
-        CutError: If Keras itself gives up, on a chain too long for Python's recursion limit.
+        CutError: If Keras itself gives up, as on a chain too long for Python's recursion limit.
     """
     graph, source = section.graph, functional(model)
     symbols: dict[int, keras.KerasTensor]
@@ -179,7 +180,7 @@ def build(model: keras.Model, section: Section) -> keras.Model:
     else:
         symbols = _clones.setdefault(source, {}).setdefault(section.inputs, {})
         if not symbols:
-            symbols.update({tensor: _input(graph, tensor) for tensor in section.inputs})
+            symbols.update(_inputs(graph, section.inputs))
         missing = [i for i in section.calls if graph.calls[i].outputs[0] not in symbols]
         symbols.update(rebuild(graph, missing, symbols))
     inputs = _arranged(section.inputs, graph.inputs, source.input, symbols)
@@ -191,6 +192,8 @@ def build(model: keras.Model, section: Section) -> keras.Model:
             f"Keras builds a model by recursion, and {len(section.calls)} calls go too deep for "
             "Python's limit. Raise it with sys.setrecursionlimit, and cut again."
         ) from error
+    except ValueError as error:
+        raise CutError(f"Keras cannot build the slice {section.name!r}: {error}") from error
 
 
 def _arranged(
@@ -206,17 +209,26 @@ def _arranged(
     return flat[0] if len(flat) == 1 else flat
 
 
-def _input(graph: CallGraph, tensor: int) -> keras.KerasTensor:
-    """A new input in place of a tensor, named after the layer that makes it."""
-    maker, symbol = graph.maker(tensor), graph.tensors[tensor].symbol
-    number = maker.outputs.index(tensor)
-    name = f"{maker.name}_output{number}" if number else maker.name
-    if number or [call.name for call in graph.calls].count(name) > 1:
-        # The layer may be called again behind this place, and names are unique in a model.
-        name = f"{name}_input"
-    return keras.Input(
-        batch_shape=symbol.shape, dtype=symbol.dtype, sparse=symbol.sparse, name=name
-    )
+def _inputs(graph: CallGraph, tensors: Sequence[int]) -> dict[int, keras.KerasTensor]:
+    """New inputs in place of tensors, each named after the layer that makes it."""
+    inputs: dict[int, keras.KerasTensor] = {}
+    # A layer may be called again behind this place, and names are unique in a model.
+    called = Counter(call.name for call in graph.calls)
+    taken = {name for name, times in called.items() if times > 1}
+    for tensor in tensors:
+        maker, symbol = graph.maker(tensor), graph.tensors[tensor].symbol
+        name = next(name for name in _numbered(maker.name) if name not in taken)
+        taken.add(name)
+        inputs[tensor] = keras.Input(
+            batch_shape=symbol.shape, dtype=symbol.dtype, sparse=symbol.sparse, name=name
+        )
+    return inputs
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield f"{name}_input"
+    yield from (f"{name}_input_{number}" for number in count(2))
 
 
 def _name(anatomy: Anatomy, start: str | None, end: str | None) -> str:
@@ -300,8 +312,8 @@ def _require_cut_point(anatomy: Anatomy, asked: object, place: Place) -> None:
             _nearest(
                 anatomy,
                 graph.tensors[place.exits[0]].maker,
-                lambda block: graph.tensors[block.exit].maker,
-                lambda block: block.exit not in graph.outputs and not passing([block.exit])[1],
+                lambda block: graph.tensors[block.exits[0]].maker,
+                lambda block: block is not anatomy.blocks[-1] and not passing(block.exits)[1],
             ),
         )
 

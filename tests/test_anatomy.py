@@ -91,7 +91,7 @@ def test_names_do_not_decide(name):
     named, nameless = cw.anatomy(model), cw.anatomy(renamed(model))
 
     def structure(anatomy):
-        return [(b.kind, b.shortcut, b.calls, b.entries, b.exit) for b in anatomy], [
+        return [(b.kind, b.shortcut, b.calls, b.entries, b.exits) for b in anatomy], [
             [anatomy.blocks.index(b) for b in stage.blocks] for stage in anatomy.stages
         ]
 
@@ -109,7 +109,7 @@ def test_blocks_divide_the_calls(name):
     assert sorted(layers_in_blocks) == sorted(layer.name for layer in model.layers[1:])
     assert sum(block.params for block in anatomy) == model.count_params()
     for before, block in zip(anatomy.blocks, anatomy.blocks[1:], strict=False):
-        assert block.entries == (before.exit,)
+        assert block.entries == before.exits
         assert block.input_shape == before.output_shape
 
 

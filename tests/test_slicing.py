@@ -91,7 +91,7 @@ def test_every_piece_between_blocks_is_exact(name):
     ends = [block.name for block in anatomy][:-1]
     pieces = cw.split(model, *ends)
     assert len(pieces) == len(anatomy)
-    wanted = compute(anatomy.graph, [block.exit for block in anatomy], {0: x})
+    wanted = compute(anatomy.graph, [block.exits[0] for block in anatomy], {0: x})
     value = x
     for piece, expected in zip(pieces, wanted, strict=True):
         value = piece(value)
