@@ -1,4 +1,4 @@
-"""JupyterLab reads this file from the directory that it is started in."""
+"""JupyterLab's settings for this project; hatch_build.py says how JupyterLab finds them."""
 
 c = get_config()  # noqa: F821
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral
 
 import keras
 
@@ -12,7 +13,7 @@ from .callgraph import CallGraph, read
 from .errors import UnknownPlaceError, similar
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Anatomy:
     """A model's blocks and stages. Shows itself as a diagram in a notebook.
 
@@ -61,11 +62,11 @@ class Anatomy:
             raise UnknownPlaceError(
                 place, f"The model {self.name!r} has no block {place!r}.", similar(place, names)
             )
-        if not -len(self) <= place < len(self):
+        if not isinstance(place, Integral) or not -len(self) <= place < len(self):
             raise UnknownPlaceError(
                 place,
                 f"The model {self.name!r} has {len(self)} blocks, numbered 0 to {len(self) - 1}. "
-                f"Received: {place}.",
+                f"Received: {place!r}.",
             )
         return self.blocks[place]
 
@@ -85,7 +86,7 @@ class Anatomy:
     def _repr_svg_(self) -> str:
         return self.svg
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """The blocks as a table of text."""
         rows = [("block", "kind", "shortcut", "stage", "output", "parameters")] + [
             (

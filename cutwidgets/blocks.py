@@ -209,6 +209,8 @@ def _block(graph: CallGraph, kind: str, parts: list[Region], scales: list[float]
         for tensor in graph.calls[index].outputs
         if tensor in graph.outputs or not inside.issuperset(graph.tensors[tensor].users)
     ]
+    if set(exits) <= set(graph.outputs):
+        exits.sort(key=graph.outputs.index)
     return Block(
         name="",
         kind=kind,

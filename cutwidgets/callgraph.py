@@ -113,7 +113,11 @@ class CallGraph:
         for tensor in self.tensors:
             if history is not None and tensor.symbol._keras_history == history:
                 return tensor.index
-        return None
+        # A layer's `output` is that of its first call; in a slice, the model's and not the slice's.
+        if history is None:
+            return None
+        calls = [call for call in self.calls if call.layer is history.operation]
+        return calls[0].outputs[history.tensor_index] if len(calls) == 1 else None
 
 
 def functional(model: keras.Model) -> Functional:
@@ -130,6 +134,14 @@ def functional(model: keras.Model) -> Functional:
         >>> functional(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])).inputs[0].shape
         (None, 2)
     """
+    if isinstance(model, Functional | keras.Sequential) and type(model).call not in (
+        Functional.call,
+        keras.Sequential.call,
+    ):
+        raise UnsupportedModelError(
+            f"The model {model.name!r} is a {type(model).__name__} with a call() method of its "
+            "own: what that adds to the graph of layers cannot be read. Put it into a layer."
+        )
     if isinstance(model, Functional):
         return model
     if isinstance(model, keras.Sequential):
@@ -332,7 +344,7 @@ def _stride_of(node: Node) -> float:
     operation = node.operation
     if isinstance(operation, layers.UpSampling1D | layers.UpSampling2D | layers.UpSampling3D):
         return 1 / _first(operation.size)
-    if hasattr(operation, "strides"):
+    if getattr(operation, "strides", None) is not None:
         stride = _first(operation.strides)
         return 1 / stride if type(operation).__name__.endswith("Transpose") else stride
     if node.is_input:

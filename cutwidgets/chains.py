@@ -38,8 +38,13 @@ def branch_signature(graph: CallGraph, region: Region) -> Signature:
         for tensor in graph.calls[index].outputs
         if not set(graph.tensors[tensor].users) & set(region.branch)
     ]
-    sources = [] if region.entry is None else [region.entry]
-    return signature(graph, regions(graph, region.branch, sources, exits))
+    sources = dict.fromkeys(
+        tensor
+        for index in region.branch
+        for tensor in graph.calls[index].inputs
+        if graph.tensors[tensor].maker not in region.branch
+    )
+    return signature(graph, regions(graph, region.branch, list(sources), exits))
 
 
 def pieces(

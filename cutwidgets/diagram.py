@@ -370,8 +370,9 @@ def layers(model: keras.Model) -> str:
         >>> 'conv3_block2_add' in diagram.layers(cw.cut(resnet, "conv3_block2", "conv3_block2"))
         True
     """
-    graph = keras.utils.model_to_dot(model, show_layer_names=True, dpi=48)
+    graph = keras.utils.model_to_dot(model, show_layer_names=True, dpi=36)
     graph.set_bgcolor("transparent")
     for edge in graph.get_edges():
         edge.set("color", _GREY)
-    return render(graph.to_string())
+    # White on black has no edge on a dark page, and is heavy on a light one.
+    return render(graph.to_string().replace('bgcolor="black"', f'bgcolor="{_MUTED}"'))

@@ -15,12 +15,22 @@ from PIL import Image
 from . import running
 from ._anatomy import Anatomy, anatomy
 from .blocks import Block, shape_text
-from .callgraph import between
 from .errors import CutError
 from .places import PlaceLike, resolve
 from .slicing import Section, build, section
 
 _STATIC = Path(__file__).parent / "static"
+
+
+class _Selection(traitlets.Tuple):
+    """`()` or a pair of places; `None` clears as `()` does."""
+
+    def validate(self, obj: Any, value: Any) -> Any:
+        if value is not None and not (isinstance(value, tuple | list) and len(value) in (0, 2)):
+            raise traitlets.TraitError(
+                f"A selection is () or (start, end), a pair of places. Received: {value!r:.200}"
+            )
+        return super().validate(obj, tuple(value or ()))
 
 
 class CutPanel(anywidget.AnyWidget):
@@ -43,6 +53,7 @@ class CutPanel(anywidget.AnyWidget):
 
     Raises:
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+        CutError: If the photograph cannot be read.
 
     Example:
         >>> import cutwidgets as cw
@@ -59,7 +70,7 @@ class CutPanel(anywidget.AnyWidget):
     _esm = _STATIC / "panel.js"
     _css = "\n".join((_STATIC / f"{name}.css").read_text("utf-8") for name in ("diagram", "panel"))
 
-    selection = traitlets.Tuple().tag(sync=True)
+    selection = _Selection().tag(sync=True)
     slice = traitlets.Instance(keras.Model, default_value=None, allow_none=True)
     error = traitlets.Unicode("").tag(sync=True)
 
@@ -79,7 +90,7 @@ class CutPanel(anywidget.AnyWidget):
     ) -> None:
         self._anatomy = anatomy(model)
         self._model = model
-        self._photo = photo
+        self._photo = None if photo is None else running.photo(photo)
         self._preprocess = preprocess
         self._section: Section | None = None
         self._tensors: dict[str, keras.KerasTensor] = {}
@@ -91,6 +102,12 @@ class CutPanel(anywidget.AnyWidget):
             _result={"selection": []},
         )
         self.on_msg(self._asked)
+
+    def __repr__(self) -> str:
+        """The model, and what is selected."""
+        return (
+            f"<CutPanel of {self._name!r}: {' to '.join(map(str, self.selection)) or 'no slice'}>"
+        )
 
     def run(self) -> None:
         """Run the slice on the photograph and show its feature maps, as the button *Run* does."""
@@ -107,14 +124,9 @@ class CutPanel(anywidget.AnyWidget):
 
     @traitlets.validate("selection")
     def _by_name(self, proposal: dict[str, Any]) -> tuple[str | int, ...]:
-        places = proposal["value"]
-        if len(places) not in (0, 2):
-            raise traitlets.TraitError(
-                f"A selection is () or (start, end), a pair of places. Received: {places!r:.200}"
-            )
         return tuple(
             self._name_of(place, is_start)
-            for place, is_start in zip(places, (True, False), strict=False)
+            for place, is_start in zip(proposal["value"], (True, False), strict=False)
         )
 
     def _name_of(self, place: PlaceLike | None, is_start: bool) -> str | int:
@@ -280,12 +292,10 @@ def _exactness(anatomy: Anatomy, part: Section) -> str:
     graph = part.graph
     if not part.carried:
         return "Head, slice and tail together compute the model: both ends are cut points."
-    before = {i for call in between(graph, part.outputs, ())[0] for i in graph.calls[call].outputs}
-    _, needed = between(graph, graph.outputs, before | set(part.outputs))
-    names = dict.fromkeys(graph.maker(i).name for i in needed if i not in part.outputs)
+    names = dict.fromkeys(graph.maker(tensor).name for tensor in part.carried)
     maker = graph.maker(part.outputs[0]).index
     inside = next(block.name for block in anatomy if maker in block.calls)
     return (
         f"The end lies inside {inside}: to compute the model, the tail also needs the output of "
-        f"{', '.join(names)}, which passes the end by."
+        f"{', '.join(names)}, which bypasses the end."
     )

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TypeAlias
 
 import keras
@@ -10,7 +11,7 @@ import keras
 from ._anatomy import Anatomy
 from .blocks import Block, Stage
 from .callgraph import Call
-from .errors import UnknownPlaceError, similar
+from .errors import UnknownPlaceError, alternatives, similar
 
 PlaceLike: TypeAlias = str | int | Block | Stage | keras.Layer | keras.KerasTensor
 
@@ -54,8 +55,9 @@ def resolve(anatomy: Anatomy, place: PlaceLike) -> Place:
     """
     if isinstance(place, str):
         return _by_name(anatomy, place)
-    if isinstance(place, int) and not isinstance(place, bool):
-        return _of_blocks(anatomy[place].name, [anatomy[place]])
+    if isinstance(place, Integral) and not isinstance(place, bool):
+        block = anatomy[int(place)]
+        return _of_blocks(block.name, [block])
     if isinstance(place, Block) and place in anatomy.blocks:
         return _of_blocks(place.name, [place])
     if isinstance(place, Stage) and place in anatomy.stages:
@@ -94,9 +96,23 @@ def _by_name(anatomy: Anatomy, name: str) -> Place:
     ]
     raise UnknownPlaceError(
         name,
-        f"The model {anatomy.name!r} has no block, stage or layer {name!r}.",
-        similar(name, known) or [block.name for block in anatomy.blocks[:5]],
+        f"The model {anatomy.name!r} has no block, stage or layer {name!r}."
+        + _inside(anatomy, name)
+        + f" Its blocks are {_first_and_last([block.name for block in anatomy])}.",
+        similar(name, known),
     )
+
+
+def _inside(anatomy: Anatomy, name: str) -> str:
+    """Say where a name may be meant, if the model holds another model."""
+    nested = [call.name for call in anatomy.graph.calls if call.role == "model"]
+    if not nested:
+        return ""
+    return f" If it is inside {alternatives(nested)}, cut model.get_layer({nested[0]!r}) instead."
+
+
+def _first_and_last(names: list[str]) -> str:
+    return ", ".join(map(repr, names)) if len(names) < 5 else f"{names[0]!r} … {names[-1]!r}"
 
 
 def _of_blocks(name: str, blocks: Iterable[Block]) -> Place:
@@ -114,7 +130,9 @@ def _of_calls(asked: object, calls: list[Call]) -> Place:
             "name does not say which call is meant. Give the KerasTensor that enters or leaves the "
             "call, or a block or a layer beside it.",
         )
-    return Place(call.name, call.inputs or call.outputs, call.outputs, (call.index,))
+    if not call.inputs:  # an input layer: its output is the tensor that a slice from here takes
+        return Place(call.name, call.outputs, call.outputs)
+    return Place(call.name, call.inputs, call.outputs, (call.index,))
 
 
 # In older Keras (2.2 and before) ResNet50's layers had other names, and its activations and

@@ -4,7 +4,9 @@ import importlib
 import io
 import pkgutil
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
 from math import ceil
@@ -17,7 +19,7 @@ import keras
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .callgraph import CallGraph, compute, functional, read
+from .callgraph import CallGraph, Tensor, compute, functional, read
 from .errors import CutError
 from .regions import WEIGHTED
 from .slicing import Section
@@ -259,8 +261,13 @@ def random_input(
         shape = shape if like is None else tuple(np.shape(like[index]))
         is_float = "float" in tensor.dtype
         random = generator.normal(size=shape) if is_float else generator.integers(0, 2, shape)
-        made[index] = random.astype("float32" if tensor.dtype == "bfloat16" else tensor.dtype)
+        made[index] = random.astype(dtype_of(tensor))
     return made
+
+
+def dtype_of(tensor: Tensor) -> str:
+    """A dtype of NumPy that a tensor takes; NumPy has no bfloat16."""
+    return "float32" if tensor.dtype == "bfloat16" else tensor.dtype
 
 
 def run(section: Section, part: keras.Model, given: Mapping[int, Any]) -> Run:
@@ -287,36 +294,57 @@ def run(section: Section, part: keras.Model, given: Mapping[int, Any]) -> Run:
     """
     inputs = evaluate(section.graph, section.inputs, given)
     started = perf_counter()
-    outputs = forward(part, inputs)
-    return Run(tuple(inputs), tuple(outputs), perf_counter() - started)
+    outputs = arrays(forward(part, inputs))
+    seconds = perf_counter() - started
+    return Run(tuple(arrays(inputs)), tuple(outputs), seconds)
 
 
-def forward(model: keras.Model, inputs: Sequence[Any]) -> list[np.ndarray]:
-    """Call a model, on as many arrays as it has inputs, for as many as it has outputs.
+def forward(model: keras.Model, inputs: Sequence[Any]) -> list[Any]:
+    """Call a model, on as many values as it has inputs, for as many as it has outputs.
+
+    The model is the same afterwards, even if some of its layers change as they are called.
 
     Raises:
         CutError: If a layer cannot take these values.
     """
     packed = keras.tree.pack_sequence_as(functional(model).input, list(inputs))
-    try:
+    with _as_before(model.name, [model]):
         # Never with training=True: one such call changes the statistics of normalisations.
-        outputs = keras.tree.flatten(model(packed, training=False))
-    except Exception as error:  # whatever a user's own layer or the backend raises
-        raise CutError(f"The model {model.name!r} cannot run on this input: {error}") from error
-    return [np.asarray(keras.ops.convert_to_numpy(output)) for output in outputs]
+        return list(keras.tree.flatten(model(packed, training=False)))
 
 
-def evaluate(graph: CallGraph, ends: Sequence[int], given: Mapping[int, Any]) -> list[np.ndarray]:
-    """Compute tensors of a model from others, as arrays; the arguments are those of `compute`.
+def evaluate(graph: CallGraph, ends: Sequence[int], given: Mapping[int, Any]) -> list[Any]:
+    """Compute tensors of a model from others, as `compute` does; the model is the same afterwards.
 
     Raises:
         CutError: If a layer cannot take these values.
     """
+    layers = [call.layer for call in graph.calls if isinstance(call.layer, keras.Layer)]
+    with _as_before(graph.name, layers):
+        return compute(graph, ends, given)
+
+
+def arrays(values: Sequence[Any]) -> list[np.ndarray]:
+    """The backend's tensors as NumPy arrays."""
+    return [np.asarray(keras.ops.convert_to_numpy(value)) for value in values]
+
+
+@contextmanager
+def _as_before(name: str, layers: Sequence[keras.Layer]) -> Iterator[None]:
+    """Put back states, statistics and seeds that a forward pass changes; explain its errors."""
+    variables = {id(v): v for layer in layers for v in layer.non_trainable_variables}
+    before = [(v, np.array(keras.ops.convert_to_numpy(v))) for v in variables.values()]
     try:
-        computed = compute(graph, ends, given)
+        with warnings.catch_warnings():
+            # Between head, slice and tail a mask travels with its tensor, as it does in the model.
+            warnings.filterwarnings("ignore", message=".*does not support masking")
+            yield
     except Exception as error:  # whatever a user's own layer or the backend raises
-        raise CutError(f"The model {graph.name!r} cannot run on this input: {error}") from error
-    return [np.asarray(keras.ops.convert_to_numpy(value)) for value in computed]
+        raise CutError(f"The model {name!r} cannot run on this input: {error}") from error
+    finally:
+        for variable, value in before:
+            if not np.array_equal(value, keras.ops.convert_to_numpy(variable)):
+                variable.assign(value)
 
 
 def feature_maps(features: np.ndarray, columns: int = 8, limit: int = 64) -> bytes:

@@ -44,11 +44,11 @@ class Section:
 
     @property
     def carried(self) -> tuple[int, ...]:
-        """Indices of the tensors that the tail needs besides the slice's outputs.
+        """Indices of the tensors that bypass the end: the tail needs them besides the outputs.
 
         None where the end is a cut point: then head, slice and tail make up the model.
         """
-        before = _made_before(self.graph, self.inputs) | set(self.inputs)
+        before = _made_before(self.graph, self.outputs)
         _, reached = between(self.graph, self.graph.outputs, before | set(self.outputs))
         return tuple(tensor for tensor in reached if tensor not in self.outputs)
 
@@ -123,12 +123,12 @@ def split(model: keras.Model, *ends: PlaceLike) -> list[keras.Model]:
     for i, (entries, exits) in enumerate(pairwise(borders)):
         calls, reached = between(graph, exits, entries)
         if not calls or not set(reached) <= set(entries):
-            raise CutError(
-                f"Cannot split {found.name!r} at {', '.join(map(repr, ends))}: "
-                + _no_way(graph, entries, exits, names[i], names[i + 1])
-            )
+            reason = _no_way(graph, entries, exits, names[i], names[i + 1])
+            if i and names[i + 1]:
+                reason = "the places are not in the order of computation."
+            raise CutError(f"Cannot split {found.name!r} at {', '.join(map(repr, ends))}: {reason}")
         sections.append(
-            Section(graph, _name(found, names[i], names[i + 1]), tuple(reached), exits, calls)
+            Section(graph, _name(found, names[i], names[i + 1]), tuple(entries), exits, calls)
         )
     return [build(model, piece) for piece in sections]
 
@@ -144,7 +144,7 @@ def section(
         >>> anatomy = cw.anatomy(keras.applications.ResNet50(weights=None))
         >>> inside = section(anatomy, "conv3_block1", "conv4_block2_1_relu")
         >>> [anatomy.graph.maker(tensor).name for tensor in inside.carried]
-        ['conv2_block3_out']
+        ['conv4_block1_out']
     """
     graph = anatomy.graph
     first = None if start is None else resolve(anatomy, start)
@@ -214,10 +214,11 @@ def _inputs(graph: CallGraph, tensors: Sequence[int]) -> dict[int, keras.KerasTe
     inputs: dict[int, keras.KerasTensor] = {}
     # A layer may be called again behind this place, and names are unique in a model.
     called = Counter(call.name for call in graph.calls)
-    taken = {name for name, times in called.items() if times > 1}
+    taken = set(called)
     for tensor in tensors:
         maker, symbol = graph.maker(tensor), graph.tensors[tensor].symbol
-        name = next(name for name in _numbered(maker.name) if name not in taken)
+        free = called[maker.name] == 1 and maker.name not in {i.name for i in inputs.values()}
+        name = maker.name if free else next(n for n in _numbered(maker.name) if n not in taken)
         taken.add(name)
         inputs[tensor] = keras.Input(
             batch_shape=symbol.shape, dtype=symbol.dtype, sparse=symbol.sparse, name=name
@@ -262,6 +263,8 @@ def _no_way(
 ) -> str:
     """Why no call leads from a start to an end, for a sentence."""
     if start is None or end is None:
+        if start == end:
+            return "it has no layers."
         where = "before" if start is None else "behind"
         return f"nothing lies {where} {start or end!r}. Leave that place out."
     if set(exits) <= _made_before(graph, entries) | set(entries):

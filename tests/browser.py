@@ -86,11 +86,17 @@ def jupyterlab(root: Path, state: Path, seconds: float = 90) -> Iterator["Lab"]:
         port = probe.getsockname()[1]
     token = secrets.token_hex(16)
     command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}",
-        "--ServerApp.port_retries=0", "--ServerApp.allow_root=True",
-        f"--ServerApp.root_dir={root}", f"--IdentityProvider.token={token}",
-        "--LabApp.extension_manager=readonly", "--LabApp.expose_app_in_browser=True",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        "--ServerApp.port_retries=0",
+        f"--ServerApp.root_dir={root}",
+        f"--IdentityProvider.token={token}",
+        "--LabApp.expose_app_in_browser=True",
+    ]  # fmt: skip  (the rest is in jupyter_lab_config.py, as for a user)
     log_file = state / "jupyterlab.log"
     with log_file.open("wb") as log:
         server = subprocess.Popen(

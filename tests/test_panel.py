@@ -217,15 +217,20 @@ def test_a_failing_preprocess_is_named(tiny_resnet):
     assert "no such channel" in panel.error
 
 
-def test_a_photo_that_is_none_is_an_error_in_the_panel(tiny_resnet, names, tmp_path):
+def test_a_photo_that_is_none_is_an_error_at_once(tiny_resnet, tmp_path):
     (tmp_path / "photo.png").write_text("no picture")
-    panel = cw.CutPanel(tiny_resnet, photo=tmp_path / "photo.png")
+    with pytest.raises(cw.CutError, match="photo.png"):
+        cw.CutPanel(tiny_resnet, photo=tmp_path / "photo.png")
+
+
+def test_selection_takes_none_and_refuses_a_single_place(panel, names):
     panel.selection = (names[1], names[2])
-    before = panel.slice
-    panel.run()
-    assert "photo.png" in panel.error
-    assert panel.slice is before
-    assert "picture" not in panel._features
+    with pytest.raises(traitlets.TraitError, match="start, end"):
+        panel.selection = names[1]
+    assert panel.selection == (names[1], names[2])
+    panel.selection = None
+    assert panel.selection == ()
+    assert panel.slice is None
 
 
 def test_run_without_a_slice_says_so(panel):

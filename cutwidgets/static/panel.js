@@ -12,6 +12,7 @@ export default {
 };
 
 const BUSY_AFTER = 100; // milliseconds
+const LOST_AFTER = 8000;
 const TIP_AFTER = 350;
 const FLAG = 34; // how much room a flag takes left of a card, in units of the SVG
 
@@ -19,7 +20,7 @@ function createPanel(model, prefix) {
   const blocks = model.get("_blocks");
   const position = new Map(blocks.map((block, i) => [block.name, i]));
   let pending = null; // position of the start, while the end is not chosen yet
-  let busyTimer;
+  let busyTimer, lostTimer;
 
   const selection = () => model.get("selection") ?? [];
   const upToDate = (answer) => same(answer.selection, selection());
@@ -71,6 +72,7 @@ function createPanel(model, prefix) {
 
   function clear() {
     diagram.hideTip();
+    if (pending !== null) live.textContent = "The start is taken back.";
     send(pending === null ? [] : selection());
   }
 
@@ -96,10 +98,13 @@ function createPanel(model, prefix) {
   // An answer carries the selection that it belongs to; one that was overtaken is not shown.
   function resultChanged() {
     clearTimeout(busyTimer);
+    clearTimeout(lostTimer);
     const result = model.get("_result");
     if (!upToDate(result)) {
       runner.disable();
       busyTimer = setTimeout(() => root.setAttribute("aria-busy", "true"), BUSY_AFTER);
+      lostTimer = setTimeout(slice.showError, LOST_AFTER,
+        "No answer from the kernel yet. If it was restarted, run this cell again.");
       return;
     }
     root.removeAttribute("aria-busy");
@@ -125,6 +130,7 @@ function createPanel(model, prefix) {
     close() {
       for (const [event, listener] of Object.entries(listeners)) model.off(event, listener);
       clearTimeout(busyTimer);
+      clearTimeout(lostTimer);
       diagram.close();
       runner.close();
     },
@@ -244,6 +250,11 @@ function createDiagram(source, blocks, name, prefix, on) {
     event.stopPropagation();
   });
   box.addEventListener("blur", hideTip);
+  box.addEventListener("pointerdown", (event) => {
+    if (!event.shiftKey) return;
+    event.preventDefault(); // or JupyterLab selects all cells up to this one
+    box.focus();
+  });
   activate(0);
 
   const zoom = createZoom(box, svg, hideTip);
@@ -348,6 +359,7 @@ function createControls(blocks, diagram, on) {
     start.show(pending === null ? selection[0] : blocks[pending].name, 0);
     end.show(pending === null ? selection[1] : undefined, pending ?? range?.[0] ?? 0);
     clear.disabled = pending === null && !selection.length;
+    clear.textContent = pending === null ? "Clear" : "Cancel";
     hint.textContent =
       pending !== null
         ? `Start: ${blocks[pending].name}. Click the block that the slice ends with. Esc cancels.`
@@ -409,7 +421,9 @@ function createSlice(askForText) {
   }
 
   function showError(message) {
-    if (error.textContent !== message) error.textContent = message;
+    if (error.textContent === message) return;
+    error.textContent = message;
+    if (message) box.scrollTop = 0; // where the message is
   }
 
   function showText({ selection, text }) {
@@ -497,7 +511,7 @@ function button(text, title, clicked) {
 
 // A box that scrolls, and that the keyboard can therefore reach.
 function scrollBox(name, label, content) {
-  const attributes = { class: name, role: "region", "aria-label": label, tabindex: "0" };
+  const attributes = { class: name, role: "group", "aria-label": label, tabindex: "0" };
   return h("div", { ...attributes, "data-lm-suppress-shortcuts": "true" }, content);
 }
 
