@@ -85,6 +85,7 @@ def jupyterlab(root: Path, state: Path, seconds: float = 90) -> Iterator["Lab"]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     token = secrets.token_hex(16)
+    # What else it takes is in jupyter_lab_config.py, and found there as for a user.
     command = [
         sys.executable,
         "-m",
@@ -96,7 +97,7 @@ def jupyterlab(root: Path, state: Path, seconds: float = 90) -> Iterator["Lab"]:
         f"--ServerApp.root_dir={root}",
         f"--IdentityProvider.token={token}",
         "--LabApp.expose_app_in_browser=True",
-    ]  # fmt: skip  (the rest is in jupyter_lab_config.py, as for a user)
+    ]
     log_file = state / "jupyterlab.log"
     with log_file.open("wb") as log:
         server = subprocess.Popen(
