@@ -12,7 +12,7 @@ import numpy as np
 import traitlets
 from PIL import Image
 
-from . import running
+from . import pictures, running
 from ._anatomy import Anatomy, anatomy
 from .blocks import Block, shape_text
 from .errors import CutError
@@ -41,7 +41,7 @@ class CutPanel(anywidget.AnyWidget):
     Args:
         model: A built functional or Sequential model. The panel does not change it.
         photo: What *Run* shows to the model: a path, a PIL image or an array, as for
-            `cutwidgets.running.photo`; `None` for a photograph that is installed with scikit-image.
+            `cutwidgets.pictures.photo`; `None` for a photograph that comes with scikit-image.
         preprocess: A function from pixels, float32 (1, height, width, channels) from 0 to 255, to
             what the model expects; `None` to find out.
 
@@ -90,7 +90,7 @@ class CutPanel(anywidget.AnyWidget):
     ) -> None:
         self._anatomy = anatomy(model)
         self._model = model
-        self._photo = None if photo is None else running.photo(photo)
+        self._photo = None if photo is None else pictures.photo(photo)
         self._preprocess = preprocess
         self._section: Section | None = None
         self._tensors: dict[str, keras.KerasTensor] = {}
@@ -189,7 +189,7 @@ class CutPanel(anywidget.AnyWidget):
                 ("Output", ", ".join(map(_array_text, outcome.outputs))),
                 ("Time", f"{1000 * outcome.seconds:.0f} ms for the slice"),
             ],
-            "picture": running.feature_maps(outcome.outputs[0]),
+            "picture": pictures.feature_maps(outcome.outputs[0]),
             "alt": f"Features at {self.selection[1]}: {min(64, channels)} of {channels:,} "
             "channels, each from its smallest value (dark) to its largest (bright).",
         }
@@ -201,7 +201,7 @@ class CutPanel(anywidget.AnyWidget):
             shapes = ", ".join(str(graph.tensors[tensor].shape) for tensor in graph.inputs)
             words = f"random numbers: the model takes {shapes}, which is no photograph"
             return running.random_input(graph, seed=0), {"facts": [("Shown", words)]}
-        image = running.photo(self._photo)
+        image = pictures.photo(self._photo)
         preprocessing = running.preprocessing(self._model, self._preprocess)
         pixels = running.pixels(graph, image)
         try:

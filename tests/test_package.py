@@ -8,8 +8,8 @@ import cutwidgets as cw
 PACKAGE = Path(cw.__file__).parent
 # Each module may import those before it.
 ORDER = (
-    "errors roles callgraph regions chains blocks diagram _anatomy places slicing running proof "
-    "panel __init__"
+    "errors pictures roles callgraph regions chains blocks diagram _anatomy places slicing running "
+    "proof panel __init__"
 ).split()
 
 

@@ -194,9 +194,9 @@ def test_run_gives_a_picture_of_the_slice_s_output(panel, names):
 
 def test_what_is_drawn_is_what_the_model_has_there(names, tiny_resnet, monkeypatch):
     drawn = []
-    draw = panel_module.running.feature_maps
+    draw = panel_module.pictures.feature_maps
     monkeypatch.setattr(
-        panel_module.running, "feature_maps", lambda maps: drawn.append(maps) or draw(maps)
+        panel_module.pictures, "feature_maps", lambda maps: drawn.append(maps) or draw(maps)
     )
     batch = random(tiny_resnet.input_shape)
     panel = cw.CutPanel(tiny_resnet, preprocess=lambda _: batch)

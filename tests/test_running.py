@@ -14,9 +14,8 @@ from skimage import data
 import networks
 from cutwidgets import CutError, anatomy
 from cutwidgets.callgraph import read
+from cutwidgets.pictures import feature_maps, photo
 from cutwidgets.running import (
-    feature_maps,
-    photo,
     pixels,
     preprocessing,
     random_input,
