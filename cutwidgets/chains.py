@@ -63,7 +63,7 @@ def pieces(
         `"classifier"`, and of kind `"rest"`: whether that is a stem, a transition or a top depends
         on where the chain stands.
     """
-    body, classifier = _split_classifier(graph, chain)
+    body, classifier = _split_classifier(graph, chain, alone)
     units = _units(body)
     if alone and not patterns:
         patterns = _repeated(graph, units)
@@ -81,11 +81,15 @@ def _flat(units: Sequence[list[Region]]) -> list[Region]:
 
 
 def _split_classifier(
-    graph: CallGraph, chain: Sequence[Region]
+    graph: CallGraph, chain: Sequence[Region], alone: bool
 ) -> tuple[list[Region], list[Region]]:
     """What turns features into predictions: from the global pooling or flattening on."""
     joins = [i for i, region in enumerate(chain) if region.role in {"global pooling", "flatten"}]
+    weighted = [i for i, region in enumerate(chain) if region.role in WEIGHTED]
     start = joins[0] if joins else len(chain)
+    if alone and len(weighted) > 1 and start < weighted[0]:
+        # A perceptron that flattens its image first: its hidden layers are blocks of their own.
+        start = weighted[-1]
     behind = {region.role for region in chain[start:]}
     # A 1×1 convolution behind the pooling classifies as well as a dense layer (MobileNetV3).
     if not behind & {"fully connected", "convolution"} or graph.outputs[0] != chain[-1].exit:

@@ -206,3 +206,11 @@ def test_hundreds_of_blocks():
     anatomy = cw.anatomy(residual_chain(400))
     assert len(anatomy) == 400
     assert {block.shortcut for block in anatomy} == {"identity"}
+
+
+def test_a_perceptron_has_hidden_layers():
+    hidden = [layers.Flatten(), layers.Dense(32, "relu"), layers.Dropout(0.2), layers.Dense(16)]
+    anatomy = cw.anatomy(keras.Sequential([keras.Input((8, 8)), *hidden, layers.Dense(10)]))
+    assert [block.kind for block in anatomy] == ["linear", "linear", "classifier"]
+    plain = keras.Sequential([keras.Input((8, 8)), layers.Flatten(), layers.Dense(10)])
+    assert [block.kind for block in cw.anatomy(plain)] == ["classifier"]
