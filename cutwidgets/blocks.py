@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, zip_longest
 
-from .callgraph import CallGraph, Shape, parameters
+from .callgraph import CallGraph, Shape, entering, parameters
 from .chains import Signature, branch_signature, is_automatic, pieces, tokens
 from .regions import WEIGHTED, Region, regions
 
@@ -197,12 +197,7 @@ def _block(graph: CallGraph, kind: str, parts: list[Region], scales: list[float]
     """A block without name and stage."""
     calls = tuple(sorted(index for region in parts for index in region.calls))
     inside = set(calls)
-    entries = dict.fromkeys(
-        tensor
-        for index in calls
-        for tensor in graph.calls[index].inputs
-        if graph.tensors[tensor].maker not in inside
-    )
+    entries = entering(graph, calls)
     exits = [
         tensor
         for index in calls
@@ -217,11 +212,11 @@ def _block(graph: CallGraph, kind: str, parts: list[Region], scales: list[float]
         shortcut=next((region.shortcut for region in parts if region.shortcut), None),
         stage=None,
         layers=tuple(graph.calls[index].name for index in calls),
-        input_shape=graph.tensors[next(iter(entries))].shape,
+        input_shape=graph.tensors[entries[0]].shape,
         output_shape=graph.tensors[exits[-1]].shape,
         scale=scales[exits[-1]],
         params=parameters(graph, calls),
-        entries=tuple(entries),
+        entries=entries,
         exits=tuple(exits),
         calls=calls,
     )

@@ -105,17 +105,17 @@ class CallGraph:
 
     def find(self, symbol: keras.KerasTensor) -> int | None:
         """The index of a `KerasTensor` in this graph, `None` where it is not part of it."""
-        history = getattr(symbol, "_keras_history", None)
         for tensor in self.tensors:
             if tensor.symbol is symbol:
                 return tensor.index
-        # A copy of the tensor, with the same history, stands for the same value.
-        for tensor in self.tensors:
-            if history is not None and tensor.symbol._keras_history == history:
-                return tensor.index
-        # A layer's `output` is that of its first call; in a slice, the model's and not the slice's.
+        history = getattr(symbol, "_keras_history", None)
         if history is None:
             return None
+        # A copy of the tensor, with the same history, stands for the same value.
+        for tensor in self.tensors:
+            if tensor.symbol._keras_history == history:
+                return tensor.index
+        # A layer's `output` is that of its first call; in a slice, the model's and not the slice's.
         calls = [call for call in self.calls if call.layer is history.operation]
         return calls[0].outputs[history.tensor_index] if len(calls) == 1 else None
 
@@ -234,6 +234,14 @@ def read(model: keras.Model) -> CallGraph:
 def _channel_axis(nodes: Iterable[Node]) -> int:
     formats = {getattr(node.operation, "data_format", None) for node in nodes}
     return 1 if "channels_first" in formats else -1
+
+
+def entering(graph: CallGraph, calls: Sequence[int]) -> tuple[int, ...]:
+    """The tensors that calls read and do not make themselves, each once, in call order."""
+    inside = set(calls)
+    read_by_them = (tensor for index in calls for tensor in graph.calls[index].inputs)
+    outside = (tensor for tensor in read_by_them if graph.tensors[tensor].maker not in inside)
+    return tuple(dict.fromkeys(outside))
 
 
 def between(

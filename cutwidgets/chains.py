@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from itertools import groupby
 
-from .callgraph import CallGraph
+from .callgraph import CallGraph, entering
 from .regions import WEIGHTED, Region, regions
 
 Signature = tuple[str, ...]
@@ -38,13 +38,8 @@ def branch_signature(graph: CallGraph, region: Region) -> Signature:
         for tensor in graph.calls[index].outputs
         if not set(graph.tensors[tensor].users) & set(region.branch)
     ]
-    sources = dict.fromkeys(
-        tensor
-        for index in region.branch
-        for tensor in graph.calls[index].inputs
-        if graph.tensors[tensor].maker not in region.branch
-    )
-    return signature(graph, regions(graph, region.branch, list(sources), exits))
+    sources = entering(graph, region.branch)
+    return signature(graph, regions(graph, region.branch, sources, exits))
 
 
 def pieces(

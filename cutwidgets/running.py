@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from PIL import Image, ImageOps
 
-from .callgraph import CallGraph, Tensor, compute, functional, read
+from .callgraph import CallGraph, Tensor, between, compute, functional, read
 from .errors import CutError
 from .regions import WEIGHTED
 from .slicing import Section
@@ -261,7 +261,8 @@ def evaluate(graph: CallGraph, ends: Sequence[int], given: Mapping[int, Any]) ->
     Raises:
         CutError: If a layer cannot take these values.
     """
-    layers = [call.layer for call in graph.calls if isinstance(call.layer, keras.Layer)]
+    called = (graph.calls[index].layer for index in between(graph, ends, given)[0])
+    layers = [layer for layer in called if isinstance(layer, keras.Layer)]
     with _as_before(graph.name, layers):
         return compute(graph, ends, given)
 

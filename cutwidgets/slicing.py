@@ -123,9 +123,10 @@ def split(model: keras.Model, *ends: PlaceLike) -> list[keras.Model]:
     for i, (entries, exits) in enumerate(pairwise(borders)):
         calls, reached = between(graph, exits, entries)
         if not calls or not set(reached) <= set(entries):
-            reason = _no_way(graph, entries, exits, names[i], names[i + 1])
             if i and names[i + 1]:
                 reason = "the places are not in the order of computation."
+            else:
+                reason = _no_way(graph, entries, exits, names[i], names[i + 1])
             raise CutError(f"Cannot split {found.name!r} at {', '.join(map(repr, ends))}: {reason}")
         sections.append(
             Section(graph, _name(found, names[i], names[i + 1]), tuple(entries), exits, calls)
