@@ -6,10 +6,13 @@
 
 from ._anatomy import Anatomy, anatomy
 from .blocks import Block, Stage
+from .code import to_code
 from .errors import BypassedCutError, CutError, UnknownPlaceError, UnsupportedModelError
 from .panel import CutPanel
 from .proof import Proof, check
+from .running import activations
 from .slicing import cut, split
+from .surgery import join, remove, replace
 
 __all__ = [
     "Anatomy",
@@ -21,8 +24,13 @@ __all__ = [
     "Stage",
     "UnknownPlaceError",
     "UnsupportedModelError",
+    "activations",
     "anatomy",
     "check",
     "cut",
+    "join",
+    "remove",
+    "replace",
     "split",
+    "to_code",
 ]

@@ -9,8 +9,9 @@ import keras
 
 from . import diagram
 from .blocks import Block, Stage, find, shape_text
-from .callgraph import CallGraph, read
+from .callgraph import read
 from .errors import UnknownPlaceError, similar
+from .graph import CallGraph
 
 
 @dataclass(frozen=True, repr=False)

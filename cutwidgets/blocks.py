@@ -1,17 +1,17 @@
 """Blocks and stages of a model: pure graph work, no Keras."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, zip_longest
 
-from .callgraph import CallGraph, Shape, entering, parameters
-from .chains import Signature, branch_signature, is_automatic, pieces, tokens
-from .regions import WEIGHTED, Region, regions
+from .assembly import assemble
+from .chains import is_automatic, tokens
+from .graph import CallGraph, Shape, entering, parameters
+from .opening import lines, resolutions
+from .regions import Region
 
-BRANCHED = frozenset({"residual", "inception", "dense", "branched"})
 OUTSIDE_STAGES = frozenset({"stem", "top", "classifier"})
-
-Part = tuple[str, list[Region]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,101 +96,13 @@ def find(graph: CallGraph) -> tuple[tuple[Block, ...], tuple[Stage, ...]]:
         >>> [block.name for block in blocks][:3], len(stages)
         (['stem', 'expanded_conv', 'block_1'], 7)
     """
-    inputs = {graph.tensors[tensor].maker for tensor in graph.inputs}
-    calls = [call.index for call in graph.calls if call.index not in inputs]
-    found = regions(graph, calls, graph.inputs, graph.outputs)
-    scales = _scales(graph)
-    unnamed = [_block(graph, kind, parts, scales) for kind, parts in _assemble(graph, found)]
-    stages = _stages(graph, unnamed, scales)
-    return _named(graph, unnamed, stages)
-
-
-def _scales(graph: CallGraph) -> list[float]:
-    """By how much each tensor's resolution is smaller than that of the model's input."""
-    scales = [1.0] * len(graph.tensors)
-    for call in graph.calls:
-        for tensor in call.outputs:
-            scales[tensor] = (scales[call.inputs[0]] if call.inputs else 1.0) * call.stride
-    return scales
-
-
-def _assemble(graph: CallGraph, found: Sequence[Region]) -> Iterator[Part]:
-    """Join regions into blocks: each branched region, and what the chains around it hold."""
-    branched = [region for region in found if region.role in BRANCHED]
-    chains: list[list[Region]] = [[]]
-    for region in found:
-        if region.role in BRANCHED:
-            chains.append([])
-        else:
-            chains[-1].append(region)
-    patterns = {
-        region: branch_signature(graph, region) for region in found if region.role == "residual"
-    }
-    opening = _opening_lengths(chains, branched, patterns)
-    closing = _closing_lengths(chains, branched)
-
-    for i, chain in enumerate(chains):
-        if i:
-            before = chains[i - 1][len(chains[i - 1]) - opening[i - 1] :]
-            yield branched[i - 1].role, [*before, branched[i - 1], *chain[: closing[i]]]
-        middle = chain[closing[i] : len(chain) - opening[i]]
-        yield from _chain_parts(graph, middle, set(patterns.values()), i, len(branched))
-
-
-def _opening_lengths(
-    chains: list[list[Region]], branched: list[Region], patterns: dict[Region, Signature]
-) -> list[int]:
-    """How many calls at the end of each chain are the pre-activation of the block behind it.
-
-    In networks with pre-activation, normalisation and activation stand before the branch, and where
-    the shortcut is a projection, before that too (He et al. 2016, "Identity mappings in deep
-    residual networks", figure 1b).
-    """
-    first_words = [signature[:1] for signature in patterns.values()]
-    preactivated = first_words.count(("normalization",)) * 2 > len(first_words)
-    lengths = [0] * len(chains)
-    for i, (chain, region) in enumerate(zip(chains, branched, strict=False)):
-        if region.role == "residual" and _roles(chain[-2:]) == ["normalization", "activation"]:
-            # Behind a convolution it is the convolution's own, unless the network tells otherwise.
-            follows_weights = len(chain) > 2 and chain[-3].role in WEIGHTED
-            lengths[i] = 0 if follows_weights and not preactivated else 2
-    return lengths
-
-
-def _closing_lengths(chains: list[list[Region]], branched: list[Region]) -> list[int]:
-    """How many calls at the begin of each chain belong to the block before it.
-
-    That is the activation behind the addition (ResNet), or a normalisation where it stands alone
-    behind every addition (post-normalisation: Vaswani et al. 2017).
-    """
-    inner = [_roles(chain) for chain in chains[1:-1]]
-    postnormalized = bool(inner) and all(roles == ["normalization"] for roles in inner)
-    lengths = [0] * len(chains)
-    for i, (chain, region) in enumerate(zip(chains[1:], branched, strict=True), 1):
-        if region.role == "residual" and chain:
-            closes = chain[0].role == "activation"
-            closes |= postnormalized and chain[0].role == "normalization"
-            lengths[i] = int(closes)
-    return lengths
-
-
-def _roles(chain: Sequence[Region]) -> list[str]:
-    return [region.role for region in chain]
-
-
-def _chain_parts(
-    graph: CallGraph, chain: list[Region], patterns: set[Signature], position: int, last: int
-) -> Iterator[Part]:
-    """Name the kinds of a chain's pieces by where it stands in the network."""
-    found = pieces(graph, chain, patterns, alone=last == 0)
-    rests = [i for i, (kind, _) in enumerate(found) if kind == "rest"]
-    for i, (kind, parts) in enumerate(found):
-        if i in rests:
-            behind = {kind for kind, _ in found[i + 1 :]}
-            is_top = position == last and behind <= {"classifier"}
-            is_stem = position == 0 and i == 0
-            kind = "stem" if is_stem else "top" if is_top else "linear"
-        yield kind, parts
+    scales = resolutions(graph)
+    unnamed = [
+        _block(graph, kind, parts, scales) for kind, parts in assemble(graph, lines(graph), scales)
+    ]
+    scopes = _scopes(graph, unnamed)
+    stages = _stages(graph, unnamed, scales, scopes)
+    return _named(graph, unnamed, stages, scopes)
 
 
 def _block(graph: CallGraph, kind: str, parts: list[Region], scales: list[float]) -> Block:
@@ -204,8 +116,19 @@ def _block(graph: CallGraph, kind: str, parts: list[Region], scales: list[float]
         for tensor in graph.calls[index].outputs
         if tensor in graph.outputs or not inside.issuperset(graph.tensors[tensor].users)
     ]
+    main = parts[0].entry
+    entries = tuple(sorted(entries, key=lambda tensor: tensor != main))
+    # What nobody reads: outputs of a nested model that the model leaves unused.
+    exits = exits or [
+        tensor
+        for index in calls
+        for tensor in graph.calls[index].outputs
+        if not graph.tensors[tensor].users
+    ]
     if set(exits) <= set(graph.outputs):
         exits.sort(key=graph.outputs.index)
+    else:
+        exits.sort(key=lambda tensor: tensor == parts[-1].exit)
     return Block(
         name="",
         kind=kind,
@@ -222,7 +145,24 @@ def _block(graph: CallGraph, kind: str, parts: list[Region], scales: list[float]
     )
 
 
-def _stages(graph: CallGraph, blocks: Sequence[Block], scales: list[float]) -> list[list[int]]:
+def _scopes(graph: CallGraph, blocks: Sequence[Block]) -> list[str]:
+    """For each block the innermost nested model of several blocks that it is inside of, or `""`."""
+    held = Counter(
+        name
+        for block in blocks
+        for name in {name for index in block.calls for name in graph.calls[index].scope}
+    )
+
+    def scope(block: Block) -> str:
+        around = min((graph.calls[index].scope for index in block.calls), key=len)
+        return next((name for name in reversed(around) if held[name] > 1), "")
+
+    return list(map(scope, blocks))
+
+
+def _stages(
+    graph: CallGraph, blocks: Sequence[Block], scales: list[float], scopes: Sequence[str]
+) -> list[list[int]]:
     """Positions of the blocks of each stage: neighbours of one resolution and one width."""
 
     def width(block: Block) -> int | None:
@@ -236,7 +176,7 @@ def _stages(graph: CallGraph, blocks: Sequence[Block], scales: list[float]) -> l
         joins = before is not None and stages[-1][-1] == i - 1
         if joins and before is not None:
             joins = (before.kind == "dense") == (block.kind == "dense")
-            joins &= width(before) == width(block)
+            joins &= width(before) == width(block) and scopes[i] == scopes[stages[-1][-1]]
             if block.scale != before.scale:
                 # A block that lowers the resolution opens a stage. Only where the width goes up
                 # right behind it does it close one instead, as in ResNet50V2.
@@ -250,17 +190,28 @@ def _stages(graph: CallGraph, blocks: Sequence[Block], scales: list[float]) -> l
 
 
 def _named(
-    graph: CallGraph, unnamed: Sequence[Block], stages: Sequence[Sequence[int]]
+    graph: CallGraph,
+    unnamed: Sequence[Block],
+    stages: Sequence[Sequence[int]],
+    scopes: Sequence[str],
 ) -> tuple[tuple[Block, ...], tuple[Stage, ...]]:
     """Give blocks and stages the names that their layers suggest, or else numbered ones."""
-    taken = {call.name for call in graph.calls}
-    suggested = _unique([_common_name(graph, block) for block in unnamed], taken, unnamed)
-    stage_names = _stage_names(stages, suggested, taken)
+    nests = {nest.call.name for nest in graph.nests}
+    taken = {call.name for call in graph.calls} | nests
+    ends = {call.name: (call.inputs, call.outputs) for call in graph.calls}
+    common = [_common_name(graph, block, nests) for block in unnamed]
+    suggested = [
+        own or name
+        for own, name in zip(
+            _names_of_nests(graph, unnamed), _unique(common, taken, unnamed, ends), strict=True
+        )
+    ]
+    stage_names = _stage_names(stages, suggested, taken, scopes)
 
     names = list(suggested)
     for i, block in enumerate(unnamed):
-        if block.kind in OUTSIDE_STAGES:
-            names[i] = _free(block.kind, taken | set(filter(None, names)))
+        if block.kind in OUTSIDE_STAGES and names[i] is None:
+            names[i] = _free(_in(scopes[i], block.kind), taken | set(filter(None, names)))
     for stage_name, members in zip(stage_names, stages, strict=True):
         for number, i in enumerate(members, 1):
             if names[i] is None:
@@ -277,16 +228,36 @@ def _named(
     )
 
 
-def _common_name(graph: CallGraph, block: Block) -> str | None:
+def _in(scope: str, name: str) -> str:
+    return f"{scope}/{name}" if scope else name
+
+
+def _names_of_nests(graph: CallGraph, blocks: Sequence[Block]) -> list[str | None]:
+    """For each block that is exactly one nested model, the name that a person gave to that."""
+    names = {
+        tuple(nest.inside): nest.call.name
+        for nest in reversed(graph.nests)
+        if not is_automatic(nest.call.own_name, nest.call.kind)
+    }
+    means = {nest.call.name: (nest.call.inputs, nest.call.outputs) for nest in graph.nests}
+    found = [names.get(block.calls) for block in blocks]
+    return [
+        name if name and means[name] == (block.entries, block.exits) else None
+        for name, block in zip(found, blocks, strict=True)
+    ]
+
+
+def _common_name(graph: CallGraph, block: Block, nests: set[str]) -> str | None:
     """What the names that a person gave to a block's layers have in common at their begin."""
     given = [
         call.name
         for call in map(graph.calls.__getitem__, block.calls)
-        if not is_automatic(call.name, call.kind)
+        if not is_automatic(call.own_name, call.kind)
     ]
     if not given or block.kind in OUTSIDE_STAGES:
         return None
-    return _common_begin(given)
+    begin = _common_begin(given)
+    return begin if begin not in nests else None
 
 
 def _common_begin(names: Sequence[str]) -> str | None:
@@ -308,12 +279,15 @@ def _common_begin(names: Sequence[str]) -> str | None:
 
 
 def _unique(
-    suggested: Sequence[str | None], taken: set[str], blocks: Sequence[Block]
+    suggested: Sequence[str | None],
+    taken: set[str],
+    blocks: Sequence[Block],
+    ends: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]],
 ) -> list[str | None]:
-    """Drop suggestions that two blocks share, or that are the name of some other layer."""
+    """Drop suggestions that two blocks share, or that mean a layer of other inputs or outputs."""
 
     def is_clear(name: str, block: Block) -> bool:
-        means_a_layer = name in taken and block.layers != (name,)
+        means_a_layer = name in taken and ends.get(name) != (block.entries, block.exits)
         return suggested.count(name) == 1 and not means_a_layer
 
     return [
@@ -323,18 +297,29 @@ def _unique(
 
 
 def _stage_names(
-    stages: Sequence[Sequence[int]], names: Sequence[str | None], taken: set[str]
+    stages: Sequence[Sequence[int]],
+    names: Sequence[str | None],
+    taken: set[str],
+    scopes: Sequence[str],
 ) -> list[str]:
-    """What the blocks of each stage have in common; numbers for all if that is unclear for one."""
+    """What the blocks of each stage have in common; numbers for all if that is unclear for one.
+
+    All of a nested model is what that concerns, or all outside of such.
+    """
     found = []
     for members in stages:
         given = [names[i] or "" for i in members]
         found.append((given[0] if len(given) == 1 else _common_begin(given)) or "")
-    several = [name for name, members in zip(found, stages, strict=True) if len(members) > 1]
+    around = [scopes[members[0]] for members in stages]
     clashes = taken | set(filter(None, names))
-    if all(found) and len(set(found)) == len(found) and not clashes & set(several):
-        return found
-    return [_free(f"stage{number}", clashes) for number in range(1, len(stages) + 1)]
+    for scope in dict.fromkeys(around):
+        here = [j for j, name in enumerate(around) if name == scope]
+        own = [found[j] for j in here]
+        several = {found[j] for j in here if len(stages[j]) > 1}
+        if not all(own) or len(set(own)) < len(own) or clashes & several:
+            for number, j in enumerate(here, 1):
+                found[j] = _free(_in(scope, f"stage{number}"), clashes)
+    return found
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -7,9 +7,11 @@ only on what is left.
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
 from itertools import groupby
 
-from .callgraph import CallGraph, entering
+from .graph import CallGraph, entering
 from .regions import WEIGHTED, Region, regions
 
 Signature = tuple[str, ...]
@@ -23,7 +25,7 @@ def signature(graph: CallGraph, chain: Sequence[Region]) -> Signature:
     """What a chain does, call by call: convolutions by whether they are pointwise."""
     words = []
     for region in chain:
-        call = graph.calls[region.calls[-1]]
+        call = graph.maker(region.exit)
         pointwise = region.role == "convolution" and call.pointwise
         if region.role not in _PASSING:
             words.append("pointwise" if pointwise else region.role)
@@ -43,7 +45,12 @@ def branch_signature(graph: CallGraph, region: Region) -> Signature:
 
 
 def pieces(
-    graph: CallGraph, chain: Sequence[Region], patterns: set[Signature], *, alone: bool
+    graph: CallGraph,
+    chain: Sequence[Region],
+    patterns: set[Signature],
+    *,
+    alone: bool,
+    first: bool = False,
 ) -> list[Piece]:
     """Divide a chain into pieces, each a pair of kind and regions.
 
@@ -51,7 +58,8 @@ def pieces(
         graph: The call graph.
         chain: Single calls and gates, one behind the other.
         patterns: The signatures of the network's residual branches.
-        alone: Whether the chain is the whole network.
+        alone: Whether the chain is a whole network, or a whole tower of one.
+        first: Whether the chain begins at the network's input.
 
     Returns:
         Pieces of kind `"linear"`, which repeat or are groups of a network without branches, of kind
@@ -60,15 +68,51 @@ def pieces(
     """
     body, classifier = _split_classifier(graph, chain, alone)
     units = _units(body)
-    if alone and not patterns:
+    stem: list[list[Region]] = []
+    if patterns and first:
+        # What reads the image itself is no repeat, even if it looks like one (EfficientNetV2).
+        stem, units = units[:1], _opened_by_name(graph, units)
+    elif alone and not patterns:
         patterns = _repeated(graph, units)
     if patterns:
         found = _by_pattern(graph, units, patterns)
+    elif alone and any(unit[0].opens for unit in units[1:]):
+        found = [("linear", _flat(level)) for level in _levels(graph, units)]
     elif alone:
         found = [("linear", _flat(group)) for group in _groups(graph, units)]
     else:
-        found = [("rest", _flat(units))] if units else []
+        found = [("rest", unit) for unit in units]
+    found = _joined([*(("rest", unit) for unit in stem), *found])
     return found + ([("classifier", classifier)] if classifier else [])
+
+
+def _opened_by_name(graph: CallGraph, units: list[list[Region]]) -> list[list[Region]]:
+    """All units but the first; a block begins where all names begin with another word."""
+    words = [
+        {
+            tokens(call.own_name)[0].rstrip("0123456789")
+            for call in (graph.maker(region.exit) for region in unit)
+            if not is_automatic(call.own_name, call.kind)
+        }
+        for unit in units
+    ]
+    opened = []
+    for i, (first, *others) in enumerate(units[1:], 1):
+        differs = len(words[i]) == len(words[i - 1]) == 1 and words[i] != words[i - 1]
+        differs &= any(region.role in WEIGHTED for region in units[i])
+        opened.append([replace(first, opens=first.opens or differs), *others])
+    return opened
+
+
+def _joined(found: Sequence[Piece]) -> list[Piece]:
+    """Pieces with neighbouring rests made one, but where a block has to begin."""
+    joined: list[Piece] = []
+    for kind, piece in found:
+        if kind == "rest" and joined and joined[-1][0] == "rest" and not piece[0].opens:
+            joined[-1] = (kind, [*joined[-1][1], *piece])
+        else:
+            joined.append((kind, piece))
+    return joined
 
 
 def _flat(units: Sequence[list[Region]]) -> list[Region]:
@@ -85,11 +129,21 @@ def _split_classifier(
     if alone and len(weighted) > 1 and start < weighted[0]:
         # A perceptron that flattens its image first: its hidden layers are blocks of their own.
         start = weighted[-1]
+    if alone and not joins and len(weighted) > 1 and any(region.opens for region in chain):
+        # A network that enlarges its features again ends with a prediction for each position.
+        last = graph.maker(chain[weighted[-1]].exit)
+        plain = _roles_behind(chain, weighted[-1]) <= {"activation"}
+        start = weighted[-1] if last.pointwise and plain else start
+    start = max([start, *(i for i in range(start, len(chain)) if chain[i].opens)])
     behind = {region.role for region in chain[start:]}
     # A 1×1 convolution behind the pooling classifies as well as a dense layer (MobileNetV3).
-    if not behind & {"fully connected", "convolution"} or graph.outputs[0] != chain[-1].exit:
+    if not behind & {"fully connected", "convolution"} or chain[-1].exit not in graph.outputs:
         return list(chain), []
     return list(chain[:start]), list(chain[start:])
+
+
+def _roles_behind(chain: Sequence[Region], position: int) -> set[str]:
+    return {region.role for region in chain[position + 1 :]}
 
 
 def _units(chain: Sequence[Region]) -> list[list[Region]]:
@@ -98,7 +152,8 @@ def _units(chain: Sequence[Region]) -> list[list[Region]]:
     for region, before in zip(chain, [None, *chain], strict=False):
         padded = before is not None and before.role == "padding"
         opens = region.role == "padding" or (region.role in WEIGHTED and not padded)
-        if not units or (opens and any(r.role in WEIGHTED for r in units[-1])):
+        opens = opens and bool(units) and any(r.role in WEIGHTED for r in units[-1])
+        if not units or opens or region.opens:
             units.append([])
         units[-1].append(region)
     return units
@@ -126,11 +181,7 @@ def _by_pattern(
             if length:
                 taken, kind = length, "linear"
                 break
-        regions_here = _flat(units[position : position + taken])
-        if kind == "rest" and found and found[-1][0] == "rest":
-            found[-1][1].extend(regions_here)
-        else:
-            found.append((kind, regions_here))
+        found.append((kind, _flat(units[position : position + taken])))
         position += taken
     return found
 
@@ -159,8 +210,9 @@ def _repeated(graph: CallGraph, units: list[list[Region]]) -> set[Signature]:
             run = run + 1 if words[i] == words[i + period] else 0
             pattern = words[i + 1 : i + 1 + period]
             pooled = any("pooling" in unit for unit in pattern)
-            if run >= 2 * period and len(set(pattern)) > 1 and not pooled:
-                first = i + 1 - run
+            first = i + 1 - run
+            divided = any(unit[0].opens for unit in units[first + 1 : first + period])
+            if run >= 2 * period and len(set(pattern)) > 1 and not pooled and not divided:
                 return {tuple(word for unit in words[first : first + period] for word in unit)}
     return set()
 
@@ -176,11 +228,27 @@ def _groups(graph: CallGraph, units: list[list[Region]]) -> list[list[list[Regio
     return [part for group in groups for part in _by_name(graph, group)]
 
 
+def _levels(graph: CallGraph, units: list[list[Region]]) -> list[list[list[Region]]]:
+    """Groups of a chain that long skips pass by: by where these begin and end, then resolution."""
+    levels: list[list[list[Region]]] = []
+    for unit in units:
+        before = _behind_weights(levels[-1][-1]) if levels else []
+        if not levels or unit[0].opens or _falls(graph, before, unit):
+            levels.append([])
+        levels[-1].append(unit)
+    return levels
+
+
+def _behind_weights(unit: list[Region]) -> list[Region]:
+    weighted = [i for i, region in enumerate(unit) if region.role in WEIGHTED]
+    return unit[weighted[0] :] if weighted else []
+
+
 def _falls(graph: CallGraph, before: list[Region], unit: list[Region]) -> bool:
     """Pooling ends a group; a strided convolution begins one."""
 
     def strides(regions: list[Region], weighted: bool) -> bool:
-        calls = [graph.calls[region.calls[-1]] for region in regions]
+        calls = [graph.maker(region.exit) for region in regions]
         return any(call.stride != 1 and (call.role in WEIGHTED) == weighted for call in calls)
 
     return strides(before, weighted=False) or strides(unit, weighted=True)
@@ -196,7 +264,7 @@ def _widens(graph: CallGraph, before: list[Region], unit: list[Region]) -> bool:
 def _by_name(graph: CallGraph, units: list[list[Region]]) -> list[list[list[Region]]]:
     """Divide where a common beginning of names ends, at the greatest depth that groups units."""
     names = [
-        [graph.calls[region.calls[-1]].name for region in unit if region.role in WEIGHTED] or [""]
+        [graph.maker(region.exit).own_name for region in unit if region.role in WEIGHTED] or [""]
         for unit in units
     ]
     words = [tokens(unit_names[0]) for unit_names in names]
@@ -210,8 +278,10 @@ def _by_name(graph: CallGraph, units: list[list[Region]]) -> list[list[list[Regi
 
 def _speak(graph: CallGraph, units: list[list[Region]]) -> bool:
     """Whether names were given by a person: automatic ones, such as `conv2d_7`, say nothing."""
-    calls = [graph.calls[region.calls[-1]] for unit in units for region in unit]
-    return not any(is_automatic(call.name, call.kind) for call in calls if call.role in WEIGHTED)
+    calls = [graph.maker(region.exit) for unit in units for region in unit]
+    return not any(
+        is_automatic(call.own_name, call.kind) for call in calls if call.role in WEIGHTED
+    )
 
 
 def is_automatic(name: str, kind: str) -> bool:
@@ -221,9 +291,16 @@ def is_automatic(name: str, kind: str) -> bool:
         >>> is_automatic("batch_normalization_3", "BatchNormalization"), is_automatic("bn3", "Add")
         (True, False)
     """
+    begin = _snake(kind)
+    rest = name.removeprefix(begin)
+    return name.startswith(begin) and re.fullmatch(r"(_\d+)?", rest) is not None
+
+
+@cache
+def _snake(kind: str) -> str:
+    """A name of a class as Keras writes it in the names of layers."""
     snake = re.sub(r"\W+", "", re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", kind))
-    snake = re.sub(r"([a-z])([A-Z])", r"\1_\2", snake).lower()
-    return re.fullmatch(rf"{re.escape(snake)}(_\d+)?", name) is not None
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", snake).lower()
 
 
 def tokens(name: str) -> list[str]:

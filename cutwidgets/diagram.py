@@ -1,12 +1,13 @@
 """The diagram of a network: blocks and stages as DOT, and DOT as SVG.
 
 From top to bottom: a card for every block, a frame around every stage, and for every residual block
-a joint, the addition at which its branch and its shortcut meet.
+a joint, the addition at which its branch and its shortcut meet. Towers stand side by side.
 
 Every part of the SVG has an id, where i is the position of a block and j that of a stage:
 `block-i`, `joint-i` (residual blocks only), `branch-i` (from the card to the joint), `shortcut-i`
-(the arc into the joint), `spine-i` (into the card; the last one into the output), `stage-j`,
-`input`, `output`, `legend`. Classes say what a part is, such as `block residual`, `joint`,
+(the arc into the joint), `spine-i` (into the card; the last one into the output), `skip-i-k` (what
+else enters the card, or the output, from further above), `stage-j`, `input`, `output`, `legend`.
+Classes say what a part is, such as `block residual`, `joint`,
 `shortcut projection`; by them `static/diagram.css` lets the diagram follow the theme of a page.
 """
 
@@ -23,6 +24,7 @@ from threading import Lock
 import graphviz
 import keras
 
+from . import flow
 from .blocks import Block, Stage, shape_text
 from .errors import CutError
 
@@ -34,7 +36,7 @@ _COLOURS = {
     "linear": "#e69f00",
     "branched": "#56b4e9",
 }
-_GREY, _ORANGE = "#7a828c", "#d55e00"
+_GREY, _ORANGE, _GREEN = "#7a828c", "#d55e00", "#009e73"
 _TEXT, _MUTED = "#1f2328", "#57606a"
 _FONT = "Helvetica,Arial,sans-serif"
 
@@ -57,6 +59,7 @@ _STYLES = {
 }
 _SAMPLES = {"identity": "——", "projection": "– – –", "pooling": "· · · ·"}
 _STRAIGHT = {"weight": "50"}
+_SKIP = {"color": _GREEN, "penwidth": "1.2", "weight": "0"}
 
 _GAP = "&#160;"  # Browsers drop plain blanks at the ends of a text.
 _STYLESHEET = Path(__file__).parent / "static" / "diagram.css"
@@ -86,46 +89,60 @@ def source(name: str, blocks: Sequence[Block], stages: Sequence[Stage]) -> str:
     # The graph itself has no name: Graphviz cannot read every name, and nothing shows it.
     graph = graphviz.Digraph(graph_attr=_GRAPH, node_attr=_NODES, edge_attr=_EDGES)
     widths = _widths(blocks)
-    _add_node(graph, "legend", "legend", _legend(name, blocks, widths), **_FRAME)
+    sources = flow.sources(blocks)
+    _add_node(graph, "legend", "legend", _legend(name, blocks, sources, widths), **_FRAME)
     _add_node(graph, "input", "input", _input_label(blocks))
     graph.edge("legend", "input", style="invis")
-    position = {block.name: i for i, block in enumerate(blocks)}
+    columns, position = flow.columns(blocks), {block.name: i for i, block in enumerate(blocks)}
     for j, stage in enumerate(stages):
         with graph.subgraph(name=f"cluster-{j}") as frame:
             frame.attr(**_frame(j, stage, widths))
             for block in stage.blocks:
-                _add_block(frame, position[block.name], block, widths)
+                i = position[block.name]
+                _add_block(frame, i, block, widths, columns[i])
     for i, block in enumerate(blocks):
         if block.stage is None:
-            _add_block(graph, i, block, widths)
-    _add_edges(graph, blocks)
+            _add_block(graph, i, block, widths, columns[i])
+    _add_edges(graph, blocks, sources)
     text: str = graph.source
     return text
 
 
-def _add_edges(graph: graphviz.Digraph, blocks: Sequence[Block]) -> None:
-    """The spine from the input to the output, and the shortcuts past it."""
-    before = "input"
+def _add_edges(
+    graph: graphviz.Digraph, blocks: Sequence[Block], sources: Sequence[Sequence[int]]
+) -> None:
+    """The spine from the input to the output, the shortcuts past it, and what skips blocks."""
+    leaves = [f"joint-{i}" if block.shortcut else f"block-{i}" for i, block in enumerate(blocks)]
+    leaves.append("input")  # at position -1
     for i, block in enumerate(blocks):
         card, joint = f"block-{i}", f"joint-{i}"
-        _add_edge(graph, before, card, f"spine-{i}", "spine", **_STRAIGHT)
+        _add_entries(graph, i, card, [leaves[source] for source in sources[i]])
         if block.shortcut:
             _add_edge(graph, card, joint, f"branch-{i}", "branch", arrowhead="none", **_STRAIGHT)
             look = {"color": _ORANGE, "tailport": "s", "headport": "ne", **_STYLES[block.shortcut]}
             kind = f"shortcut {block.shortcut}"
-            _add_edge(graph, before, joint, f"shortcut-{i}", kind, **look)
-        before = joint if block.shortcut else card
-    _add_node(graph, "output", "output", _output_label(blocks))
-    _add_edge(graph, before, "output", f"spine-{len(blocks)}", "spine", **_STRAIGHT)
+            _add_edge(graph, leaves[sources[i][0]], joint, f"shortcut-{i}", kind, **look)
+    _add_node(graph, "output", "output", _output_label(blocks, len(sources[-1])))
+    _add_entries(graph, len(blocks), "output", [leaves[source] for source in sources[-1]])
 
 
-def _add_block(graph: graphviz.Digraph, i: int, block: Block, widths: Sequence[int]) -> None:
+def _add_entries(graph: graphviz.Digraph, i: int, card: str, sources: Sequence[str]) -> None:
+    """What enters a card, or the output: the spine, and what comes from further above."""
+    _add_edge(graph, sources[0], card, f"spine-{i}", "spine", **_STRAIGHT)
+    for k, source in enumerate(sources[1:], 1):
+        _add_edge(graph, source, card, f"skip-{i}-{k}", "skip", **_SKIP)
+
+
+def _add_block(
+    graph: graphviz.Digraph, i: int, block: Block, widths: Sequence[int], column: int
+) -> None:
     """A card: name left, numbers right; and the joint of a residual block."""
     colour = _COLOURS.get(block.kind, _GREY)
     label = _table(_row(_texts(block), widths, colour))
-    _add_node(graph, f"block-{i}", f"block {block.kind}", label)
+    look = {"group": f"spine-{column}"} if column else {}
+    _add_node(graph, f"block-{i}", f"block {block.kind}", label, **look)
     if block.shortcut:
-        _add_node(graph, f"joint-{i}", "joint", "<<B>+</B>>", **_JOINT)
+        _add_node(graph, f"joint-{i}", "joint", "<<B>+</B>>", **_JOINT, **look)
 
 
 def _add_node(graph: graphviz.Digraph, name: str, kind: str, label: str, **look: str) -> None:
@@ -153,25 +170,29 @@ def _frame(j: int, stage: Stage, widths: Sequence[int]) -> dict[str, str]:
 def _input_label(blocks: Sequence[Block]) -> str:
     if not blocks:
         return "input"
-    first = blocks[0]
-    if len(first.entries) > 1:
-        return f"{len(first.entries)} inputs"
-    return f"<{_muted('input')}{_GAP}{shape_text(first.input_shape)}>"
+    if flow.inputs(blocks) > 1:
+        return f"{flow.inputs(blocks)} inputs"
+    return f"<{_muted('input')}{_GAP}{shape_text(blocks[0].input_shape)}>"
 
 
-def _output_label(blocks: Sequence[Block]) -> str:
-    if not blocks:
-        return "output"
+def _output_label(blocks: Sequence[Block], count: int) -> str:
+    if not blocks or count > 1:
+        return "outputs" if blocks else "output"
     return f"<{_muted('output')}{_GAP}{shape_text(blocks[-1].output_shape, blocks[-1].scale)}>"
 
 
-def _legend(name: str, blocks: Sequence[Block], widths: Sequence[int]) -> str:
+def _legend(
+    name: str, blocks: Sequence[Block], sources: Sequence[Sequence[int]], widths: Sequence[int]
+) -> str:
     """The name of the model, what the columns of the cards are, and how shortcuts are drawn."""
     title = f'<FONT POINT-SIZE="11" COLOR="{_TEXT}"><B>{_GAP}{_text(name)}</B></FONT>'
     rows = _row([title, _muted("output"), _muted("parameters")], widths)
     kinds = [kind for kind in _STYLES if any(block.shortcut == kind for block in blocks)]
-    if kinds:
-        line = (3 * _GAP).join(["shortcut", *map(_sample, kinds)])
+    lines = [(3 * _GAP).join(["shortcut", *map(_sample, kinds)])] if kinds else []
+    if any(len(others) > 1 for others in sources):
+        line = f'<FONT COLOR="{_GREEN}"><B>{_SAMPLES["identity"]}</B></FONT>'
+        lines.append(f"{line}{_GAP}{_GAP}skips blocks")
+    for line in lines:
         rows += f'<TR><TD></TD><TD COLSPAN="3" ALIGN="LEFT">{_GAP}{line}</TD></TR>'
     return _table(rows)
 
@@ -205,7 +226,8 @@ def _texts(block: Block) -> tuple[str, str, str]:
 
 def _kind(block: Block) -> str:
     """The kind of a block, unless its joint and its shortcut show it, or its name says it."""
-    return "" if block.shortcut or block.name.startswith(block.kind) else block.kind
+    own = block.name.rpartition("/")[2]
+    return "" if block.shortcut or own.startswith(block.kind) else block.kind
 
 
 def _widths(blocks: Sequence[Block]) -> list[int]:
@@ -214,9 +236,9 @@ def _widths(blocks: Sequence[Block]) -> list[int]:
     Graphviz widens a column where its fonts need more; where it finds no fonts at all, or others
     than the browser has, this keeps the texts within their cards.
     """
-    names = [6 * min(len(block.name), _LONGEST) + 5 * len(_kind(block)) for block in blocks]
-    shapes = [5 * len(shape_text(block.output_shape, block.scale)) for block in blocks]
-    return [max(names, default=0) + 10, max(shapes, default=0) + 10, 52]
+    names = [6.5 * min(len(block.name), _LONGEST) + 5.5 * len(_kind(block)) for block in blocks]
+    shapes = [6 * len(shape_text(block.output_shape, block.scale)) for block in blocks]
+    return [round(max(names, default=0)) + 10, max(shapes, default=0) + 8, 52]
 
 
 def _muted(text: str) -> str:

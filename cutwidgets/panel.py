@@ -15,9 +15,10 @@ from PIL import Image
 from . import pictures, running
 from ._anatomy import Anatomy, anatomy
 from .blocks import Block, shape_text
+from .building import Section, build
 from .errors import CutError
 from .places import PlaceLike, resolve
-from .slicing import Section, build, section
+from .slicing import section
 
 _STATIC = Path(__file__).parent / "static"
 

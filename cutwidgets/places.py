@@ -10,8 +10,9 @@ import keras
 
 from ._anatomy import Anatomy
 from .blocks import Block, Stage
-from .callgraph import Call
+from .callgraph import find
 from .errors import UnknownPlaceError, alternatives, similar
+from .graph import Call
 
 PlaceLike: TypeAlias = str | int | Block | Stage | keras.Layer | keras.KerasTensor
 
@@ -63,13 +64,15 @@ def resolve(anatomy: Anatomy, place: PlaceLike) -> Place:
     if isinstance(place, Stage) and place in anatomy.stages:
         return _of_blocks(place.name, place.blocks)
     if isinstance(place, keras.KerasTensor):
-        tensor = anatomy.graph.find(place)
-        if tensor is not None:
+        tensors = find(anatomy.graph, place)
+        _require_one(anatomy, place, [anatomy.graph.maker(tensor).name for tensor in tensors])
+        for tensor in tensors:
             return Place(anatomy.graph.maker(tensor).name, (tensor,), (tensor,))
     if isinstance(place, keras.Layer):
-        calls = [call for call in anatomy.graph.calls if call.layer is place]
-        if calls:
-            return _of_calls(place, calls)
+        found = [known for known in _layers(anatomy) if known[0].layer is place]
+        _require_one(anatomy, place, [call.name for call, _ in found])
+        for call, inside in found:
+            return _of_call(call, inside)
     raise UnknownPlaceError(
         place,
         f"The model {anatomy.name!r} has no such place: {place!r:.200}. A place is a block, a "
@@ -81,37 +84,58 @@ def _by_name(anatomy: Anatomy, name: str) -> Place:
     for block in anatomy.blocks:
         if block.name == name:
             return _of_blocks(name, [block])
+    for nest in anatomy.graph.nests:
+        if nest.call.name == name:
+            return _of_call(nest.call, tuple(nest.inside))
     for stage in anatomy.stages:
         if stage.name == name:
             return _of_blocks(name, stage.blocks)
-    layers = [call.name for call in anatomy.graph.calls]
-    for candidate in (name, modern_name(name, layers)):
-        calls = [call for call in anatomy.graph.calls if call.name == candidate]
-        if calls:
-            return _of_calls(name, calls)
-    known = [
-        *(block.name for block in anatomy.blocks),
-        *(stage.name for stage in anatomy.stages),
-        *layers,
-    ]
+    layers = {call.name: (call, inside) for call, inside in _layers(anatomy)}
+    scope, _, own_name = name.rpartition("/")
+    inside = {layer.removeprefix(f"{scope}/") for layer in layers} if scope else layers
+    modern = modern_name(own_name, inside)
+    for candidate in (name, modern and (f"{scope}/{modern}" if scope else modern)):
+        if candidate in layers:
+            return _of_call(*layers[candidate])
+    blocks = [block.name for block in anatomy.blocks]
+    known = [*blocks, *(stage.name for stage in anatomy.stages), *layers]
+    _require_one(anatomy, name, [k for k in known if re.fullmatch(rf"{re.escape(name)}#\d+", k)])
+    # Inside of a nested model it may have this name.
+    ends = [place for place in known if place.endswith(f"/{name}")]
     raise UnknownPlaceError(
         name,
-        f"The model {anatomy.name!r} has no block, stage or layer {name!r}."
-        + _inside(anatomy, name)
-        + f" Its blocks are {_first_and_last([block.name for block in anatomy])}.",
-        similar(name, known),
+        f"The model {anatomy.name!r} has no block, stage or layer {name!r}. Its blocks are "
+        f"{first_and_last(blocks)}.",
+        [*ends, *similar(name, known)][:5],
     )
 
 
-def _inside(anatomy: Anatomy, name: str) -> str:
-    """Say where a name may be meant, if the model holds another model."""
-    nested = [call.name for call in anatomy.graph.calls if call.role == "model"]
-    if not nested:
-        return ""
-    return f" If it is inside {alternatives(nested)}, cut model.get_layer({nested[0]!r}) instead."
+def _layers(anatomy: Anatomy) -> list[tuple[Call, tuple[int, ...]]]:
+    """All calls of layers and nested models, with the calls that each consists of."""
+    graph = anatomy.graph
+    nests = [(nest.call, tuple(nest.inside)) for nest in graph.nests]
+    return [*((call, (call.index,)) for call in graph.calls), *nests]
 
 
-def _first_and_last(names: list[str]) -> str:
+def _require_one(anatomy: Anatomy, asked: object, names: list[str]) -> None:
+    """Refuse a layer or tensor that stands for several calls."""
+    names = list(dict.fromkeys(names))
+    if len(names) > 1:
+        raise UnknownPlaceError(
+            asked,
+            f"{asked!r:.200} is shared: the model {anatomy.name!r} calls it {len(names)} times, so "
+            f"it does not say which call is meant: {alternatives(names[:5])}.",
+            names[:5],
+        )
+
+
+def first_and_last(names: list[str]) -> str:
+    """Names for a sentence, without those in the middle.
+
+    Example:
+        >>> first_and_last(["a", "b"]), first_and_last(list("abcdef"))
+        ("'a', 'b'", "'a' … 'f'")
+    """
     return ", ".join(map(repr, names)) if len(names) < 5 else f"{names[0]!r} … {names[-1]!r}"
 
 
@@ -121,18 +145,10 @@ def _of_blocks(name: str, blocks: Iterable[Block]) -> Place:
     return Place(name, blocks[0].entries, blocks[-1].exits, calls)
 
 
-def _of_calls(asked: object, calls: list[Call]) -> Place:
-    call = calls[0]
-    if len(calls) > 1:
-        raise UnknownPlaceError(
-            asked,
-            f"The layer {call.name!r} is shared: the model calls it {len(calls)} times, so its "
-            "name does not say which call is meant. Give the KerasTensor that enters or leaves the "
-            "call, or a block or a layer beside it.",
-        )
+def _of_call(call: Call, inside: tuple[int, ...]) -> Place:
     if not call.inputs:  # an input layer: its output is the tensor that a slice from here takes
         return Place(call.name, call.outputs, call.outputs)
-    return Place(call.name, call.inputs, call.outputs, (call.index,))
+    return Place(call.name, call.inputs, call.outputs, inside)
 
 
 # In older Keras (2.2 and before) ResNet50's layers had other names, and its activations and

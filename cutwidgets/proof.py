@@ -9,11 +9,12 @@ import keras
 import numpy as np
 
 from ._anatomy import anatomy
-from .callgraph import CallGraph
-from .errors import CutError
+from .building import Section, build, symbols_of
+from .callgraph import read
+from .graph import between
 from .places import PlaceLike
-from .running import arrays, dtype_of, evaluate, forward, random_input
-from .slicing import build, section
+from .running import arrays, as_inputs, evaluate, forward, random_input
+from .slicing import section
 
 TOLERANCE = 1e-6
 
@@ -28,18 +29,22 @@ class Proof:
         sensitivity: By how much the outputs differ between this input and another one, at most. A
             difference says little where the output hardly depends on the input.
         carried: Names of the layers whose output was carried round the slice to the tail.
+        differences: For each block whose output is computed in slice or tail, its name and the
+            largest difference there, in call order.
+        first_difference: Name of the first block whose output differs by more than is allowed.
     """
 
     max_abs_difference: float
     max_abs_output: float
     sensitivity: float
     carried: tuple[str, ...]
+    differences: tuple[tuple[str, float], ...]
+    first_difference: str | None
 
     @property
     def ok(self) -> bool:
         """Whether the outputs are equal, to the last bit or to 1e-6 of the largest output."""
-        relative = TOLERANCE * self.max_abs_output
-        return self.max_abs_difference == 0 or self.max_abs_difference <= relative
+        return _is_small(self.max_abs_difference, self.max_abs_output)
 
     @property
     def conclusive(self) -> bool:
@@ -60,6 +65,8 @@ class Proof:
                 "Head, slice and tail do NOT compute the model's output: it differs by up to "
                 f"{self.max_abs_difference:.3g}."
             )
+        if self.first_difference:
+            verdict += f" It differs first at {self.first_difference}."
         if self.carried:
             names = ", ".join(self.carried)
             verdict += f" Around the slice, the tail also takes the output of {names}."
@@ -69,7 +76,15 @@ class Proof:
 
     def _repr_html_(self) -> str:
         mark = ("✓" if self.conclusive else "?") if self.ok else "✗"
-        return f"<p><strong>{mark}</strong> {escape(str(self))}</p>"
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td><td>{difference:.3g}</td></tr>"
+            for name, difference in self.differences
+        )
+        return (
+            f"<p><strong>{mark}</strong> {escape(str(self))}</p><details><summary>Block by block"
+            "</summary><table><tr><th>block</th><th>largest difference</th></tr>"
+            f"{rows}</table></details>"
+        )
 
 
 def check(
@@ -77,8 +92,11 @@ def check(
     start: PlaceLike | None = None,
     end: PlaceLike | None = None,
     x: Any = None,
+    *,
+    weights: str = "share",
+    bypass: str | None = None,
 ) -> Proof:
-    """Run the whole model, and tail on slice on head, and compare what they give.
+    """Run the whole model, and tail on slice on head, and compare what they give, block by block.
 
     Where the end is no cut point, what the tail needs besides is carried round the slice.
 
@@ -88,6 +106,8 @@ def check(
         end: A place; `None` for the model's own output.
         x: Input of the model: an array with a batch axis, or as many of them, in a list or a
             dictionary, as the model takes. `None` for random input.
+        weights: As for `cut`.
+        bypass: As for `cut`.
 
     Raises:
         CutError: If the slice cannot be cut (see `cut`), or `x` does not fit the model.
@@ -99,56 +119,68 @@ def check(
         ...     include_top=False, weights=None, input_shape=(64, 64, 3)
         ... )
         >>> proof = cw.check(resnet, "conv3", "conv4")
-        >>> proof.ok, proof.carried
-        (True, ())
+        >>> proof.ok, proof.carried, proof.differences[0]
+        (True, (), ('conv3_block1', 0.0))
     """
-    part = section(anatomy(model), start, end)
+    found = anatomy(model)
+    part = section(found, start, end, bypass=bypass)
     graph = part.graph
-    given = random_input(graph, seed=0) if x is None else _as_inputs(graph, x)
-
+    given = random_input(graph, seed=0) if x is None else as_inputs(graph, x)
     expected = forward(model, [given[tensor] for tensor in graph.inputs])
     other = forward(model, list(random_input(graph, seed=1, like=given).values()))
-    # Between the pieces go the backend's own tensors: a mask may travel with them.
-    taken = evaluate(graph, [*part.inputs, *part.carried], given)
-    made = forward(build(model, part), taken[: len(part.inputs)])
-    known = dict(zip(part.outputs, made, strict=True))
+
+    # Arrays go from piece to piece: a tensor of the backend may bring a mask along.
+    taken = arrays(evaluate(graph, [*part.inputs, *part.carried], given))
+    made, inside = _run_slice(model, part, weights, taken[: len(part.inputs)])
+    known = dict(zip(part.outputs, arrays(made), strict=True))
     known |= zip(part.carried, taken[len(part.inputs) :], strict=True)
-    result = evaluate(graph, graph.outputs, given | known)
+    ends = {tensor: block.name for block in found for tensor in block.exits}
+    behind = {t for i in between(graph, graph.outputs, known)[0] for t in graph.calls[i].outputs}
+    later = [tensor for tensor in ends if tensor in behind]
+    result = evaluate(graph, [*graph.outputs, *later], given | known)
+    inside |= dict(zip(later, result[len(graph.outputs) :], strict=True))
+
+    compared = sorted(ends.keys() & inside.keys())
+    wanted = dict(zip(compared, evaluate(graph, compared, given), strict=True))
+    differences = [(t, _largest_difference([wanted[t]], [inside[t]])) for t in compared]
     return Proof(
-        max_abs_difference=_largest_difference(expected, result),
-        max_abs_output=max(float(np.abs(array).max(initial=0)) for array in arrays(expected)),
+        max_abs_difference=_largest_difference(expected, result[: len(graph.outputs)]),
+        max_abs_output=_largest(expected),
         sensitivity=_largest_difference(expected, other),
         carried=tuple(graph.maker(tensor).name for tensor in part.carried),
+        differences=tuple((ends[tensor], difference) for tensor, difference in differences),
+        first_difference=next(
+            (ends[t] for t, d in differences if not _is_small(d, _largest([wanted[t]]))), None
+        ),
     )
 
 
-def _as_inputs(graph: CallGraph, x: Any) -> dict[int, np.ndarray]:
-    """Arrays for the model's inputs, from one, a list or a tuple of them, or a dictionary."""
-    names = [graph.maker(tensor).name for tensor in graph.inputs]
-    if isinstance(x, dict):
-        given = [x.get(name) for name in names]
-    else:
-        given = list(x) if isinstance(x, list | tuple) and len(names) == len(x) else [x]
-    if len(given) != len(names) or any(value is None for value in given):
-        raise CutError(f"The model {graph.name!r} takes the inputs {names}. Received: {x!r:.200}")
-    inputs = {}
-    for index, name, value in zip(graph.inputs, names, given, strict=True):
-        tensor = graph.tensors[index]
-        try:
-            array = np.asarray(value)
-            inputs[index] = array if tensor.dtype == "string" else array.astype(dtype_of(tensor))
-        except (TypeError, ValueError) as error:
-            raise CutError(
-                f"The input {name!r} of the model {graph.name!r} takes numbers. "
-                f"Received: {value!r:.200}"
-            ) from error
-        fits = [want in (None, got) for want, got in zip(tensor.shape, array.shape, strict=False)]
-        if len(array.shape) != len(tensor.shape) or not all(fits):
-            raise CutError(
-                f"The input {name!r} of the model {graph.name!r} has the shape {tensor.shape}, the "
-                f"batch axis first. Received an array of shape {array.shape}."
-            )
-    return inputs
+def _run_slice(
+    model: keras.Model, part: Section, weights: str, inputs: Sequence[Any]
+) -> tuple[list[Any], dict[int, Any]]:
+    """What a slice gives, and the values inside of it by the indices of the whole model's tensors.
+
+    The slice is wired anew, so its inside is computed along its own wires.
+    """
+    built = build(model, part, weights)
+    graph = read(built)
+    index = {id(alias): tensor.index for tensor in graph.tensors for alias in tensor.aliases}
+    symbols = symbols_of(model, part) if weights == "share" else {}
+    inside = {
+        tensor: index[id(symbol)]
+        for tensor, symbol in symbols.items()
+        if id(symbol) in index and tensor not in part.inputs
+    }
+    values = evaluate(graph, list(inside.values()), dict(zip(graph.inputs, inputs, strict=True)))
+    return forward(built, inputs), dict(zip(inside, values, strict=True))
+
+
+def _is_small(difference: float, largest: float) -> bool:
+    return difference == 0 or difference <= TOLERANCE * largest
+
+
+def _largest(values: Sequence[Any]) -> float:
+    return max(float(np.abs(array).max(initial=0)) for array in arrays(values))
 
 
 def _largest_difference(one: Sequence[Any], other: Sequence[Any]) -> float:

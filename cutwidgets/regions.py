@@ -2,18 +2,20 @@
 
 One pass over the calls keeps the set of live tensors; where a single one is live lies a cut point.
 Between two neighbouring cut points lies a region: a single call, or branches that end in a merge.
-What the branches are merged by says what the region is.
+What the branches are merged by says what the region is. What comes in from the side, as into the
+decoder of a U-Net, does not make branches: only what depends on the tensor that enters counts.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from .callgraph import Call, CallGraph, between
+from .graph import Call, CallGraph
 
 WEIGHTED = frozenset(
     {"convolution", "depthwise", "fully connected", "recurrent", "attention", "embedding"}
 )
+BRANCHED = frozenset({"residual", "inception", "dense", "branched"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +24,14 @@ class Region:
 
     Attributes:
         role: The call's own role for a single call; `"residual"`, `"inception"`, `"dense"` or
-            `"branched"` for branches, and `"gate"` for branches that are multiplied, which a
-            straight chain may hold like any call.
-        calls: Indices of its calls, ascending.
-        entry: Index of the tensor that enters; `None` where several inputs of the model do.
+            `"branched"` for branches, and `"gate"` for branches that are multiplied, or that hold
+            no weights: a straight chain may hold them like any call.
+        calls: Indices of its calls, ascending; those that lead into it from the side among them.
+        entry: Index of the tensor that enters; `None` where nothing does.
         exit: Index of the tensor that leaves.
         shortcut: For a residual region, `"identity"`, `"pooling"` or `"projection"`.
         branch: For a residual region, the calls of its residual branch.
+        opens: Whether a block begins here unless the network's own pattern tells otherwise.
     """
 
     role: str
@@ -37,6 +40,7 @@ class Region:
     exit: int
     shortcut: str | None = None
     branch: tuple[int, ...] = ()
+    opens: bool = False
 
 
 def cut_points(
@@ -79,9 +83,10 @@ def cut_points(
     for index in calls:
         call = graph.calls[index]
         for tensor in call.inputs:
-            unread[tensor] -= 1
-            if not unread[tensor]:
-                live.discard(tensor)
+            if tensor in unread:
+                unread[tensor] -= 1
+                if not unread[tensor]:
+                    live.discard(tensor)
         live |= makes_live(call.outputs)
         if len(live) == 1 and found[-1:] != list(live):
             found += live
@@ -111,7 +116,7 @@ def regions(
         # All that a cut point depends on stands before it, in every order of computation.
         end = bisect_right(calls, graph.tensors[point].maker)
         if end > done:
-            found.append(_region(graph, calls[done:end], entry, point))
+            found.append(region(graph, calls[done:end], entry, point))
             done = end
         entry = point
     if done < len(calls):
@@ -119,18 +124,36 @@ def regions(
     return found
 
 
-def _region(graph: CallGraph, calls: Sequence[int], entry: int | None, exit: int) -> Region:
-    merge = graph.calls[calls[-1]]
+def region(graph: CallGraph, calls: Sequence[int], entry: int | None, exit: int) -> Region:
+    """What lies between two cut points, by what its branches are merged by."""
+    merge = graph.maker(exit)
     if len(calls) == 1:
         return Region(merge.role, tuple(calls), entry, exit)
+    inside = calls if entry is None else depending(graph, calls, entry)
+    if len(inside) <= 1:
+        return Region(merge.role, tuple(calls), entry, exit)
     if entry is not None and _adds(graph, merge, entry):
-        shortcut, branch = _shortcut(graph, entry, merge)
+        shortcut, branch = _shortcut(graph, inside, entry, merge)
         return Region("residual", tuple(calls), entry, exit, shortcut, branch)
     role = {
         "multiplication": "gate",
         "concatenation": "dense" if entry in merge.inputs else "inception",
     }.get(merge.role, "branched")
+    if not any(graph.calls[index].role in WEIGHTED for index in calls):
+        role = "gate"
     return Region(role, tuple(calls), entry, exit)
+
+
+def depending(graph: CallGraph, calls: Iterable[int], entry: int) -> list[int]:
+    """Those of the calls that need a tensor, directly or by other calls among them."""
+    known = {entry}
+    found = []
+    for index in calls:
+        call = graph.calls[index]
+        if not known.isdisjoint(call.inputs):
+            found.append(index)
+            known.update(call.outputs)
+    return found
 
 
 def _adds(graph: CallGraph, merge: Call, entry: int) -> bool:
@@ -143,15 +166,34 @@ def _adds(graph: CallGraph, merge: Call, entry: int) -> bool:
     return merge.role == "addition" or unknown_sum
 
 
-def _shortcut(graph: CallGraph, entry: int, merge: Call) -> tuple[str, tuple[int, ...]]:
+def _shortcut(
+    graph: CallGraph, inside: Collection[int], entry: int, merge: Call
+) -> tuple[str, tuple[int, ...]]:
     """The kind of the shortcut, the way with the fewest weights, and the calls of all others."""
-    ways = [between(graph, [tensor], [entry])[0] for tensor in merge.inputs]
+    inside = set(inside)
+    ways = [
+        _way(graph, inside, tensor)
+        for tensor in merge.inputs
+        if tensor == entry or graph.tensors[tensor].maker in inside
+    ]
 
-    def length(way: tuple[int, ...]) -> tuple[int, int]:
+    def length(way: set[int]) -> tuple[int, int]:
         return sum(graph.calls[index].role in WEIGHTED for index in way), len(way)
 
     shortest = min(ways, key=length)
     roles = {graph.calls[index].role for index in shortest}
     kind = "identity" if not roles else "pooling" if roles == {"pooling"} else "projection"
-    branch = {index for way in ways if way is not shortest for index in way} - set(shortest)
+    branch = {index for way in ways if way is not shortest for index in way} - shortest
     return kind, tuple(sorted(branch))
+
+
+def _way(graph: CallGraph, inside: set[int], tensor: int) -> set[int]:
+    """The calls among some that a tensor depends on."""
+    found: set[int] = set()
+    pending = [graph.tensors[tensor].maker]
+    while pending:
+        index = pending.pop()
+        if index in inside and index not in found:
+            found.add(index)
+            pending += [graph.tensors[read].maker for read in graph.calls[index].inputs]
+    return found

@@ -1,5 +1,9 @@
 """What layers and operations do to a tensor, in one word each."""
 
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -89,4 +93,43 @@ def role_of(operation: keras.Operation) -> str:
     """
     if not isinstance(operation, keras.Layer):
         return _OPERATION_ROLES.get(type(operation).__name__, "other")
-    return next((role for role, kinds in _ROLES if isinstance(operation, kinds)), "other")
+    kind: Any = type(operation)
+    return _role_of_class(kind)
+
+
+@cache
+def _role_of_class(kind: Any) -> str:
+    return next((role for role, kinds in _ROLES if issubclass(kind, kinds)), "other")
+
+
+def is_pointwise(operation: keras.Operation) -> bool:
+    """Whether a kernel covers a single position, as that of a 1×1 convolution."""
+    kernel = getattr(operation, "kernel_size", ())
+    return all(size == 1 for size in (kernel if isinstance(kernel, tuple) else (kernel,)))
+
+
+def stride_of(
+    operation: keras.Operation, before: Sequence[int | None], after: Sequence[int | None]
+) -> float:
+    """By how much a layer divides the resolution of a tensor; below 1 where it enlarges.
+
+    What the layer was told, or else the ratio of the resolutions before and after it.
+    """
+    if isinstance(operation, layers.UpSampling1D | layers.UpSampling2D | layers.UpSampling3D):
+        return 1 / _first(operation.size)
+    if getattr(operation, "strides", None) is not None:
+        stride = _first(operation.strides)
+        return 1 / stride if type(operation).__name__.endswith("Transpose") else stride
+    axis = 2 if getattr(operation, "data_format", None) == "channels_first" else 1
+    if len(before) < 3 or len(before) != len(after):
+        return 1
+    taken, given = before[axis], after[axis]
+    if not taken or not given:
+        return 1
+    ratio = taken / given
+    # Padding and cropping change a margin, not the resolution.
+    return float(round(ratio) if ratio >= 1.5 else 1 / round(1 / ratio) if ratio <= 0.67 else 1)
+
+
+def _first(value: int | tuple[int, ...]) -> int:
+    return value[0] if isinstance(value, tuple | list) else value

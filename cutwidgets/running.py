@@ -4,7 +4,7 @@ import importlib
 import pkgutil
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
@@ -16,10 +16,15 @@ import keras
 import numpy as np
 from PIL import Image, ImageOps
 
-from .callgraph import CallGraph, Tensor, between, compute, functional, read
+from ._anatomy import anatomy
+from .building import Section
+from .callgraph import read
 from .errors import CutError
+from .graph import CallGraph, Tensor, between
+from .kerasgraph import functional
+from .places import PlaceLike, resolve
 from .regions import WEIGHTED
-from .slicing import Section
+from .repeating import compute
 
 USUAL_SIZE = 224  # pixels a side, where a model takes any: what ImageNet networks are trained on
 
@@ -206,6 +211,39 @@ def random_input(
     return made
 
 
+def as_inputs(graph: CallGraph, x: Any) -> dict[int, np.ndarray]:
+    """Arrays for the model's inputs, from one, a list or a tuple of them, or a dictionary.
+
+    Raises:
+        CutError: If they do not fit the model.
+    """
+    names = [graph.maker(tensor).name for tensor in graph.inputs]
+    if isinstance(x, dict):
+        given = [x.get(name) for name in names]
+    else:
+        given = list(x) if isinstance(x, list | tuple) and len(names) == len(x) else [x]
+    if len(given) != len(names) or any(value is None for value in given):
+        raise CutError(f"The model {graph.name!r} takes the inputs {names}. Received: {x!r:.200}")
+    inputs = {}
+    for index, name, value in zip(graph.inputs, names, given, strict=True):
+        tensor = graph.tensors[index]
+        try:
+            array = np.asarray(value)
+            inputs[index] = array if tensor.dtype == "string" else array.astype(dtype_of(tensor))
+        except (TypeError, ValueError) as error:
+            raise CutError(
+                f"The input {name!r} of the model {graph.name!r} takes numbers. "
+                f"Received: {value!r:.200}"
+            ) from error
+        fits = [want in (None, got) for want, got in zip(tensor.shape, array.shape, strict=False)]
+        if len(array.shape) != len(tensor.shape) or not all(fits):
+            raise CutError(
+                f"The input {name!r} of the model {graph.name!r} has the shape {tensor.shape}, the "
+                f"batch axis first. Received an array of shape {array.shape}."
+            )
+    return inputs
+
+
 def dtype_of(tensor: Tensor) -> str:
     """A dtype of NumPy that a tensor takes; NumPy has no bfloat16."""
     return "float32" if tensor.dtype == "bfloat16" else tensor.dtype
@@ -227,7 +265,8 @@ def run(section: Section, part: keras.Model, given: Mapping[int, Any]) -> Run:
         >>> import keras
         >>> from cutwidgets.pictures import photo
         >>> from cutwidgets.running import pixels, run
-        >>> from cutwidgets.slicing import build, section
+        >>> from cutwidgets.building import build
+        >>> from cutwidgets.slicing import section
         >>> resnet = keras.applications.ResNet50(include_top=False, weights=None)
         >>> middle = section(cw.anatomy(resnet), "conv3", "conv4")
         >>> given = {middle.graph.inputs[0]: pixels(middle.graph, photo())}
@@ -239,6 +278,54 @@ def run(section: Section, part: keras.Model, given: Mapping[int, Any]) -> Run:
     outputs = arrays(forward(part, inputs))
     seconds = perf_counter() - started
     return Run(tuple(arrays(inputs)), tuple(outputs), seconds)
+
+
+def activations(
+    model: keras.Model, x: Any, places: PlaceLike | Iterable[PlaceLike] | None = None
+) -> dict[str, Any]:
+    """What every block gives, in one forward pass in inference mode.
+
+    Args:
+        model: A built functional or Sequential model.
+        x: Input of the model: an array with a batch axis, or as many of them, in a list or a
+            dictionary, as the model takes.
+        places: Places whose outputs are wanted; `None` for all blocks.
+
+    Returns:
+        For the name of each place an array with the batch axis, of the dtype of the tensor; a tuple
+        of arrays for a place with several outputs.
+
+    Raises:
+        UnknownPlaceError: If the model has no such place.
+        CutError: If `x` does not fit the model.
+        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> import numpy as np
+        >>> vgg = keras.applications.VGG16(include_top=False, weights=None)
+        >>> values = cw.activations(vgg, np.ones((1, 32, 32, 3)))
+        >>> list(values), values["block5"].shape
+        (['block1', 'block2', 'block3', 'block4', 'block5'], (1, 1, 1, 512))
+    """
+    found = anatomy(model)
+    if places is None:
+        places = found.blocks
+    elif isinstance(places, str) or not isinstance(places, Iterable):
+        places = [places]
+    resolved = {}
+    for place in places:
+        where = resolve(found, place)
+        resolved[place if isinstance(place, str) else where.name] = where.exits
+    ends = list(dict.fromkeys(tensor for exits in resolved.values() for tensor in exits))
+    values = dict(
+        zip(ends, arrays(evaluate(found.graph, ends, as_inputs(found.graph, x))), strict=True)
+    )
+    return {
+        name: values[exits[0]] if len(exits) == 1 else tuple(values[tensor] for tensor in exits)
+        for name, exits in resolved.items()
+    }
 
 
 def forward(model: keras.Model, inputs: Sequence[Any]) -> list[Any]:

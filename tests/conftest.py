@@ -52,3 +52,22 @@ def tiny_resnet():
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     x = keras.layers.Dense(3, name="scores")(x)
     return keras.Model(inputs, x, name="tiny_resnet")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The table of tests/test_applications.py."""
+    reports = [r for group in terminalreporter.stats.values() for r in group]
+    rows = [
+        row
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, row in report.user_properties
+        if name == "applications"
+    ]
+    if rows:
+        terminalreporter.section("keras.applications")
+        terminalreporter.line(
+            f"{'model':28} {'calls':>6} {'blocks':>7} {'legal cuts':>10} {'largest difference':>19}"
+        )
+        for row in sorted(rows):
+            terminalreporter.line(row)

@@ -7,7 +7,8 @@ import pytest
 from keras import layers
 
 import cutwidgets as cw
-from networks import application, renamed, residual_chain
+import networks
+from networks import application, renamed, residual_chain, untrained
 
 # He et al. 2015, "Deep residual learning for image recognition", table 1; and 2016, "Identity
 # mappings in deep residual networks".
@@ -214,3 +215,243 @@ def test_a_perceptron_has_hidden_layers():
     assert [block.kind for block in anatomy] == ["linear", "linear", "classifier"]
     plain = keras.Sequential([keras.Input((8, 8)), layers.Flatten(), layers.Dense(10)])
     assert [block.kind for block in cw.anatomy(plain)] == ["classifier"]
+
+
+# Blocks between stem and top, stage by stage as the papers' tables group them.
+TABLES = {
+    # Howard et al. 2017, "MobileNets", table 1: depthwise separable convolutions.
+    "MobileNet": [1, 2, 2, 6, 2],
+    # Howard et al. 2019, "Searching for MobileNetV3", tables 2 and 1.
+    "MobileNetV3Small": [1, 2, 3, 2, 3],
+    "MobileNetV3Large": [1, 2, 3, 4, 2, 3],
+    # Tan and Le 2021, "EfficientNetV2", table 4; B0 as in the authors' code.
+    "EfficientNetV2B0": [1, 2, 2, 3, 5, 8],
+    "EfficientNetV2S": [2, 4, 4, 6, 9, 15],
+    # Szegedy et al. 2015, "Rethinking the Inception architecture", table 1: by resolution 3, 5 and
+    # 3 with the modules that lower it, which the width divides further.
+    "InceptionV3": [1, 2, 5, 1, 2],
+    # Szegedy et al. 2016, "Inception-v4, Inception-ResNet", figure 15: 10, 20, 10 and the modules
+    # mixed_5b, mixed_6a and mixed_7a before them.
+    "InceptionResNetV2": [1 + 10, 1 + 20, 1 + 10],
+    # Chollet 2017, "Xception", figure 5: modules 2 to 13, the residual ones of 14.
+    "Xception": [1, 1, 9, 1],
+    # Liu et al. 2022, "A ConvNet for the 2020s", section 3.1; each stage but the first with the
+    # downsampling before it.
+    "ConvNeXtTiny": [3, 1 + 3, 1 + 9, 1 + 3],
+    # Zoph et al. 2018, "Learning transferable architectures", figure 2 and table 2: two reduction
+    # cells as a stem, then 4, reduction, 4, reduction, 4.
+    "NASNetMobile": [1, 1, 4, 1, 4, 1, 4],
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_blocks_as_in_the_tables_of_the_papers(name):
+    anatomy = cw.anatomy(untrained(name))
+    assert [len(stage.blocks) for stage in anatomy.stages] == TABLES[name]
+    assert anatomy[0].kind == "stem"
+    assert [block.kind for block in anatomy if not block.stage] in (["stem"], ["stem", "top"])
+
+
+# Residual blocks by the papers' rule: where resolution and width stay. In Xception's and
+# Inception-ResNet's papers all but the entry are drawn with a shortcut.
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("MobileNetV3Small", 6),
+        ("MobileNetV3Large", 10),
+        ("EfficientNetV2B0", 21 - 6),
+        ("EfficientNetV2S", 40 - 5),
+        ("Xception", 12),
+        ("InceptionResNetV2", 40),
+        ("ConvNeXtTiny", 18),
+        ("InceptionV3", 0),
+        ("NASNetMobile", 0),
+    ],
+)
+def test_residual_blocks_are_counted(name, count):
+    assert len(residual(cw.anatomy(untrained(name)))) == count
+
+
+def test_dense_layers_as_in_the_paper():
+    # Huang et al. 2017, "Densely connected convolutional networks", table 1.
+    anatomy = cw.anatomy(application("DenseNet121"))
+    dense = [len(s.blocks) for s in anatomy.stages if s.blocks[0].kind == "dense"]
+    assert dense == [6, 12, 24, 16]
+
+
+def test_a_cell_of_nasnet_reads_the_two_before_it():
+    anatomy = cw.anatomy(untrained("NASNetMobile"))
+    makers = {tensor: i for i, block in enumerate(anatomy) for tensor in block.exits}
+    cells = [(i, block) for i, block in enumerate(anatomy) if block.stage]
+    assert [len(block.exits) for _, block in cells] == [1] * len(cells)
+    first, *others = [sorted(makers[tensor] for tensor in block.entries) for _, block in cells]
+    assert first == [0]
+    assert others == [[i - 2, i - 1] for i, _ in cells[1:]]
+
+
+def backbone(pooling=None):
+    return keras.applications.ResNet50(
+        include_top=False, weights=None, input_shape=(64, 64, 3), pooling=pooling, name="backbone"
+    )
+
+
+NETWORKS = {
+    "U-Net": networks.unet,
+    "U-Net of one level": lambda: networks.unet(1),
+    "U-Net of six levels": lambda: networks.unet(6, up="upsampling"),
+    "U-Net of nested models": lambda: networks.unet(3, "nested"),
+    "residual U-Net": lambda: networks.unet(3, "residual"),
+    "pyramid": networks.pyramid,
+    "SRResNet": networks.super_resolution,
+    "RCAN": lambda: networks.super_resolution(3, 4, gates=True),
+    "siamese": lambda: networks.siamese(backbone()),
+    "two towers": networks.two_towers,
+    "translator": networks.translator,
+    "transfer": lambda: networks.transfer(backbone()),
+    "transfer, pooled": lambda: networks.transfer(backbone("avg")),
+    "NASNetMobile": lambda: untrained("NASNetMobile"),
+}
+
+
+@pytest.fixture(params=NETWORKS)
+def odd(request):
+    return cw.anatomy(NETWORKS[request.param]())
+
+
+def test_blocks_divide_every_graph(odd):
+    graph = odd.graph
+    inputs = {graph.tensors[tensor].maker for tensor in graph.inputs}
+    assert sorted(i for block in odd for i in block.calls) == sorted(
+        set(range(len(graph.calls))) - inputs
+    )
+    assert len({block.name for block in odd}) == len(odd)
+    there = set(graph.inputs)
+    for block in odd:
+        made = {tensor for i in block.calls for tensor in graph.calls[i].outputs}
+        read = {tensor for i in block.calls for tensor in graph.calls[i].inputs}
+        assert set(block.entries) == read - made
+        # What enters was made by the blocks before it.
+        assert set(block.entries) <= there
+        outside = {
+            tensor
+            for call in graph.calls
+            if call.index not in block.calls
+            for tensor in call.inputs
+        }
+        assert set(block.exits) == made & (outside | set(graph.outputs))
+        there |= set(block.exits)
+
+
+def test_blocks_hold_nested_models_wholly_or_are_inside(odd):
+    for nest in odd.graph.nests:
+        inside = set(nest.inside)
+        for block in odd:
+            calls = set(block.calls)
+            assert calls <= inside or inside <= calls or not calls & inside
+
+
+@pytest.mark.parametrize("how", ["plain", "nested"])
+@pytest.mark.parametrize("up", ["transposed", "upsampling"])
+@pytest.mark.parametrize("depth", [1, 4])
+def test_levels_of_a_unet(depth, how, up):
+    anatomy = cw.anatomy(networks.unet(depth, how, up))
+    assert [block.kind for block in anatomy] == ["linear"] * (2 * depth + 1) + ["classifier"]
+    # Ronneberger et al. 2015, figure 1: resolution and width of each level, down and up.
+    levels = [(64 >> i, 64 >> i, 4 << i) for i in range(depth + 1)]
+    assert [block.output_shape[1:] for block in anatomy][:-1] == levels + levels[-2::-1]
+    for i in range(depth):
+        # Two ways enter a level on the way up: from below, and across.
+        assert anatomy[2 * depth - i].entries == (
+            *anatomy[2 * depth - i - 1].exits,
+            *anatomy[i].exits,
+        )
+
+
+def test_residual_blocks_in_a_unet():
+    anatomy = cw.anatomy(networks.unet(3, "residual"))
+    assert len(residual(anatomy)) == 7
+    assert all(block.shortcut == "projection" for block in residual(anatomy))
+
+
+def test_a_pyramid_keeps_the_blocks_of_its_backbone():
+    alone, anatomy = cw.anatomy(application("ResNet50")), cw.anatomy(networks.pyramid())
+    assert [(b.name, b.kind, b.layers) for b in anatomy][: len(alone)] == [
+        (b.name, b.kind, b.layers) for b in alone
+    ]
+    # Lin et al. 2017, figure 3: at each level what comes from above, a lateral convolution, their
+    # sum, and a convolution that finishes it.
+    top, *levels = anatomy.blocks[len(alone) :]
+    assert len(top.layers) == 2
+    assert [len(level.layers) for level in levels] == [4, 4, 4]
+    assert [level.output_shape[1:3] for level in levels] == [(4, 4), (8, 8), (16, 16)]
+
+
+def test_a_long_addition_hides_no_blocks():
+    anatomy = cw.anatomy(networks.super_resolution())
+    kinds = [block.kind for block in anatomy]
+    assert kinds == ["stem"] + ["residual"] * 16 + ["linear", "top"]
+    anatomy = cw.anatomy(networks.super_resolution(3, 4, gates=True))
+    group = ["residual"] * 4 + ["linear"]
+    assert [block.kind for block in anatomy] == ["stem", *group * 3, "linear", "top"]
+
+
+def test_towers_have_blocks_of_their_own():
+    alone = cw.anatomy(backbone())
+    names = [block.name for block in cw.anatomy(networks.siamese(backbone()))]
+    for number in (1, 2):
+        inside = [name for name in names if name.startswith(f"backbone#{number}/")]
+        assert inside == [f"backbone#{number}/{block.name}" for block in alone]
+    anatomy = cw.anatomy(networks.two_towers())
+    names = [block.name for block in anatomy]
+    assert len(residual(anatomy)) == 2
+    assert {"picture8", "picture16", "kind", "colour"} < set(names)
+
+
+def test_a_translator_has_a_block_for_each_sublayer():
+    anatomy = cw.anatomy(networks.translator(depth=3))
+    # Vaswani et al. 2017, section 3.1: two sublayers in an encoder's layer, three in a decoder's.
+    assert sum("normalization" in block.end for block in anatomy) == 3 * 2 + 3 * 3
+    assert len(anatomy) == 2 + 3 * 2 + 3 * 3 + 1
+
+
+@pytest.mark.parametrize("pooling", [None, "avg"])
+def test_a_transfer_model_shows_its_parts(pooling):
+    alone = cw.anatomy(backbone(pooling))
+    anatomy = cw.anatomy(networks.transfer(backbone(pooling)))
+    inside = [f"backbone/{block.name}" for block in alone]
+    assert [block.name for block in anatomy] == ["augmentation", *inside, "classifier"]
+    assert [s.name for s in anatomy.stages] == [f"backbone/conv{i}" for i in range(2, 6)]
+
+
+def test_numbers_count_within_a_nested_model():
+    x = inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, padding="same")(x)
+    for _ in range(2):
+        x = layers.Add()([x, layers.Conv2D(4, 3, padding="same")(x)])
+    inner = keras.Model(inputs, x, name="inner")
+    outer = keras.Sequential([keras.Input((8, 8, 3)), inner, layers.Flatten(), layers.Dense(2)])
+    assert [block.name for block in cw.anatomy(outer)] == [
+        "inner/stem", "inner/stage1_block1", "inner/stage1_block2", "classifier",
+    ]  # fmt: skip
+
+
+def test_masks_divide_no_chain():
+    x = inputs = keras.Input((6,))
+    x = layers.Embedding(9, 4, mask_zero=True)(x)
+    x = layers.LSTM(4)(layers.LSTM(4, return_sequences=True)(x))
+    kinds = [block.kind for block in cw.anatomy(keras.Model(inputs, layers.Dense(2)(x)))]
+    assert set(kinds) == {"linear"}
+
+
+def test_pooling_at_several_sizes_is_one_block():
+    # Zhao et al. 2017, "Pyramid scene parsing network", figure 3: no U-Net, though each way goes
+    # down and up in resolution.
+    x = inputs = keras.Input((16, 16, 4))
+    x = layers.Conv2D(4, 3, padding="same")(x)
+    ways = [
+        layers.UpSampling2D(size)(layers.Conv2D(2, 1)(layers.AveragePooling2D(size)(x)))
+        for size in (2, 4, 8)
+    ]
+    x = layers.Conv2D(4, 3, padding="same")(layers.Concatenate()([x, *ways]))
+    kinds = [block.kind for block in cw.anatomy(keras.Model(inputs, x))]
+    assert kinds == ["stem", "dense", "top"]

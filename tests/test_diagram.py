@@ -259,8 +259,9 @@ def test_html_carries_a_style_sheet_that_concerns_the_diagram_alone(resnet):
 
 def test_the_style_sheet_knows_the_colours_of_the_texts(resnet):
     sheet = (Path(diagram.__file__).parent / "static" / "diagram.css").read_text("utf-8")
+    drawn = resnet.svg + anatomy(networks.unet(3)).svg
     for colour in re.findall(r'\[fill="(#\w+)"\]', sheet):
-        assert f'fill="{colour}"' in resnet.svg
+        assert f'fill="{colour}"' in drawn
 
 
 def test_the_systems_dot_draws_where_pygraphviz_cannot_be_imported(resnet, monkeypatch):
@@ -328,3 +329,28 @@ def test_layers_are_drawn_as_keras_draws_them():
     assert svg.count('class="edge"') == 11
     # The arrows are visible on a dark page too.
     assert svg.count('stroke="#7a828c"') == 22
+
+
+def test_skips_are_drawn_from_their_makers():
+    unet = anatomy(networks.unet(3))
+    _, _, edges = parsed(unet.dot)
+    skips = {name: edge[:3] for name, edge in edges.items() if name.startswith("skip-")}
+    # Level i on the way down reaches across to level 6 - i on the way up.
+    assert skips == {f"skip-{6 - i}-1": (f"block-{i}", f"block-{6 - i}", "skip") for i in range(3)}
+    assert "skips blocks" in texts(parts(unet.svg)["legend"])
+    assert parts(unet.svg)["skip-4-1"].get("class") == "edge skip"
+
+
+def test_towers_stand_side_by_side():
+    towers = anatomy(networks.two_towers())
+    names = [block.name for block in towers]
+    _, _, edges = parsed(towers.dot)
+    first, second, merge = (names.index(n) for n in ("stem", "picture8", "stage4_block1"))
+    assert edges[f"spine-{first}"][0] == edges[f"spine-{second}"][0] == "input"
+    ends = {edges[f"{name}-{merge}{k}"][0] for name, k in (("spine", ""), ("skip", "-1"))}
+    assert ends == {f"block-{names.index('top')}", f"block-{names.index('picture16')}"}
+    into_output = {edge[0] for edge in edges.values() if edge[1] == "output"}
+    assert into_output == {f"block-{names.index(name)}" for name in ("kind", "colour")}
+    groups = parts(towers.svg)
+    assert "2 inputs" in texts(groups["input"])
+    assert corners(groups[f"block-{second}"])[2] < corners(groups[f"block-{first}"])[0]

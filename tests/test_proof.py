@@ -35,7 +35,7 @@ def test_the_proof_has_teeth(monkeypatch):
 
     model = application("ResNet50")
 
-    def wrong(model, part):
+    def wrong(model, part, weights):
         made = keras.Input(batch_shape=part.graph.tensors[part.inputs[0]].shape)
         return keras.Model(made, layers.ReLU(threshold=0.1)(cw.cut(model, "conv3", "conv4")(made)))
 

@@ -13,7 +13,8 @@ import pytest
 from keras import layers
 
 import cutwidgets as cw
-from cutwidgets.callgraph import compute, read
+from cutwidgets.callgraph import read
+from cutwidgets.repeating import compute
 from cutwidgets.slicing import section
 from networks import application, images, renamed, residual_chain
 

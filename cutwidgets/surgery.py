@@ -1,0 +1,412 @@
+"""Remove, replace and join parts of models. Nothing here changes the models that it is given."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from ._anatomy import Anatomy, anatomy
+from .blocks import Block
+from .building import Section, build, model_name, model_of
+from .callgraph import read
+from .copies import Copier
+from .errors import CutError, alternatives
+from .graph import Call, CallGraph, between, rewire
+from .kerasgraph import functional, maker_name
+from .places import Place, PlaceLike, first_and_last, resolve
+from .regions import WEIGHTED
+from .repeating import RepeatError, compute, repeat, specs, units
+
+Symbols = dict[int, keras.KerasTensor]
+
+
+def remove(model: keras.Model, *blocks: PlaceLike) -> keras.Model:
+    """The model without some blocks.
+
+    Of a residual block the shortcut remains, with what follows the addition (but for a ReLU behind
+    another one, which changes nothing): the result computes what the model computes with the
+    block's residual branch multiplied by zero (a lesion, as in Veit, Wilber, Belongie 2016,
+    "Residual networks behave like ensembles of relatively shallow networks"). A block without
+    shortcut can go only where its output has the shape of its input.
+
+    Args:
+        model: A built functional or Sequential model.
+        blocks: Blocks or stages, each itself, by its name or its index.
+
+    Returns:
+        A flat `keras.Model` that shares its layers with the model, as slices do.
+
+    Raises:
+        UnknownPlaceError: If the model has no such block.
+        CutError: If the shapes do not fit without the block.
+        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> resnet = keras.applications.ResNet50(include_top=False, weights=None)
+        >>> smaller = cw.remove(resnet, "conv3_block2", "conv4_block6")
+        >>> len(resnet.layers) - len(smaller.layers)
+        20
+    """
+    found = anatomy(model)
+    graph = without(found, blocks)
+    calls, reached = between(graph, graph.outputs, ())
+    gone = [block.name for place in blocks for block in _blocks(found, place)]
+    gone = gone if len(gone) < 4 else [f"{len(gone)}_blocks"]
+    inputs = tuple(tensor for tensor in graph.inputs if tensor in reached)
+    name = model_name(found.name, "without" if gone else None, *gone)
+    return build(model, Section(graph, name, inputs, graph.outputs, calls))
+
+
+def without(anatomy: Anatomy, places: Iterable[PlaceLike]) -> CallGraph:
+    """The call graph without some blocks; the arguments and errors are those of `remove`."""
+    swaps: dict[int, int] = {}
+    for place in places:
+        for block in _blocks(anatomy, place):
+            swap = _swap(anatomy.graph, block)
+            if isinstance(swap, str):
+                raise _refused_removal(anatomy, block, swap)
+            swaps[swap[0]] = swap[1]
+    return rewire(anatomy.graph, swaps) if swaps else anatomy.graph
+
+
+def _blocks(anatomy: Anatomy, place: PlaceLike) -> tuple[Block, ...]:
+    found = resolve(anatomy, place)
+    if found.calls and not isinstance(place, keras.Layer):
+        groups = [(block,) for block in anatomy] + [stage.blocks for stage in anatomy.stages]
+        for blocks in groups:
+            if found.calls == tuple(index for block in blocks for index in block.calls):
+                return blocks
+    inside = [block.name for block in anatomy if set(found.calls) & set(block.calls)]
+    where = f" {found.name!r} lies in {alternatives(inside)}." if inside else ""
+    raise CutError(f"Only blocks and stages can be removed. Received: {place!r:.200}.{where}")
+
+
+def _swap(graph: CallGraph, block: Block) -> tuple[int, int] | str:
+    """What is read in place of which tensor once a block is gone; or why it cannot go."""
+    if block.shortcut:
+        merge, shortcut = _merge(graph, block)
+        out = merge.outputs[0]
+        if not _passes(graph, merge, shortcut):
+            return f"its merge {merge.name!r} ({merge.kind}) is no plain sum"
+        if not _equal(graph, shortcut, out):
+            return _shapes(graph, shortcut, out)
+        behind = [graph.calls[index] for index in block.calls if index > merge.index]
+        if len(behind) == 1 and all(map(_is_relu, (*behind, graph.maker(shortcut)))):
+            # A second ReLU changes nothing.
+            out = behind[0].outputs[0]
+        return out, shortcut
+    if len(block.entries) != 1 or len(block.exits) != 1:
+        return f"it has {len(block.entries)} inputs and {len(block.exits)} outputs"
+    (entry,), (out,) = block.entries, block.exits
+    return (out, entry) if _equal(graph, entry, out) else _shapes(graph, entry, out)
+
+
+def _equal(graph: CallGraph, one: int, other: int) -> bool:
+    a, b = graph.tensors[one], graph.tensors[other]
+    return a.shape == b.shape and a.dtype == b.dtype
+
+
+def _shapes(graph: CallGraph, entry: int, out: int) -> str:
+    a, b = graph.tensors[entry], graph.tensors[out]
+    return f"it turns {a.shape} {a.dtype} into {b.shape} {b.dtype}, and what follows needs that"
+
+
+def _merge(graph: CallGraph, block: Block) -> tuple[Call, int]:
+    """The call at which a residual block's branch and shortcut meet, and the shortcut's tensor."""
+    for index in reversed(block.calls):
+        merge = graph.calls[index]
+        _, reached = between(graph, block.exits, merge.outputs)
+        if len(merge.inputs) > 1 and set(reached) <= set(merge.outputs):
+            return merge, min(merge.inputs, key=lambda tensor: _length(graph, block, tensor))
+    raise CutError(f"The block {block.name!r} has no merge.")  # pragma: no cover
+
+
+def _length(graph: CallGraph, block: Block, tensor: int) -> tuple[int, int]:
+    """How long a way is: the shortcut is that with the fewest weights, and then calls."""
+    way = between(graph, [tensor], block.entries)[0]
+    return sum(graph.calls[index].role in WEIGHTED for index in way), len(way)
+
+
+def _is_relu(call: Call) -> bool:
+    layer = call.layer
+    if isinstance(layer, keras.layers.Activation):
+        return layer.activation is keras.activations.relu
+    if isinstance(layer, keras.layers.ReLU):
+        return (layer.max_value, layer.negative_slope, layer.threshold) == (None, 0, 0)
+    return call.kind == "Relu"
+
+
+def _passes(graph: CallGraph, merge: Call, shortcut: int) -> bool:
+    """Whether a merge gives its shortcut where all else is zero: tried, as layers may do anything.
+
+    An average does not, and a layer of a user's own, such as a scaled sum, does.
+    """
+    if isinstance(merge.layer, keras.layers.Add) or merge.kind == "Add":
+        return True
+    values = {}
+    for tensor in merge.inputs:
+        symbol = graph.tensors[tensor].symbol
+        shape = tuple(length or 2 for length in symbol.shape)
+        random = np.random.default_rng(0).normal(size=shape)
+        values[tensor] = (random if tensor == shortcut else np.zeros(shape)).astype("float32")
+        values[tensor] = keras.ops.cast(values[tensor], symbol.dtype)
+    (given,) = compute(graph, merge.outputs[:1], values)
+    wanted = values[shortcut]
+    return bool(given.shape == wanted.shape and keras.ops.all(keras.ops.equal(given, wanted)))
+
+
+def _refused_removal(anatomy: Anatomy, block: Block, reason: str) -> CutError:
+    can = [b.name for b in anatomy if not isinstance(_swap(anatomy.graph, b), str)]
+    hint = (
+        f"Of the blocks of this model, {first_and_last(can)} can be removed."
+        if can
+        else "No block of this model can be removed."
+    )
+    return CutError(
+        f"Cannot remove {block.name!r} from {anatomy.name!r}: {reason}. {hint} "
+        f"cutwidgets.replace(model, {block.name!r}, other) puts another block in its place."
+    )
+
+
+def replace(model: keras.Model, place: PlaceLike, other: keras.Layer) -> keras.Model:
+    """The model with another layer or model in place of a block, stage or layer.
+
+    Args:
+        model: A built functional or Sequential model.
+        place: A block, a stage or a layer that has one input and one output.
+        other: A layer, or a model whose layers are put in, of the same input and output shape.
+
+    Returns:
+        A flat `keras.Model` that shares the layers of both. Layers of `other` whose name is taken
+        are copied, with their weights, under a name behind that of `other`.
+
+    Raises:
+        UnknownPlaceError: If the model has no such place.
+        CutError: If shapes or dtypes do not fit, or something else reads from within the place.
+        UnsupportedModelError: If a model is subclassed, not built or no Keras model.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> resnet = keras.applications.ResNet50(include_top=False, weights=None)
+        >>> convolution = keras.layers.Conv2D(512, 3, padding="same", name="simple")
+        >>> changed = cw.replace(resnet, "conv3_block2", convolution)
+        >>> [layer.name for layer in changed.layers if "conv3_block2" in layer.name]
+        []
+        >>> changed.get_layer("simple") is convolution
+        True
+    """
+    found = anatomy(model)
+    graph, where = found.graph, resolve(found, place)
+    if not where.calls or len(where.entries) != 1 or len(where.exits) != 1:
+        raise CutError(
+            f"Cannot replace {place!r:.200}: it has {len(where.entries)} inputs and "
+            f"{len(where.exits)} outputs, and what can be replaced is a block, stage or layer that "
+            "has one of each."
+        )
+    (entry,), (out,) = where.entries, where.exits
+    _require_alone(found, where, place)
+    entering, leaving = graph.tensors[entry].symbol, graph.tensors[out].symbol
+    piece = _as_model(other, entering)
+    _require_fit(where.name, [entering], piece.name, functional(piece).inputs, "takes")
+    _require_fit(where.name, [leaving], piece.name, _given(piece, [entering]), "gives")
+
+    assembly = _Assembly(functional(model))
+    symbols = dict(zip(graph.inputs, assembly.inputs, strict=True))
+    before = units(graph, between(graph, [entry], ())[0], symbols, [entry])
+    known = {*symbols, out, *(tensor for call in before for tensor in call.outputs)}
+    behind = units(graph, between(graph, graph.outputs, known)[0], known, graph.outputs)
+    # The model's own layers keep their names, so these are taken first.
+    assembly.reserve([*before, *behind])
+    symbols = assembly.add(graph, before, symbols)
+    (symbols[out],) = assembly.attach(piece, [symbols[entry]])
+    symbols = assembly.add(graph, behind, symbols)
+    outputs = [symbols[tensor] for tensor in graph.outputs]
+    name = model_name(found.name, "with", piece.name)
+    return assembly.finish(outputs, functional(model).output, name)
+
+
+def join(*models: keras.Layer) -> keras.Model:
+    """One flat model of several, each of which takes what the one before it gives.
+
+    With `split`, this inserts (`join(head, new, tail)`) and reorders blocks of equal shape.
+
+    Args:
+        models: Models, or layers behind the first one. The outputs of each are the inputs of the
+            next, in order.
+
+    Returns:
+        A flat `keras.Model` that shares the layers of all. A layer whose name is taken by another
+        one before it is copied, with its weights, under a name behind that of its model.
+
+    Raises:
+        CutError: If a model does not take what the one before it gives.
+        UnsupportedModelError: If the first model is subclassed, not built or no Keras model.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> resnet = keras.applications.ResNet50(include_top=False, weights=None)
+        >>> head, tail = cw.split(resnet, "conv3")
+        >>> new = keras.layers.SpatialDropout2D(0.1, name="new")
+        >>> [layer.name for layer in cw.join(head, new, tail).layers[80:83]]
+        ['conv3_block4_out', 'new', 'conv4_block1_1_conv']
+    """
+    if not models:
+        raise CutError("There is nothing to join. Give models, such as those that split gives.")
+    assembly = _Assembly(functional(models[0]))
+    symbols = assembly.inputs
+    pieces: list[keras.Model] = []
+    for layer in models:
+        piece = _as_model(layer, *symbols)
+        giver = pieces[-1].name if pieces else piece.name
+        _require_fit(giver, symbols, piece.name, functional(piece).inputs)
+        symbols = _given(piece, symbols)
+        pieces.append(piece)
+    symbols = assembly.inputs
+    for piece in pieces:
+        symbols = assembly.attach(piece, symbols)
+    name = model_name(pieces[0].name, "joined_to" if pieces[1:] else None, pieces[-1].name)
+    return assembly.finish(symbols, functional(pieces[-1]).output, name)
+
+
+class _Assembly:
+    """A model that is put together from calls of several graphs, on inputs like those of a model.
+
+    Attributes:
+        inputs: The inputs, flat.
+    """
+
+    def __init__(self, like: keras.Model) -> None:
+        self.inputs = [
+            keras.Input(batch_shape=s.shape, dtype=s.dtype, sparse=s.sparse, name=maker_name(s))
+            for s in like.inputs
+        ]
+        self._structure = like.input
+        self._taken: dict[str, object] = {symbol.name: symbol for symbol in self.inputs}
+
+    def reserve(self, calls: Iterable[Call]) -> None:
+        """Let layers keep their names, unless others have them already."""
+        for call in calls:
+            self._taken.setdefault(call.own_name, call.layer)
+
+    def add(
+        self, graph: CallGraph, calls: Sequence[Call], symbols: Symbols, prefix: str = ""
+    ) -> Symbols:
+        """Repeat calls of a graph, with copies of layers whose names others have."""
+        self.reserve(calls)
+        copier = Copier(self._taken, prefix)
+
+        def layer_of(call: Call) -> keras.Operation:
+            own = self._taken[call.own_name] is call.layer
+            return call.layer if own else copier(call)
+
+        try:
+            made = repeat(graph, calls, symbols, layer_of)
+        except RepeatError as error:
+            raise _refusal(graph, error) from error
+        copier.finish()
+        return made
+
+    def attach(
+        self, piece: keras.Model, symbols: Sequence[keras.KerasTensor]
+    ) -> list[keras.KerasTensor]:
+        """Call all layers of a model on symbols; what it gives."""
+        graph = read(piece)
+        given = dict(zip(graph.inputs, symbols, strict=True))
+        calls = units(graph, between(graph, graph.outputs, given)[0], given, graph.outputs)
+        made = self.add(graph, calls, given, model_name(piece.name))
+        return [made[tensor] for tensor in graph.outputs]
+
+    def finish(
+        self, outputs: Sequence[keras.KerasTensor], structure: Any, name: str
+    ) -> keras.Model:
+        """The model."""
+        inputs = keras.tree.pack_sequence_as(self._structure, self.inputs)
+        return model_of(inputs, keras.tree.pack_sequence_as(structure, list(outputs)), name)
+
+
+def _as_model(layer: keras.Layer, *symbols: keras.KerasTensor) -> keras.Model:
+    """A model itself; a single layer as a model of it."""
+    if isinstance(layer, keras.Model):
+        try:
+            functional(layer)
+        except CutError:
+            pass
+        else:
+            return layer
+    if not isinstance(layer, keras.Layer):
+        raise CutError(f"Expected a Keras layer or model. Received: {layer!r:.200}")
+    inputs = [keras.Input(batch_shape=s.shape, dtype=s.dtype, sparse=s.sparse) for s in symbols]
+    try:
+        outputs = layer(inputs[0] if len(inputs) == 1 else inputs)
+    except Exception as error:  # whatever a layer raises
+        shapes = ", ".join(str(tuple(symbol.shape)) for symbol in symbols)
+        raise CutError(f"The layer {layer.name!r} does not take {shapes}: {error}") from error
+    return model_of(inputs, outputs, model_name(layer.name))
+
+
+def _given(piece: keras.Model, symbols: Sequence[keras.KerasTensor]) -> list[keras.KerasTensor]:
+    """What a model will give for such symbols, without a trace on its layers."""
+    graph = read(piece)
+    given = dict(zip(graph.inputs, symbols, strict=True))
+    calls = units(graph, between(graph, graph.outputs, given)[0], given, graph.outputs)
+    try:
+        made = specs(graph, calls, given)
+    except RepeatError as error:
+        raise _refusal(graph, error) from error
+    return [made[tensor] for tensor in graph.outputs]
+
+
+def _refusal(graph: CallGraph, error: RepeatError) -> CutError:
+    shapes = ", ".join(map(str, error.shapes))
+    return CutError(
+        f"The layer {error.call.name!r} of {graph.name!r} does not take {shapes}, which it would "
+        f"get: {error.__cause__}"
+    )
+
+
+def _require_fit(
+    one: str,
+    given: Sequence[keras.KerasTensor],
+    other: str,
+    wanted: Sequence[keras.KerasTensor],
+    verb: str = "",
+) -> None:
+    """Refuse to put one model behind another that gives other shapes or dtypes, or in its place."""
+    if len(given) != len(wanted) or not all(map(_fits, given, wanted)):
+        raise CutError(
+            f"{one!r} {verb or 'gives'} {_specs_text(given)}, but {other!r} {verb or 'takes'} "
+            f"{_specs_text(wanted)}."
+        )
+
+
+def _fits(one: keras.KerasTensor, other: keras.KerasTensor) -> bool:
+    lengths = zip(one.shape, other.shape, strict=False)
+    equal = all(None in (a, b) or a == b for a, b in lengths)
+    return one.dtype == other.dtype and len(one.shape) == len(other.shape) and equal
+
+
+def _specs_text(symbols: Sequence[keras.KerasTensor]) -> str:
+    return " and ".join(f"{tuple(symbol.shape)} {symbol.dtype}" for symbol in symbols)
+
+
+def _require_alone(anatomy: Anatomy, where: Place, asked: object) -> None:
+    """Refuse to replace what something else reads from within."""
+    graph = anatomy.graph
+    needed = set(between(graph, graph.outputs, where.exits)[0])
+    inside = set(where.calls)
+    read_from = [
+        graph.calls[index].name
+        for index in sorted(needed & inside)
+        if any(not inside.issuperset(graph.tensors[t].users) for t in graph.calls[index].outputs)
+    ]
+    if needed & inside:
+        raise CutError(
+            f"Cannot replace {asked!r:.200} in {anatomy.name!r}: the output of "
+            f"{alternatives(read_from or [where.name])}, which lies within, is also used past its "
+            "end. Replace a block, or a layer that nothing bypasses."
+        )

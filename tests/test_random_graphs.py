@@ -1,0 +1,410 @@
+"""Hundreds of random models: what cutwidgets says, against a search and a computation by hand."""
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import cutwidgets as cw
+from cutwidgets.slicing import section
+from random_graphs import Verdict, Wire, Wiring, build, programs
+
+pytestmark = pytest.mark.timeout(900)  # where one fails, hypothesis takes minutes to shrink it
+
+numbers = st.integers(0, 30)
+
+
+def on_random_models(examples: int, **more: st.SearchStrategy):
+    """The same models in every run; a failure prints the program of the smallest that fails."""
+
+    def decorate(test):
+        settle = settings(
+            max_examples=examples,
+            deadline=None,
+            derandomize=True,
+            print_blob=True,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        )
+        return settle(given(program=programs(), **more)(test))
+
+    return decorate
+
+
+@dataclass
+class Case:
+    """A random model, what its tensors hold for a random input, and what cutwidgets reads."""
+
+    wiring: Wiring
+    anatomy: cw.Anatomy
+    values: dict[int, object]
+    order: dict[int, int]
+
+    @property
+    def model(self) -> keras.Model:
+        return self.wiring.model
+
+    @property
+    def places(self) -> dict[str, Wire]:
+        """All calls of layers and nested models, by name."""
+        return {**self.wiring.calls, **self.wiring.nests}
+
+    @property
+    def calls(self) -> list[str]:
+        """All calls but the inputs, in the order of computation."""
+        return [call.name for call in self.anatomy.graph.calls if call.inputs]
+
+    def exits(self, end: str | None) -> tuple[int, ...]:
+        return self.wiring.outputs if end is None else self.places[end].makes
+
+    def verdict(self, start: str, end: str | None) -> Verdict:
+        wire = self.places[start]
+        calls = wire.inside or ((start,) if wire.reads else ())
+        return self.wiring.verdict(wire.entries, calls, self.exits(end))
+
+    def sorted(self, tensors) -> list[int]:
+        return sorted(tensors, key=self.order.__getitem__)
+
+    def takes(self, entries, verdict: Verdict) -> list[int]:
+        """What a slice takes: its start's own tensors, then the others in order."""
+        own = [tensor for tensor in entries if tensor in verdict.takes]
+        return own + self.sorted(set(verdict.takes) - set(own))
+
+    def makers(self, tensors) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(map(self.wiring.maker, self.sorted(tensors))))
+
+    def numbers(self, indices) -> tuple[int, ...]:
+        """The numbers that the record has for tensors that cutwidgets gives an index."""
+        number = {index: number for number, index in self.order.items()}
+        return tuple(number[index] for index in indices)
+
+    def frontier(self, places: list[str]) -> list[int]:
+        """What pieces hand on behind the last of the places."""
+        head = self.wiring.head(t for place in places for t in self.exits(place))
+        exits = self.exits(places[-1])
+        live = self.wiring.live(self.wiring.outputs, head)
+        return [*exits, *self.sorted(live - set(exits))]
+
+
+def case_of(program) -> Case:
+    wiring = build(program)
+    anatomy = cw.anatomy(wiring.model)
+    order = {}
+    for call in anatomy.graph.calls:
+        order.update(zip(wiring.calls[call.name].makes, call.outputs, strict=True))
+    return Case(wiring, anatomy, wiring.run(wiring.random_inputs()), order)
+
+
+def call(model: keras.Model, values: list) -> list:
+    return keras.tree.flatten(model(keras.tree.pack_sequence_as(model.input, values)))
+
+
+def assert_gives(case: Case, part: keras.Model, takes, gives):
+    """The slice computes what the record says, to the last bit."""
+    assert [tuple(x.shape) for x in part.inputs] == [
+        (None, *case.values[tensor].shape[1:]) for tensor in takes
+    ]
+    made = call(part, [case.values[tensor] for tensor in takes])
+    assert len(made) == len(gives)
+    for value, tensor in zip(made, gives, strict=True):
+        np.testing.assert_array_equal(value, case.values[tensor])
+
+
+def nodes(case: Case) -> list[int]:
+    """How many calls Keras has noted for each layer and operation."""
+    operations = [symbol._keras_history.operation for symbol, _ in case.wiring.symbols]
+    return [len(operation._inbound_nodes) for operation in operations]
+
+
+@contextmanager
+def refused(case: Case, kind: type[cw.CutError]):
+    """An error of exactly this kind, that leaves nothing behind."""
+    before = nodes(case)
+    with pytest.raises(cw.CutError) as caught:
+        yield caught
+    assert type(caught.value) is kind, str(caught.value)
+    assert nodes(case) == before
+
+
+def state(case: Case) -> list:
+    model = case.model
+    layers = list(model._flatten_layers())
+    output = call(model, [case.values[tensor] for tensor in case.wiring.inputs])
+    return [
+        str(model.get_config()),
+        [layer.name for layer in layers],
+        [layer.trainable for layer in layers],
+        [np.asarray(weight).tobytes() for weight in model.get_weights()],
+        [np.asarray(value).tobytes() for value in output],
+    ]
+
+
+@contextmanager
+def untouched(case: Case):
+    """The model is the same afterwards."""
+    before = state(case)
+    yield
+    assert state(case) == before
+
+
+# --- Reading --------------------------------------------------------------------------------------
+
+
+@on_random_models(60)
+def test_the_graph_is_read_as_it_was_built(program):
+    case = case_of(program)
+    wiring, graph = case.wiring, case.anatomy.graph
+    assert sorted(call.name for call in graph.calls) == sorted(wiring.calls)
+    for call_ in graph.calls:
+        reads = wiring.calls[call_.name].reads
+        assert case.numbers(call_.reads) == reads
+        assert case.numbers(call_.inputs) == tuple(dict.fromkeys(reads))
+        assert all(graph.maker(tensor).index < call_.index for tensor in call_.inputs)
+    assert case.numbers(graph.inputs) == wiring.inputs
+    assert case.numbers(graph.outputs) == wiring.outputs
+    assert sorted(nest.call.name for nest in graph.nests) == sorted(wiring.nests)
+    for nest in graph.nests:
+        wire = wiring.nests[nest.call.name]
+        assert case.numbers(nest.call.reads) == wire.reads
+        assert case.numbers(nest.call.outputs) == wire.makes
+        assert {graph.calls[index].name for index in nest.inside} == set(wire.inside)
+    # The record itself is right.
+    given_ = [case.values[tensor] for tensor in wiring.inputs]
+    for value, tensor in zip(call(case.model, given_), wiring.outputs, strict=True):
+        np.testing.assert_array_equal(value, case.values[tensor])
+
+
+# --- Cutting --------------------------------------------------------------------------------------
+
+
+def check_cut(case: Case, start: str, end: str | None):
+    """A cut does what the search says: it is exact, or refused for the right reason."""
+    verdict = case.verdict(start, end)
+    cut = partial(cw.cut, case.model, start, end)
+    if not verdict.possible:
+        with refused(case, cw.CutError):
+            cut()
+    elif verdict.bypassing:
+        with refused(case, cw.BypassedCutError) as caught:
+            cut()
+        assert caught.value.place == start
+        assert caught.value.bypasses == case.makers(verdict.bypassing)
+        check_nearest(case, caught.value, end)
+    else:
+        takes = case.takes(case.places[start].entries, verdict)
+        assert_gives(case, cut(), takes, case.exits(end))
+
+
+def check_nearest(case: Case, error: cw.BypassedCutError, end: str | None):
+    """What the error proposes works, and it proposes something if there is anything."""
+    for nearest in error.nearest:
+        section(case.anatomy, nearest, end)
+    graph = case.anatomy.graph
+    verdicts = [
+        case.wiring.verdict(
+            case.numbers(block.entries),
+            [graph.calls[index].name for index in block.calls],
+            case.exits(end),
+        )
+        for block in case.anatomy
+    ]
+    assert bool(error.nearest) == any(verdict.legal for verdict in verdicts)
+
+
+@on_random_models(60, shift=numbers)
+def test_a_cut_is_exact_or_refused(program, shift):
+    case = case_of(program)
+    places = list(case.places)
+    with untouched(case):
+        for position, start in enumerate(places):
+            check_cut(case, start, None)
+            check_cut(case, start, places[(position + shift) % len(places)])
+
+
+@on_random_models(30, shift=numbers)
+def test_what_bypasses_becomes_an_input(program, shift):
+    case = case_of(program)
+    places = list(case.places)
+    with untouched(case):
+        for position, start in enumerate(places):
+            for end in (None, places[(position + shift) % len(places)]):
+                verdict = case.verdict(start, end)
+                cut = partial(cw.cut, case.model, start, end, bypass="input")
+                if verdict.possible:
+                    takes = case.takes(case.places[start].entries, verdict)
+                    assert_gives(case, cut(), takes, case.exits(end))
+                else:
+                    with refused(case, cw.CutError):
+                        cut()
+
+
+@on_random_models(40)
+def test_every_call_is_an_end(program):
+    case = case_of(program)
+    with untouched(case):
+        for end in case.calls:
+            part = cw.cut(case.model, None, end)
+            live = case.wiring.live(case.exits(end), set())
+            takes = [tensor for tensor in case.wiring.inputs if tensor in live]
+            assert_gives(case, part, takes, case.exits(end))
+
+
+@on_random_models(30)
+def test_a_tensor_is_a_place(program):
+    case = case_of(program)
+    with untouched(case):
+        for symbol, tensors in case.wiring.symbols:
+            if len(tensors) > 1:
+                with refused(case, cw.UnknownPlaceError):
+                    cw.cut(case.model, symbol)
+                continue
+            exits = tuple(tensors)
+            verdict = case.wiring.verdict(exits, (), case.wiring.outputs)
+            if verdict.possible:
+                part = cw.cut(case.model, symbol, bypass="input")
+                assert_gives(case, part, case.takes(exits, verdict), case.wiring.outputs)
+            if exits[0] not in case.wiring.inputs:
+                part = section(case.anatomy, None, symbol)
+                assert case.numbers(part.outputs) == exits
+            if verdict.bypassing and verdict.possible:
+                with refused(case, cw.BypassedCutError) as caught:
+                    cw.cut(case.model, symbol)
+                assert caught.value.bypasses == case.makers(verdict.bypassing)
+
+
+@on_random_models(25, shift=numbers)
+def test_copies_are_exact(program, shift):
+    case = case_of(program)
+    start = case.calls[shift % len(case.calls)]
+    verdict = case.verdict(start, None)
+    if verdict.possible:
+        before = nodes(case)
+        part = cw.cut(case.model, start, weights="copy", bypass="input")
+        assert nodes(case) == before
+        takes = case.takes(case.places[start].entries, verdict)
+        assert_gives(case, part, takes, case.wiring.outputs)
+
+
+@on_random_models(25)
+def test_a_second_cut_adds_no_nodes(program):
+    case = case_of(program)
+    ends = [end for end in case.calls if case.verdict(case.calls[0], end).possible]
+
+    def cut_all():
+        for end in ends:
+            cw.cut(case.model, case.calls[0], end, bypass="input")
+        return nodes(case)
+
+    assert cut_all() == cut_all()
+
+
+# --- Splitting ------------------------------------------------------------------------------------
+
+
+def check_pieces(case: Case, pieces: list[keras.Model], places: list[str]):
+    """Pieces fit each other, and every one gives what the model has there."""
+    frontiers = [case.frontier(places[: i + 1]) for i in range(len(places))]
+    between = [case.wiring.inputs, *frontiers, case.wiring.outputs]
+    assert len(pieces) == len(places) + 1
+    value = [case.values[tensor] for tensor in case.wiring.inputs]
+    for i, piece in enumerate(pieces):
+        assert_gives(case, piece, between[i], between[i + 1])
+        value = call(piece, value)
+    for made, tensor in zip(value, case.wiring.outputs, strict=True):
+        np.testing.assert_array_equal(made, case.values[tensor])
+
+
+def leaves_something(case: Case, places: list[str]) -> bool:
+    """Whether there is a piece before the first place, and one behind the last."""
+    outputs, last = set(case.wiring.outputs), set(case.frontier(places))
+    return not outputs <= last and not set(case.frontier(places[:1])) <= set(case.wiring.inputs)
+
+
+@on_random_models(40)
+def test_a_model_splits_at_cut_points_only(program):
+    case = case_of(program)
+    proposed = set()
+    with untouched(case):
+        for place in case.places:
+            carried = set(case.frontier([place])) - set(case.exits(place))
+            split = partial(cw.split, case.model, place)
+            if carried:
+                with refused(case, cw.BypassedCutError) as caught:
+                    split()
+                assert caught.value.bypasses == case.makers(carried)
+                proposed.update(caught.value.nearest)
+            elif leaves_something(case, [place]):
+                check_pieces(case, split(), [place])
+            else:
+                with refused(case, cw.CutError):
+                    split()
+        for nearest in proposed:
+            assert len(cw.split(case.model, nearest)) == 2
+
+
+@on_random_models(40, shift=numbers)
+def test_pieces_hand_on_what_bypasses(program, shift):
+    case = case_of(program)
+    with untouched(case):
+        for position, first in enumerate(case.calls):
+            later = case.calls[position + 1 :]
+            places = [first, later[shift % len(later)]] if later else [first]
+            split = partial(cw.split, case.model, *places, bypass="input")
+            if leaves_something(case, places):
+                check_pieces(case, split(), places)
+            else:
+                with refused(case, cw.CutError):
+                    split()
+
+
+@on_random_models(15)
+def test_places_out_of_order_are_refused(program):
+    case = case_of(program)
+    for first in case.calls:
+        for before in case.wiring.head(case.exits(first)) & set(case.calls) - {first}:
+            with refused(case, cw.CutError):
+                cw.split(case.model, first, before, bypass="input")
+
+
+# --- Proof and anatomy ----------------------------------------------------------------------------
+
+
+@on_random_models(20, shift=numbers)
+def test_legal_cuts_are_proven(program, shift):
+    case = case_of(program)
+    legal = [
+        (start, end)
+        for start in case.calls
+        for end in (None, *case.calls)
+        if case.verdict(start, end).legal
+    ]
+    with untouched(case):
+        for start, end in legal[shift % 5 :: 5][:4]:
+            assert cw.check(case.model, start, end).ok
+
+
+@on_random_models(50)
+def test_blocks_divide_the_calls(program):
+    case = case_of(program)
+    wiring, graph = case.wiring, case.anatomy.graph
+    indices = [index for block in case.anatomy for index in block.calls]
+    assert sorted(graph.calls[index].name for index in indices) == sorted(case.calls)
+    for block in case.anatomy:
+        names = [graph.calls[index].name for index in block.calls]
+        assert block.layers == tuple(names)
+        made = wiring.made_by(names)
+        read = {tensor for name in names for tensor in wiring.calls[name].reads}
+        assert set(case.numbers(block.entries)) == read - made
+        users = {tensor: set(wiring.graph[tensor]) for tensor in made}
+        leaving = {t for t in made if t in wiring.outputs or users[t] - set(names)}
+        # A model may leave outputs of a nested model unused: then what nobody reads is the end.
+        unread = {t for t in made if not users[t]}
+        assert set(case.numbers(block.exits)) == (leaving or unread)
+        section(case.anatomy, None, block)
+        section(case.anatomy, None, block.name)
+    assert len({block.name for block in case.anatomy}) == len(case.anatomy)
+    assert "<svg" in case.anatomy.svg
