@@ -6,12 +6,10 @@ import keyword
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import count
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
-import numpy as np
 
 from ._anatomy import anatomy
 from .blocks import OUTSIDE_STAGES, Block
@@ -19,13 +17,24 @@ from .building import Section, build, model_name
 from .errors import CutError
 from .graph import Call, CallGraph, Tensor, between
 from .kerasgraph import functional, maker_of
+from .literals import (
+    WIDTH,
+    Expression,
+    Group,
+    Node,
+    UnwritableError,
+    flat,
+    formatted,
+    keyword_text,
+    node,
+    quoted,
+    shown,
+)
 from .places import PlaceLike, resolve
 from .repeating import units
 from .slicing import section
 from .surgery import without
 
-_WIDTH = 88  # that of ruff and black
-_MOST = 1_000  # elements of a constant that a script holds
 _RESERVED = {"keras", "numpy", "model", "layer", "operation", "x", "inputs", "part", *dir(builtins)}
 _SHARED = (
     "It shares its layers with the model: train or freeze one, and you train or freeze the\nother."
@@ -38,7 +47,7 @@ def to_code(
     end: PlaceLike | None = None,
     *,
     bypass: str | None = None,
-    remove: Iterable[PlaceLike] = (),
+    remove: str | Iterable[PlaceLike] = (),
 ) -> str:
     """Write a slice as a plain Keras script that builds it from the model, without cutwidgets.
 
@@ -50,7 +59,7 @@ def to_code(
         start: A place; `None` for the model's own input.
         end: A place; `None` for the model's own output.
         bypass: As for `cut`.
-        remove: Blocks or stages to leave out, as `cutwidgets.remove` does.
+        remove: Blocks or stages to leave out, as `cutwidgets.remove` does; or one name.
 
     Returns:
         The script. Its last statement makes `part`, a `keras.Model`.
@@ -75,7 +84,7 @@ def to_code(
         <BLANKLINE>
         part = keras.Model(inputs, x, name="vgg16_from_block2_to_block2_conv2")
     """
-    found, removed = anatomy(model), tuple(remove)
+    found, removed = anatomy(model), (remove,) if isinstance(remove, str) else tuple(remove)
     piece = section(found, start, end, bypass=bypass)
     first, last = (None if p is None else resolve(found, p).name for p in (start, end))
     gone = [resolve(found, place).name for place in removed]
@@ -97,10 +106,11 @@ def _without(piece: Section, graph: CallGraph, gone: Sequence[str]) -> Section:
 
     inputs, outputs = dict.fromkeys(swapped(piece.inputs)), swapped(piece.outputs)
     calls, reached = between(graph, outputs, inputs)
-    if not calls or not set(reached) <= set(inputs):
+    left = between(graph, graph.outputs, ())[0]
+    if not calls or not set(calls) <= set(left) or not set(reached) <= set(inputs):
         raise CutError(
-            f"Cannot write {piece.name!r} without {', '.join(map(repr, gone))}: nothing leads from "
-            "its start to its end any more. Start before what is removed, and end behind it."
+            f"Cannot write {piece.name!r} without {', '.join(map(repr, gone))}: its start or its "
+            "end lies in what is removed. Start before that, and end behind it."
         )
     kept = tuple(tensor for tensor in inputs if tensor in reached)
     names = gone if len(gone) < 4 else [f"{len(gone)}_blocks"]
@@ -109,11 +119,11 @@ def _without(piece: Section, graph: CallGraph, gone: Sequence[str]) -> Section:
 
 def _headline(model: str, start: str | None, end: str | None, gone: Sequence[str]) -> str:
     to = "up to" if end and not start else "to"
-    until = f" {to} {_shown(end)}" if end else " to the end" if start else ""
-    since = f" from {_shown(start)}" if start else ""
+    until = f" {to} {shown(end)}" if end else " to the end" if start else ""
+    since = f" from {shown(start)}" if start else ""
     slice_of = f"slice{since}{until} of the " if since or until else ""
-    rest = f", without {', '.join(map(_shown, gone))}" if gone else ""
-    return f"The {slice_of}Keras model {_shown(model)}{rest}."
+    rest = f", without {', '.join(map(shown, gone))}" if gone else ""
+    return f"The {slice_of}Keras model {shown(model)}{rest}."
 
 
 def script(model: keras.Model, piece: Section, blocks: Sequence[Block], headline: str) -> str:
@@ -140,22 +150,22 @@ def script(model: keras.Model, piece: Section, blocks: Sequence[Block], headline
         body.append(writer.call(position, call))
         before = comment
     outputs = writer.structure(piece.outputs, piece.graph.outputs, functional(model).output)
-    end = (("", "inputs"), ("", outputs), ("name=", _quoted(piece.name)))
-    path = _quoted(f"{model_name(model.name)}.keras")
+    end = (("", "inputs"), ("", outputs), ("name=", quoted(piece.name)))
+    path = quoted(f"{model_name(model.name)}.keras")
     headline = textwrap.fill(
-        '"""' + headline.replace('"', '\\"'), _WIDTH, break_long_words=False, break_on_hyphens=False
+        '"""' + headline.replace('"', '\\"'), WIDTH, break_long_words=False, break_on_hyphens=False
     )
     lines = [
         f'{headline}\n\n{_SHARED}\n"""\n\nimport keras',
         *(["import numpy"] if writer.needs_numpy else []),
         "\n# The model that was cut: load or build it here.",
-        _text(_Group("model = keras.models.load_model(", (("", path),), ")")),
+        formatted(Group("model = keras.models.load_model(", (("", path),), ")")),
         *writer.models,
         "",
         *begin,
         *body,
         "",
-        _text(_Group("part = keras.Model(", end, ")")),
+        formatted(Group("part = keras.Model(", end, ")")),
     ]
     return "\n".join(lines) + "\n"
 
@@ -163,7 +173,7 @@ def script(model: keras.Model, piece: Section, blocks: Sequence[Block], headline
 def _comment(piece: Section, blocks: Sequence[Block], call: Call) -> str | None:
     """Which block a call belongs to."""
     if call is not piece.graph.calls[call.index]:
-        return f"{_shown(call.name)[1:-1]}: a model inside the model"
+        return f"{shown(call.name)[1:-1]}: a model inside the model"
     block = next((block for block in blocks if call.index in block.calls), None)
     if block is None:
         return None
@@ -173,7 +183,7 @@ def _comment(piece: Section, blocks: Sequence[Block], call: Call) -> str | None:
         words.append("without its residual branch")
     elif not set(block.calls) <= set(piece.calls):
         words.append("in part")
-    name = _shown(block.name)[1:-1]
+    name = shown(block.name)[1:-1]
     return ", ".join(words) if words[0] == name else f"{name}: {', '.join(words)}"
 
 
@@ -195,7 +205,7 @@ class _Writer:
         self._owners = _owners(model)
         self._tables: dict[int, str] = {}
         self._table(model, "model", "layer")
-        self._written: dict[int, _Expression] = {}
+        self._written: dict[int, Expression] = {}
         self._readers: dict[int, set[int]] = {tensor: {len(self.units)} for tensor in piece.outputs}
         for position, call in enumerate(self.units):
             for tensor in call.reads:
@@ -211,16 +221,16 @@ class _Writer:
             variable = self._variable(tensor, name, -1 if alone else None)
             begin = f"inputs = {variable}" if alone else variable
             items = _input(graph.tensors[tensor], name)
-            lines.append(_text(_Group(f"{begin} = keras.Input(", items, ")")))
+            lines.append(formatted(Group(f"{begin} = keras.Input(", items, ")")))
         structure = None if alone else self.structure(tensors, graph.inputs, own)
-        return lines if structure is None else [*lines, _text(structure, before="inputs = ")]
+        return lines if structure is None else [*lines, formatted(structure, before="inputs = ")]
 
-    def structure(self, tensors: Sequence[int], own: Sequence[int], structure: Any) -> "_Node":
+    def structure(self, tensors: Sequence[int], own: Sequence[int], structure: Any) -> "Node":
         """Tensors in the structure of the model's own inputs or outputs, where they are these."""
         flat = [self._written[tensor] for tensor in tensors]
         if tuple(tensors) == tuple(own):
-            return _node(keras.tree.pack_sequence_as(structure, flat))
-        return _node(flat[0] if len(flat) == 1 else flat)
+            return node(keras.tree.pack_sequence_as(structure, flat))
+        return node(flat[0] if len(flat) == 1 else flat)
 
     def call(self, position: int, call: Call) -> str:
         """The statement of a call."""
@@ -228,16 +238,18 @@ class _Writer:
         try:
             callee, more = self._callee(call.layer)
             kwargs = {k: v for k, v in kwargs.items() if not _is_usual(call.layer, k, v)}
-            items = [("", _node(value)) for value in args]
-            items += [(f"{_keyword(key)}=", _node(value)) for key, value in (kwargs | more).items()]
-        except _UnwritableError as error:
+            items = [("", node(value)) for value in args]
+            items += [
+                (f"{keyword_text(key)}=", node(value)) for key, value in (kwargs | more).items()
+            ]
+        except UnwritableError as error:
             raise CutError(
                 f"Cannot write {self._piece.name!r} as a script: the layer {call.name!r} "
                 f"({call.kind}) {error}"
             ) from None
-        self.needs_numpy |= any("numpy." in _flat(node) for _, node in items)
+        self.needs_numpy |= any("numpy." in flat(node) for _, node in items)
         target = self._target(position, call)
-        return _text(_Group(f"{callee}(", tuple(items), ")"), before=f"{target} = ")
+        return formatted(Group(f"{callee}(", tuple(items), ")"), before=f"{target} = ")
 
     def _callee(self, operation: keras.Operation) -> tuple[str, dict[str, Any]]:
         """What to call, and keyword arguments besides those of the call."""
@@ -250,29 +262,29 @@ class _Writer:
         if isinstance(operation, keras.Layer) or not kind.__module__.startswith("keras."):
             function = None
         if function is None:
-            raise _UnwritableError("is not among the layers of the model.")
+            raise UnwritableError("is not among the layers of the model.")
         usual = {name: p.default for name, p in inspect.signature(function).parameters.items()}
         try:
             config = {key: v for key, v in operation.get_config().items() if key != "name"}
             return f"keras.ops.{name}", {k: v for k, v in config.items() if v != usual[k]}
         except (KeyError, NotImplementedError):
-            raise _UnwritableError(f"is not what keras.ops.{name} makes.") from None
+            raise UnwritableError(f"is not what keras.ops.{name} makes.") from None
 
     def _lookup(self, operation: keras.Operation) -> str:
         owner = self._owners[id(operation)]
         if id(owner) not in self._tables:
             variable = self._identifier(owner.name[:24])
             path, name = self._lookup(owner)[:-1].split("[", 1)
-            self.models.append(_text(_Group(f"{variable} = {path}[", (("", name),), "]")))
+            self.models.append(formatted(Group(f"{variable} = {path}[", (("", name),), "]")))
             self._table(owner, variable, self._identifier(f"{variable}_layer"))
-        return f"{self._tables[id(owner)]}[{_quoted(operation.name)}]"
+        return f"{self._tables[id(owner)]}[{quoted(operation.name)}]"
 
     def _table(self, owner: keras.Model, variable: str, table: str) -> None:
         self._tables[id(owner)] = table
         # A Sequential model has no `operations`.
         parts = "layers" if isinstance(owner, keras.Sequential) else "operations"
         text = f"operation.name: operation for operation in {variable}.{parts}"
-        self.models.append(_text(_Group(f"{table} = {{", (("", text),), "}")))
+        self.models.append(formatted(Group(f"{table} = {{", (("", text),), "}")))
 
     def _target(self, position: int, call: Call) -> str:
         """What the result of a call is assigned to."""
@@ -290,8 +302,8 @@ class _Writer:
             return ", ".join(targets)
         variable = self._identifier(name)
         for tensor, path in zip(call.outputs, paths, strict=True):
-            keys = "".join(f"[{_flat(_node(key))}]" for key in path)
-            self._written.setdefault(tensor, _Expression(variable + keys))
+            keys = "".join(f"[{flat(node(key))}]" for key in path)
+            self._written.setdefault(tensor, Expression(variable + keys))
         return variable
 
     def _is_wanted(self, tensor: int) -> bool:
@@ -303,7 +315,7 @@ class _Writer:
             return "_"
         brief = position is not None and self._readers[tensor] == {position + 1}
         variable = "x" if brief else self._identifier(name)
-        self._written[tensor] = _Expression(variable)
+        self._written[tensor] = Expression(variable)
         return variable
 
     def _identifier(self, name: str) -> str:
@@ -357,162 +369,13 @@ def _paths(graph: CallGraph, call: Call) -> list[tuple[Any, ...]]:
     return [path for path, _ in keras.tree.flatten_with_path(structure)]
 
 
-def _input(tensor: Tensor, name: str) -> tuple[tuple[str, "_Node"], ...]:
+def _input(tensor: Tensor, name: str) -> tuple[tuple[str, "Node"], ...]:
     """Arguments of `keras.Input`."""
-    items: list[tuple[str, _Node]] = [("", _node(tensor.shape[1:]))]
+    items: list[tuple[str, Node]] = [("", node(tensor.shape[1:]))]
     if not tensor.shape:
         items = [("batch_shape=", "()")]
     elif tensor.shape[0] is not None:
         items.append(("batch_size=", repr(tensor.shape[0])))
-    items += [("dtype=", _quoted(tensor.dtype))] if tensor.dtype != "float32" else []
+    items += [("dtype=", quoted(tensor.dtype))] if tensor.dtype != "float32" else []
     items += [("sparse=", "True")] if tensor.symbol.sparse else []
-    return (*items, ("name=", _quoted(name)))
-
-
-class _UnwritableError(Exception):
-    """Something cannot be written; the message goes on behind the name of the layer."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Expression:
-    """The text that stands for a tensor in a script."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Something in brackets, such as a list or a call: items, each behind a text such as `key=`."""
-
-    open: str
-    items: tuple[tuple[str, "_Node"], ...]
-    close: str
-
-
-_Node: TypeAlias = str | _Group
-
-
-def _node(value: Any) -> _Node:
-    """A value as Python writes it.
-
-    Raises:
-        _UnwritableError: If it cannot be written.
-    """
-    if isinstance(value, _Expression):
-        return value.text
-    if value is None or isinstance(value, bool):
-        return repr(value)
-    if isinstance(value, str):
-        return _quoted(value)
-    if isinstance(value, list):
-        return _Group("[", tuple(("", _node(item)) for item in value), "]")
-    if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        return _Group("(", tuple(("", _node(item)) for item in value), ")")
-    if isinstance(value, dict):
-        items = tuple((f"{_flat(_node(key))}: ", _node(item)) for key, item in value.items())
-        return _Group("{", items, "}")
-    if isinstance(value, slice):
-        bounds = (value.start, value.stop, *([] if value.step is None else [value.step]))
-        return _Group("slice(", tuple(("", _node(bound)) for bound in bounds), ")")
-    return _atom(value)
-
-
-def _atom(value: Any) -> _Node:
-    if value is Ellipsis:
-        return "..."
-    if isinstance(value, np.dtype) or type(value).__name__ in ("DType", "dtype"):
-        return _quoted(keras.backend.standardize_dtype(value))
-    is_constant = keras.ops.is_tensor(value) and not isinstance(value, keras.Variable)
-    if isinstance(value, np.ndarray | np.generic) or is_constant:
-        return _array(np.asarray(keras.ops.convert_to_numpy(value)))
-    if isinstance(value, int):
-        return int.__repr__(value)
-    if isinstance(value, float):
-        text = float.__repr__(value)
-        return text if np.isfinite(value) else f'float("{text}")'
-    raise _UnwritableError(
-        f"is called with {value!r:.60}, which no script can hold. Put it into the layer."
-    )
-
-
-def _array(array: np.ndarray) -> _Node:
-    """A constant, exactly."""
-    name = array.dtype.name
-    if array.size > _MOST or (array.dtype.kind not in "biuf" and name != "bfloat16"):
-        raise _UnwritableError(
-            f"is called with a constant of shape {array.shape}, {name}, and a script holds "
-            f"numbers, at most {_MOST:,} of them. Put the constant into a weight of a layer."
-        )
-    function = "array" if array.size else "zeros"
-    value = _numbers(array) if array.size else _node(array.shape)
-    return _Group(f"numpy.{function}(", (("", value), ("", _quoted(name))), ")")
-
-
-def _numbers(array: np.ndarray) -> _Node:
-    if array.ndim:
-        return _Group("[", tuple(("", _numbers(item)) for item in array), "]")
-    if array.dtype.kind in "biu":
-        return repr(array.item())
-    if not np.isfinite(array):
-        return {"inf": "numpy.inf", "-inf": "-numpy.inf"}.get(str(array), "numpy.nan")
-    short = repr(float(str(array)))
-    exact = np.array(float(short), array.dtype) == array
-    return short if exact else repr(float(array))
-
-
-def _keyword(name: str) -> str:
-    if not name.isidentifier() or keyword.iskeyword(name):
-        raise _UnwritableError(f"is called with an argument {name!r}, which is no name.")
-    return name
-
-
-def _quoted(text: str) -> str:
-    """A string literal in double quotes, or in single ones where that takes fewer backslashes."""
-    quote = "'" if text.count('"') > text.count("'") else '"'
-    escaped = "".join(c if c in "'\"" else repr(c)[1:-1] for c in text)
-    return quote + escaped.replace(quote, f"\\{quote}") + quote
-
-
-def _shown(name: str) -> str:
-    """A name for comments, safe and not too long."""
-    return repr(name if len(name) <= 60 else f"{name[:59]}…")
-
-
-def _text(node: _Node, before: str = "") -> str:
-    return "\n".join(_lines(node, "", before, ""))
-
-
-def _lines(node: _Node, indent: str, before: str, after: str) -> list[str]:
-    """Lines of code as `ruff format` and `black` would break them."""
-
-    def fits(line: str) -> bool:
-        return len(indent) + len(line) <= _WIDTH
-
-    line = f"{before}{_flat(node, after)}"
-    if isinstance(node, str) or fits(line):
-        return [indent + line]
-    inner, begin, lines = f"{indent}    ", before + node.open, list[str]()
-    subscript = re.fullmatch(r"(\w+\[)(.+)(\]\()", node.open)
-    if subscript and not fits(begin):
-        lines = [f"{indent}{before}{subscript[1]}", f"{inner}{subscript[2]}"]
-        rest = _Group(subscript[3], node.items, node.close)
-        return lines + _lines(rest, indent, "", after)
-    lines = [indent + begin]
-    within = ", ".join(key + _flat(item) for key, item in node.items)
-    if node.open[:-1] and len(node.items) == 1:
-        lines += _lines(node.items[0][1], inner, node.items[0][0], "")
-    elif node.open[:-1] and len(inner) + len(within) <= _WIDTH:
-        lines.append(inner + within)
-    else:
-        for key, item in node.items:
-            lines += _lines(item, inner, key, ",")
-    return [*lines, f"{indent}{node.close}{after}"]
-
-
-def _flat(node: _Node, after: str = "") -> str:
-    """On one line."""
-    if isinstance(node, str):
-        return node + after
-    items = ", ".join(key + _flat(item) for key, item in node.items)
-    comma = "," if node.open == "(" and len(node.items) == 1 else ""
-    return f"{node.open}{items}{comma}{node.close}{after}"
+    return (*items, ("name=", quoted(name)))

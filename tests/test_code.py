@@ -9,7 +9,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from keras import layers, ops
 
@@ -150,7 +150,7 @@ CASES = {
     "resnet_v2": (resnet_v2, {"start": "conv2_block2", "end": "conv3"}),
     "without": (
         resnet,
-        {"start": "conv2", "end": "conv3", "remove": ["conv2_block3", "conv3_block2"]},
+        {"start": "conv2", "end": "conv3", "remove": ["conv2_block3", "conv3_block1"]},
     ),
     "without_ends": (
         resnet_v2,
@@ -287,7 +287,13 @@ def assert_equal(one, other):
         np.testing.assert_array_equal(a, b)
 
 
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=15,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],  # shrinking a failure takes minutes
+    suppress_health_check=list(HealthCheck),
+)
 @given(program=programs(), ends=st.tuples(st.integers(0, 30), st.integers(0, 30)))
 def test_scripts_of_random_models(program, ends):
     model = random_model(program).model
@@ -315,10 +321,10 @@ def test_a_script_says_which_block_is_which(results):
     text = (results["without"][0] / "script.py").read_text()
     assert text.startswith(
         "\"\"\"The slice from 'conv2' to 'conv3' of the Keras model 'resnet50', without\n"
-        "'conv2_block3', 'conv3_block2'.\n\nIt shares its layers with the model:"
+        "'conv2_block3', 'conv3_block1'.\n\nIt shares its layers with the model:"
     )
-    assert "\n\n# conv3_block1: residual block, projection shortcut\nx = layer[" in text
-    assert "conv2_block3: residual block, identity shortcut, without its residual branch\n" in text
+    assert "\n\n# conv2_block1: residual block, projection shortcut\nx = layer[" in text
+    assert "conv3_block1: residual block, projection shortcut, without its residual branch" in text
     text = (results["bypass"][0] / "script.py").read_text()
     assert "# conv3_block2: residual block, identity shortcut, in part\n" in text
     text = (results["nested_whole"][0] / "script.py").read_text()
@@ -424,8 +430,9 @@ def test_errors_are_those_of_cut():
     with pytest.raises(cw.BypassedCutError):
         to_code(model, "conv3_block2_2_conv", "conv3")
     with pytest.raises(cw.CutError, match="Cannot remove 'stem'"):
-        to_code(model, remove=["stem"])
-    with pytest.raises(cw.CutError, match="nothing leads from its start to its end"):
-        to_code(model, "conv3_block2_2_conv", "conv3_block2_add", bypass="input", remove=[5])
+        to_code(model, remove="stem")
+    for start, end in [("conv3_block1", "conv3_block2_add"), ("conv3_block2", "conv3_block2")]:
+        with pytest.raises(cw.CutError, match="its start or its end lies in what is removed"):
+            to_code(model, start, end, remove="conv3_block2")
     with pytest.raises(cw.UnsupportedModelError):
         to_code(keras.Sequential([layers.Dense(1)]))

@@ -10,7 +10,7 @@ PACKAGE = Path(cw.__file__).parent
 ORDER = (
     "errors pictures roles graph kerasgraph callgraph repeating regions skips opening chains "
     "assembly blocks flow diagram _anatomy places copies building refusals slicing surgery "
-    "running proof code panel __init__"
+    "running proof literals code panel __init__"
 ).split()
 
 
