@@ -238,7 +238,7 @@ def _widths(blocks: Sequence[Block]) -> list[int]:
     """
     names = [6.5 * min(len(block.name), _LONGEST) + 5.5 * len(_kind(block)) for block in blocks]
     shapes = [6 * len(shape_text(block.output_shape, block.scale)) for block in blocks]
-    return [round(max(names, default=0)) + 10, max(shapes, default=0) + 8, 52]
+    return [round(max(names, default=0)) + 10, max(shapes, default=0) + 8, 60]
 
 
 def _muted(text: str) -> str:
