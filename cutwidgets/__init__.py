@@ -10,9 +10,10 @@ from .code import to_code
 from .errors import BypassedCutError, CutError, UnknownPlaceError, UnsupportedModelError
 from .panel import CutPanel
 from .proof import Proof, check
+from .removal import remove
 from .running import activations
 from .slicing import cut, split
-from .surgery import join, remove, replace
+from .surgery import join, replace
 
 __all__ = [
     "Anatomy",

@@ -31,9 +31,9 @@ from .literals import (
     shown,
 )
 from .places import PlaceLike, resolve
+from .removal import without
 from .repeating import units
 from .slicing import section
-from .surgery import without
 
 _RESERVED = {"keras", "numpy", "model", "layer", "operation", "x", "inputs", "part", *dir(builtins)}
 _SHARED = (

@@ -9,7 +9,7 @@ PACKAGE = Path(cw.__file__).parent
 # Each module may import those before it.
 ORDER = (
     "errors pictures roles graph kerasgraph callgraph repeating regions skips opening chains "
-    "assembly blocks flow diagram _anatomy places copies building refusals slicing surgery "
+    "assembly blocks flow diagram _anatomy places copies building refusals slicing removal surgery "
     "running proof literals code panel __init__"
 ).split()
 
