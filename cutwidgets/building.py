@@ -46,9 +46,7 @@ class Section:
 
         None where the end is a cut point: then head, slice and tail make up the model.
         """
-        before = made_before(self.graph, self.outputs)
-        _, reached = between(self.graph, self.graph.outputs, before | set(self.outputs))
-        return tuple(tensor for tensor in reached if tensor not in self.outputs)
+        return carried_past(self.graph, self.outputs, made_before(self.graph, self.outputs))
 
 
 def made_before(graph: CallGraph, entries: Sequence[int]) -> set[int]:
@@ -56,6 +54,12 @@ def made_before(graph: CallGraph, entries: Sequence[int]) -> set[int]:
     calls, reached = between(graph, entries, ())
     made = {tensor for index in calls for tensor in graph.calls[index].outputs}
     return (made | set(reached)) - set(entries)
+
+
+def carried_past(graph: CallGraph, exits: Sequence[int], before: set[int]) -> tuple[int, ...]:
+    """Tensors made before some exits that the model's outputs need besides these."""
+    _, reached = between(graph, graph.outputs, before | set(exits))
+    return tuple(tensor for tensor in reached if tensor not in exits)
 
 
 def model_name(*parts: str | None) -> str:
@@ -102,6 +106,9 @@ def symbols_of(
     """
     graph = section.graph
     shapes = tuple(shapes or (graph.tensors[tensor].shape for tensor in section.inputs))
+    if weights == "share" and _is_there(section, shapes):
+        # The model's own tensors serve: nothing is repeated, and no node is added.
+        return {t.index: t.aliases[0] for t in graph.tensors if not t.nested}
     calls = units(graph, section.calls, section.inputs, section.outputs)
     if weights == "copy":
         copier = Copier()
@@ -109,9 +116,6 @@ def symbols_of(
         symbols = _repeat(section, calls, symbols, shapes, copier)
         copier.finish()
         return symbols
-    if _is_there(section, shapes):
-        # The model's own tensors serve: nothing is repeated, and no node is added.
-        return {t.index: t.aliases[0] for t in graph.tensors if not t.nested}
     _require_names(section, calls)
     # Nested models that are taken in part are opened, and called as a whole elsewhere.
     opened = frozenset(name for call in calls for name in call.scope)

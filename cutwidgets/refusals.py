@@ -80,12 +80,14 @@ def refuse_bypassed_end(
     """
     graph = anatomy.graph
 
+    def behind(exits: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        return between(graph, graph.outputs, made_before(graph, exits) | set(exits))
+
     def works(block: Block) -> bool:
-        before = made_before(graph, block.exits) | set(block.exits)
-        needed, reached = between(graph, graph.outputs, before)
+        needed, reached = behind(block.exits)
         return bool(needed) and set(reached) <= set(block.exits)
 
-    calls, _ = between(graph, graph.outputs, made_before(graph, place.exits) | set(place.exits))
+    calls, _ = behind(place.exits)
     raise BypassedCutError(
         asked,
         f"Cannot split behind {asked!r}: {_skips(graph, place.exits, calls, bypassing)} it, so "

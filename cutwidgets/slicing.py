@@ -7,9 +7,9 @@ from typing import Any
 import keras
 
 from ._anatomy import Anatomy, anatomy
-from .building import Section, build, made_before, model_name
+from .building import Section, build, carried_past, made_before, model_name
 from .errors import CutError
-from .graph import CallGraph, Shape, between
+from .graph import Shape, between
 from .places import PlaceLike, resolve
 from .refusals import no_way, refuse_bypassed_end, refuse_bypassed_start
 
@@ -114,7 +114,7 @@ def split(model: keras.Model, *ends: PlaceLike, bypass: str | None = None) -> li
         if set(place.exits) <= before:
             raise _out_of_order(found, ends)
         before |= made_before(graph, place.exits)
-        carried = _carried(graph, place.exits, before)
+        carried = carried_past(graph, place.exits, before)
         if carried and bypass is None:
             refuse_bypassed_end(found, asked, place, carried)
         frontiers.append((*place.exits, *carried))
@@ -178,12 +178,6 @@ def section(
         refuse_bypassed_start(anatomy, start, first, exits, calls, bypassing)
     inputs = tuple(tensor for tensor in dict.fromkeys((*entries, *reached)) if tensor in reached)
     return Section(graph, _name(anatomy, *names), inputs, exits, calls)
-
-
-def _carried(graph: CallGraph, exits: Sequence[int], before: set[int]) -> tuple[int, ...]:
-    """Tensors made before some exits that the outputs need besides these."""
-    _, reached = between(graph, graph.outputs, before | set(exits))
-    return tuple(tensor for tensor in reached if tensor not in exits)
 
 
 def _name(anatomy: Anatomy, start: str | None, end: str | None) -> str:

@@ -8,6 +8,15 @@ import cutwidgets as cw
 
 models = pytest.importorskip("keras_hub", reason="an optional group: hub").models
 
+TEXT = {
+    "vocabulary_size": 50,
+    "num_layers": 3,
+    "num_heads": 2,
+    "hidden_dim": 16,
+    "intermediate_dim": 32,
+    "max_sequence_length": 12,
+}
+
 
 def resnet():
     return models.ResNetBackbone(
@@ -32,14 +41,7 @@ def vit():
 
 
 def bert():
-    return models.BertBackbone(
-        vocabulary_size=50,
-        num_layers=3,
-        num_heads=2,
-        hidden_dim=16,
-        intermediate_dim=32,
-        max_sequence_length=12,
-    )
+    return models.BertBackbone(**TEXT)
 
 
 def bert_task():
@@ -47,14 +49,7 @@ def bert_task():
 
 
 def gpt2():
-    return models.GPT2Backbone(
-        vocabulary_size=50,
-        num_layers=3,
-        num_heads=2,
-        hidden_dim=16,
-        intermediate_dim=32,
-        max_sequence_length=12,
-    )
+    return models.GPT2Backbone(**TEXT)
 
 
 def inputs_of(model):
