@@ -5,6 +5,7 @@
 """
 
 from ._anatomy import Anatomy, anatomy
+from ._costs import Cost, Costs, costs
 from .blocks import Block, Stage
 from .code import to_code
 from .errors import BypassedCutError, CutError, UnknownPlaceError, UnsupportedModelError
@@ -19,6 +20,8 @@ __all__ = [
     "Anatomy",
     "Block",
     "BypassedCutError",
+    "Cost",
+    "Costs",
     "CutError",
     "CutPanel",
     "Proof",
@@ -28,6 +31,7 @@ __all__ = [
     "activations",
     "anatomy",
     "check",
+    "costs",
     "cut",
     "join",
     "remove",

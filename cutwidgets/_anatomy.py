@@ -7,7 +7,7 @@ from numbers import Integral
 
 import keras
 
-from . import diagram
+from . import diagram, layerdiagram
 from .blocks import Block, Stage, find, shape_text
 from .callgraph import read
 from .errors import UnknownPlaceError, similar
@@ -80,6 +80,21 @@ class Anatomy:
     def svg(self) -> str:
         """The diagram as an SVG element."""
         return diagram.render(self.dot)
+
+    def layers_svg(self, block: str | int) -> str:
+        """The layers of a block, by its name or its index, as an SVG element.
+
+        Raises:
+            UnknownPlaceError: If there is no such block.
+
+        Example:
+            >>> import cutwidgets as cw
+            >>> import keras
+            >>> anatomy = cw.anatomy(keras.applications.ResNet50(weights=None))
+            >>> "conv3_block2_add" in anatomy.layers_svg("conv3_block2")
+            True
+        """
+        return diagram.render(layerdiagram.source(self.graph, self[block].calls))
 
     def _repr_html_(self) -> str:
         return diagram.html(self.svg)

@@ -22,31 +22,30 @@ from pathlib import Path
 from threading import Lock
 
 import graphviz
-import keras
 
 from . import flow
 from .blocks import Block, Stage, shape_text
 from .errors import CutError
 
 # Colours that the colour-blind can tell apart: Okabe and Ito 2008, "Color universal design".
-_COLOURS = {
+COLOURS = {
     "residual": "#0072b2",
     "inception": "#009e73",
     "dense": "#cc79a7",
     "linear": "#e69f00",
     "branched": "#56b4e9",
 }
-_GREY, _ORANGE, _GREEN = "#7a828c", "#d55e00", "#009e73"
+GREY, _ORANGE, _GREEN = "#7a828c", "#d55e00", "#009e73"
 _TEXT, _MUTED = "#1f2328", "#57606a"
 _FONT = "Helvetica,Arial,sans-serif"
 
 _GRAPH = {"bgcolor": "transparent", "pad": "0.05", "nodesep": "0.2", "ranksep": "0.1"}
 _NODES = {
-    "shape": "box", "style": "rounded,filled", "color": _GREY, "fillcolor": "#ffffff",
+    "shape": "box", "style": "rounded,filled", "color": GREY, "fillcolor": "#ffffff",
     "fontname": _FONT, "fontsize": "9", "fontcolor": _TEXT,
     "height": "0", "margin": "0.08,0.035", "group": "spine",
 }  # fmt: skip
-_EDGES = {"color": _GREY, "arrowsize": "0.45"}
+_EDGES = {"color": GREY, "arrowsize": "0.45"}
 _FRAME = {
     "style": "rounded,filled", "color": "#d8dce2", "fillcolor": "#eef1f5",
     "fontname": _FONT, "fontsize": "9", "fontcolor": _MUTED,
@@ -58,12 +57,13 @@ _STYLES = {
     "pooling": {"style": "dotted", "penwidth": "1.7"},
 }
 _SAMPLES = {"identity": "——", "projection": "– – –", "pooling": "· · · ·"}
-_STRAIGHT = {"weight": "50"}
+STRAIGHT = {"weight": "50"}
+SHORTCUT = {"color": _ORANGE, "tailport": "s", "headport": "ne", "penwidth": "1.2"}
 _SKIP = {"color": _GREEN, "penwidth": "1.2", "weight": "0"}
 
-_GAP = "&#160;"  # Browsers drop plain blanks at the ends of a text.
+GAP = "&#160;"  # Browsers drop plain blanks at the ends of a text.
 _STYLESHEET = Path(__file__).parent / "static" / "diagram.css"
-_LONGEST = 30  # letters of a name that a card shows
+LONGEST = 30  # letters of a name that a card shows
 
 
 def source(name: str, blocks: Sequence[Block], stages: Sequence[Stage]) -> str:
@@ -86,12 +86,11 @@ def source(name: str, blocks: Sequence[Block], stages: Sequence[Stage]) -> str:
         >>> '"block-0" -> "joint-0"' in dot, 'input -> "joint-0"' in dot
         (True, True)
     """
-    # The graph itself has no name: Graphviz cannot read every name, and nothing shows it.
-    graph = graphviz.Digraph(graph_attr=_GRAPH, node_attr=_NODES, edge_attr=_EDGES)
+    graph = empty()
     widths = _widths(blocks)
     sources = flow.sources(blocks)
-    _add_node(graph, "legend", "legend", _legend(name, blocks, sources, widths), **_FRAME)
-    _add_node(graph, "input", "input", _input_label(blocks))
+    add_node(graph, "legend", "legend", _legend(name, blocks, sources, widths), **_FRAME)
+    add_node(graph, "input", "input", _input_label(blocks))
     graph.edge("legend", "input", style="invis")
     columns, position = flow.columns(blocks), {block.name: i for i, block in enumerate(blocks)}
     for j, stage in enumerate(stages):
@@ -108,6 +107,14 @@ def source(name: str, blocks: Sequence[Block], stages: Sequence[Stage]) -> str:
     return text
 
 
+def empty() -> graphviz.Digraph:
+    """A graph in the style of the diagram, with nothing in it.
+
+    It has no name: Graphviz cannot read every name, and nothing shows it.
+    """
+    return graphviz.Digraph(graph_attr=_GRAPH, node_attr=_NODES, edge_attr=_EDGES)
+
+
 def _add_edges(
     graph: graphviz.Digraph, blocks: Sequence[Block], sources: Sequence[Sequence[int]]
 ) -> None:
@@ -118,40 +125,42 @@ def _add_edges(
         card, joint = f"block-{i}", f"joint-{i}"
         _add_entries(graph, i, card, [leaves[source] for source in sources[i]])
         if block.shortcut:
-            _add_edge(graph, card, joint, f"branch-{i}", "branch", arrowhead="none", **_STRAIGHT)
-            look = {"color": _ORANGE, "tailport": "s", "headport": "ne", **_STYLES[block.shortcut]}
+            add_edge(graph, card, joint, f"branch-{i}", "branch", arrowhead="none", **STRAIGHT)
             kind = f"shortcut {block.shortcut}"
-            _add_edge(graph, leaves[sources[i][0]], joint, f"shortcut-{i}", kind, **look)
-    _add_node(graph, "output", "output", _output_label(blocks, len(sources[-1])))
+            look = SHORTCUT | _STYLES[block.shortcut]
+            add_edge(graph, leaves[sources[i][0]], joint, f"shortcut-{i}", kind, **look)
+    add_node(graph, "output", "output", _output_label(blocks, len(sources[-1])))
     _add_entries(graph, len(blocks), "output", [leaves[source] for source in sources[-1]])
 
 
 def _add_entries(graph: graphviz.Digraph, i: int, card: str, sources: Sequence[str]) -> None:
     """What enters a card, or the output: the spine, and what comes from further above."""
-    _add_edge(graph, sources[0], card, f"spine-{i}", "spine", **_STRAIGHT)
+    add_edge(graph, sources[0], card, f"spine-{i}", "spine", **STRAIGHT)
     for k, source in enumerate(sources[1:], 1):
-        _add_edge(graph, source, card, f"skip-{i}-{k}", "skip", **_SKIP)
+        add_edge(graph, source, card, f"skip-{i}-{k}", "skip", **_SKIP)
 
 
 def _add_block(
     graph: graphviz.Digraph, i: int, block: Block, widths: Sequence[int], column: int
 ) -> None:
     """A card: name left, numbers right; and the joint of a residual block."""
-    colour = _COLOURS.get(block.kind, _GREY)
-    label = _table(_row(_texts(block), widths, colour))
+    colour = COLOURS.get(block.kind, GREY)
+    label = table(_row(_texts(block), widths, colour))
     look = {"group": f"spine-{column}"} if column else {}
-    _add_node(graph, f"block-{i}", f"block {block.kind}", label, **look)
+    add_node(graph, f"block-{i}", f"block {block.kind}", label, **look)
     if block.shortcut:
-        _add_node(graph, f"joint-{i}", "joint", "<<B>+</B>>", **_JOINT, **look)
+        add_node(graph, f"joint-{i}", "joint", "<<B>+</B>>", **_JOINT, **look)
 
 
-def _add_node(graph: graphviz.Digraph, name: str, kind: str, label: str, **look: str) -> None:
+def add_node(graph: graphviz.Digraph, name: str, kind: str, label: str, **look: str) -> None:
+    """Add a node that has its own name as id, and what it is as class."""
     graph.node(name, label, id=name, **{"class": kind}, **look)
 
 
-def _add_edge(
+def add_edge(
     graph: graphviz.Digraph, start: str, end: str, name: str, kind: str, **look: str
 ) -> None:
+    """Add an edge with an id, and what it is as class."""
     graph.edge(start, end, id=name, **{"class": kind}, **look)
 
 
@@ -163,8 +172,8 @@ def _frame(j: int, stage: Stage, widths: Sequence[int]) -> dict[str, str]:
     shape = shape_text(stage.output_shape, stage.blocks[-1].scale)
     # Left and right of the spine, which passes through the middle.
     half = f'WIDTH="{sum(widths) // 2 + 3}"'
-    name = f'<TD ALIGN="LEFT" {half}><B>{_text(stage.name)}</B></TD>'
-    return look | {"label": _table(f'<TR>{name}<TD ALIGN="RIGHT" {half}>{shape}</TD></TR>')}
+    name = f'<TD ALIGN="LEFT" {half}><B>{escaped(stage.name)}</B></TD>'
+    return look | {"label": table(f'<TR>{name}<TD ALIGN="RIGHT" {half}>{shape}</TD></TR>')}
 
 
 def _input_label(blocks: Sequence[Block]) -> str:
@@ -172,33 +181,33 @@ def _input_label(blocks: Sequence[Block]) -> str:
         return "input"
     if flow.inputs(blocks) > 1:
         return f"{flow.inputs(blocks)} inputs"
-    return f"<{_muted('input')}{_GAP}{shape_text(blocks[0].input_shape)}>"
+    return f"<{muted('input')}{GAP}{shape_text(blocks[0].input_shape)}>"
 
 
 def _output_label(blocks: Sequence[Block], count: int) -> str:
     if not blocks or count > 1:
         return "outputs" if blocks else "output"
-    return f"<{_muted('output')}{_GAP}{shape_text(blocks[-1].output_shape, blocks[-1].scale)}>"
+    return f"<{muted('output')}{GAP}{shape_text(blocks[-1].output_shape, blocks[-1].scale)}>"
 
 
 def _legend(
     name: str, blocks: Sequence[Block], sources: Sequence[Sequence[int]], widths: Sequence[int]
 ) -> str:
     """The name of the model, what the columns of the cards are, and how shortcuts are drawn."""
-    title = f'<FONT POINT-SIZE="11" COLOR="{_TEXT}"><B>{_GAP}{_text(name)}</B></FONT>'
-    rows = _row([title, _muted("output"), _muted("parameters")], widths)
+    title = f'<FONT POINT-SIZE="11" COLOR="{_TEXT}"><B>{GAP}{escaped(name)}</B></FONT>'
+    rows = _row([title, muted("output"), muted("parameters")], widths)
     kinds = [kind for kind in _STYLES if any(block.shortcut == kind for block in blocks)]
-    lines = [(3 * _GAP).join(["shortcut", *map(_sample, kinds)])] if kinds else []
+    lines = [(3 * GAP).join(["shortcut", *map(_sample, kinds)])] if kinds else []
     if any(len(others) > 1 for others in sources):
         line = f'<FONT COLOR="{_GREEN}"><B>{_SAMPLES["identity"]}</B></FONT>'
-        lines.append(f"{line}{_GAP}{_GAP}skips blocks")
+        lines.append(f"{line}{GAP}{GAP}skips blocks")
     for line in lines:
-        rows += f'<TR><TD></TD><TD COLSPAN="3" ALIGN="LEFT">{_GAP}{line}</TD></TR>'
-    return _table(rows)
+        rows += f'<TR><TD></TD><TD COLSPAN="3" ALIGN="LEFT">{GAP}{line}</TD></TR>'
+    return table(rows)
 
 
 def _sample(shortcut: str) -> str:
-    return f'<FONT COLOR="{_ORANGE}"><B>{_SAMPLES[shortcut]}</B></FONT>{_GAP}{_GAP}{shortcut}'
+    return f'<FONT COLOR="{_ORANGE}"><B>{_SAMPLES[shortcut]}</B></FONT>{GAP}{GAP}{shortcut}'
 
 
 def _row(texts: Sequence[str], widths: Sequence[int], bar: str = "transparent") -> str:
@@ -218,9 +227,9 @@ def _row(texts: Sequence[str], widths: Sequence[int], bar: str = "transparent") 
 def _texts(block: Block) -> tuple[str, str, str]:
     """What a card says: the name of the block, its output shape and number of parameters."""
     return (
-        f"<B>{_GAP}{_text(block.name)}</B>{_GAP}{_GAP}{_muted(_kind(block))}",
-        _muted(shape_text(block.output_shape, block.scale)),
-        _muted(count_text(block.params)),
+        f"<B>{GAP}{escaped(block.name)}</B>{GAP}{GAP}{muted(_kind(block))}",
+        muted(shape_text(block.output_shape, block.scale)),
+        muted(count_text(block.params)),
     )
 
 
@@ -236,23 +245,25 @@ def _widths(blocks: Sequence[Block]) -> list[int]:
     Graphviz widens a column where its fonts need more; where it finds no fonts at all, or others
     than the browser has, this keeps the texts within their cards.
     """
-    names = [6.5 * min(len(block.name), _LONGEST) + 5.5 * len(_kind(block)) for block in blocks]
+    names = [6.5 * min(len(block.name), LONGEST) + 5.5 * len(_kind(block)) for block in blocks]
     shapes = [6 * len(shape_text(block.output_shape, block.scale)) for block in blocks]
     return [round(max(names, default=0)) + 10, max(shapes, default=0) + 8, 60]
 
 
-def _muted(text: str) -> str:
+def muted(text: str) -> str:
+    """Text of a label in the second colour."""
     return f'<FONT COLOR="{_MUTED}">{text}</FONT>' if text else ""
 
 
-def _table(rows: str) -> str:
+def table(rows: str) -> str:
+    """A label of rows, each of them of the HTML that Graphviz knows."""
     look = 'BORDER="0" CELLBORDER="0" CELLPADDING="0" CELLSPACING="0"'
     return f"<<TABLE {look}>{rows}</TABLE>>"
 
 
-def _text(name: str) -> str:
+def escaped(name: str) -> str:
     """A name as text of a label: shortened, printable, nothing in it is markup."""
-    shown = name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
+    shown = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
     printable = "".join(letter if letter.isprintable() else "�" for letter in shown)
     # Graphviz replaces \N, \G and others by names of its own, and \\ by a single backslash.
     return escape(printable).replace("\\", "\\\\")
@@ -293,25 +304,38 @@ def render(dot: str) -> str:
         >>> render('digraph { a [id="first"] }')[:4]
         '<svg'
     """
-    try:
-        svg = _render_in_process(dot)
-    except ImportError:
-        svg = _render_by_system(dot)
+    svg = draw(dot, "svg").decode()
     element = svg[svg.index("<svg") :].rstrip()
     return re.sub(r"<!--.*?-->\n?|<title>.*?</title>\n?", "", element, flags=re.DOTALL)
 
 
-def _render_in_process(dot: str) -> str:
+def draw(dot: str, form: str) -> bytes:
+    """Draw DOT as a file of the form `"svg"` or `"png"`, as `render` does.
+
+    Raises:
+        CutError: If there is no Graphviz at all.
+
+    Example:
+        >>> draw("digraph { a }", "png")[1:4]
+        b'PNG'
+    """
+    try:
+        return _draw_in_process(dot, form)
+    except ImportError:
+        return _draw_by_system(dot, form)
+
+
+def _draw_in_process(dot: str, form: str) -> bytes:
     import pygraphviz
 
     with _RENDERING, _without_font_warnings():
-        drawn: bytes = pygraphviz.AGraph(string=dot).draw(format="svg", prog="dot")
-    return drawn.decode()
+        drawn: bytes = pygraphviz.AGraph(string=dot).draw(format=form, prog="dot")
+    return drawn
 
 
-def _render_by_system(dot: str) -> str:
+def _draw_by_system(dot: str, form: str) -> bytes:
     try:
-        drawn: str = graphviz.Source(dot).pipe(format="svg", encoding="utf-8")
+        drawn: bytes = graphviz.Source(dot).pipe(format=form)
     except graphviz.ExecutableNotFound as error:
         raise CutError(_NO_GRAPHVIZ) from error
     return drawn
@@ -370,31 +394,3 @@ def html(svg: str) -> str:
     """
     style = _STYLESHEET.read_text("utf-8")
     return f'<div class="cutwidgets-diagram"><style>{style}</style>{svg}</div>'
-
-
-def layers(model: keras.Model) -> str:
-    """The layers of a model as Keras draws them, without a Graphviz on the system.
-
-    Args:
-        model: A model or slice, best of a single block.
-
-    Returns:
-        The SVG of `keras.utils.model_to_dot`, which pydot writes in DOT, fit for light and dark.
-
-    Raises:
-        CutError: If there is no Graphviz at all.
-
-    Example:
-        >>> import cutwidgets as cw
-        >>> import keras
-        >>> from cutwidgets import diagram
-        >>> resnet = keras.applications.ResNet50(include_top=False, weights=None)
-        >>> 'conv3_block2_add' in diagram.layers(cw.cut(resnet, "conv3_block2", "conv3_block2"))
-        True
-    """
-    graph = keras.utils.model_to_dot(model, show_layer_names=True, dpi=36)
-    graph.set_bgcolor("transparent")
-    for edge in graph.get_edges():
-        edge.set("color", _GREY)
-    # White on black has no edge on a dark page, and is heavy on a light one.
-    return render(graph.to_string().replace('bgcolor="black"', f'bgcolor="{_MUTED}"'))

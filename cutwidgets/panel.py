@@ -1,8 +1,8 @@
 """The widget. It is thin: what it shows comes from the other modules, and the page draws it."""
 
-import io
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +10,18 @@ import anywidget
 import keras
 import numpy as np
 import traitlets
-from PIL import Image
 
-from . import pictures, running
-from ._anatomy import Anatomy, anatomy
-from .blocks import Block, shape_text
+from . import answers, outcomes, page, pictures, running
+from ._anatomy import anatomy
+from ._costs import costs
 from .building import Section, build
+from .code import to_code
 from .errors import CutError
 from .places import PlaceLike, resolve
+from .proof import check
 from .slicing import section
 
-_STATIC = Path(__file__).parent / "static"
+PARTS = ("diagram", "summary", "run", "proof", "code", "costs", "surgery", "save")
 
 
 class _Selection(traitlets.Tuple):
@@ -37,7 +38,8 @@ class _Selection(traitlets.Tuple):
 class CutPanel(anywidget.AnyWidget):
     """A panel to choose a slice by two clicks, to look at it and to run it.
 
-    A selection that cannot be cut raises nothing: the panel says why, and so does `error`.
+    A selection that cannot be cut raises nothing: the panel says why, and so does `error`. All
+    attributes can be set and observed, and linked between widgets.
 
     Args:
         model: A built functional or Sequential model. The panel does not change it.
@@ -45,16 +47,21 @@ class CutPanel(anywidget.AnyWidget):
             `cutwidgets.pictures.photo`; `None` for a photograph that comes with scikit-image.
         preprocess: A function from pixels, float32 (1, height, width, channels) from 0 to 255, to
             what the model expects; `None` to find out.
+        parts: What to show, to use a part alone: any of `"diagram"`, `"summary"`, `"run"`,
+            `"proof"`, `"code"`, `"costs"`, `"surgery"` and `"save"`.
 
     Attributes:
+        model: The model; set another one to look at that.
         selection: `()`, or start and end. Any two places can be set; they become names of blocks
             where the cut lies between blocks, names of layers elsewhere.
-        slice: The `keras.Model` of the selection, or `None`. It shares its layers with the model.
+        bypass: `None`, or `"input"` to make what bypasses the start a further input, as in `cut`.
+        weights: `"share"` or `"copy"`, as in `cut`.
+        slice: The `keras.Model` of the selection, or `None`.
         error: What the panel says is wrong, or `""`.
 
     Raises:
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
-        CutError: If the photograph cannot be read.
+        CutError: If the photograph cannot be read, or there is no such part.
 
     Example:
         >>> import cutwidgets as cw
@@ -63,65 +70,158 @@ class CutPanel(anywidget.AnyWidget):
         >>> panel.selection = ("conv3", "conv4_block6_out")
         >>> panel.selection, panel.slice.output_shape
         (('conv3_block1', 'conv4_block6'), (None, None, None, 1024))
+        >>> print(panel.code)
+        import cutwidgets as cw
+        part = cw.cut(model, 'conv3_block1', 'conv4_block6')
+        cw.check(model, 'conv3_block1', 'conv4_block6')
         >>> panel.selection = ("conv4", "conv3")
         >>> print(panel.slice, panel.error)
         None Cannot cut 'resnet50' from 'conv4_block1' to 'conv3_block4': ...
     """
 
-    _esm = _STATIC / "panel.js"
-    _css = "\n".join((_STATIC / f"{name}.css").read_text("utf-8") for name in ("diagram", "panel"))
+    _esm = page.SCRIPT
+    _css = page.STYLE
 
+    model = traitlets.Instance(keras.Model)
     selection = _Selection().tag(sync=True)
+    bypass = traitlets.Enum([None, "input"], default_value=None, allow_none=True).tag(sync=True)
+    weights = traitlets.Enum(["share", "copy"], default_value="share").tag(sync=True)
     slice = traitlets.Instance(keras.Model, default_value=None, allow_none=True)
     error = traitlets.Unicode("").tag(sync=True)
 
     # For the page. Answers carry the selection that they belong to, as it may have changed since.
-    _name = traitlets.Unicode().tag(sync=True)
-    _svg = traitlets.Unicode().tag(sync=True)
-    _blocks: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    _parts: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    _network = traitlets.Dict().tag(sync=True)
     _result = traitlets.Dict().tag(sync=True)
+    _photo = traitlets.Dict().tag(sync=True)
     _features = traitlets.Dict().tag(sync=True)
+    _maps = traitlets.Dict().tag(sync=True)
     _text = traitlets.Dict().tag(sync=True)
+    _proof = traitlets.Dict().tag(sync=True)
+    _code = traitlets.Dict().tag(sync=True)
+    _costs = traitlets.Dict().tag(sync=True)
+    _surgery = traitlets.Dict().tag(sync=True)
+    _opened = traitlets.Dict().tag(sync=True)
+    _found = traitlets.Dict().tag(sync=True)
+    _file = traitlets.Dict().tag(sync=True)
 
     def __init__(
         self,
         model: keras.Model,
         photo: Any = None,
         preprocess: Callable[[np.ndarray], np.ndarray] | None = None,
+        parts: Sequence[str] = PARTS,
     ) -> None:
-        self._anatomy = anatomy(model)
-        self._model = model
-        self._photo = None if photo is None else pictures.photo(photo)
+        unknown = [part for part in parts if part not in PARTS]
+        if unknown or isinstance(parts, str) or not parts:
+            raise CutError(f"parts are some of {', '.join(PARTS)}. Received: {parts!r:.200}")
         self._preprocess = preprocess
         self._section: Section | None = None
+        self._outcome: running.Run | None = None
         self._tensors: dict[str, keras.KerasTensor] = {}
-        self._runs = 0
+        self._count = count(1)
+        self._image = pictures.photo(photo)
+        name = "Your photograph" if photo is not None else next(iter(pictures.SAMPLES))
+        anatomy(model)  # to refuse a model before there is a widget
         super().__init__(
-            _name=model.name,
-            _svg=self._anatomy.svg,
-            _blocks=[_card(block) for block in self._anatomy],
-            _result={"selection": []},
+            model=model,
+            _parts=list(parts),
+            _photo={"name": name, "names": list(pictures.SAMPLES)},
         )
         self.on_msg(self._asked)
 
     def __repr__(self) -> str:
         """The model, and what is selected."""
         return (
-            f"<CutPanel of {self._name!r}: {' to '.join(map(str, self.selection)) or 'no slice'}>"
+            f"<CutPanel of {self.model.name!r}: "
+            f"{' to '.join(map(str, self.selection)) or 'no slice'}>"
+        )
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        bundle = super()._repr_mimebundle_()
+        data = (bundle[0] if isinstance(bundle, tuple) else bundle) or {}
+        display(data | {"image/svg+xml": self._anatomy.svg}, raw=True)
+        text = repr(self._anatomy)
+        display({"text/html": page.picture(self._anatomy), "text/plain": text}, raw=True)
+
+    @property
+    def code(self) -> str:
+        """Three lines of Python that do what the panel does now; `""` without a selection."""
+        if not self.selection:
+            return ""
+        places = f"model, {self.selection[0]!r}, {self.selection[1]!r}"
+        bypass = f", bypass={self.bypass!r}" if self.bypass else ""
+        weights = f", weights={self.weights!r}" if self.weights != "share" else ""
+        options = f"{weights}{bypass}"
+        return (
+            f"import cutwidgets as cw\npart = cw.cut({places}{options})\n"
+            f"cw.check({places}{options})"
         )
 
     def run(self) -> None:
         """Run the slice on the photograph and show its feature maps, as the button *Run* does."""
-        self._runs += 1  # or the page would not be told of a second run with an equal outcome
-        answer: dict[str, Any] = {"selection": list(self.selection), "run": self._runs}
-        error = ""
+        self._answer("_features", self._forward)
+
+    def save(self, path: str | Path) -> Path:
+        """Save what the panel shows.
+
+        Args:
+            path: A file, which must not exist: `.keras` for the slice; `.svg`, `.png` or `.dot` for
+                the diagram; `.html` for a page of the whole panel that needs no kernel.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            CutError: If there is no slice to save, or the file exists or cannot be written.
+
+        Example:
+            >>> import cutwidgets as cw
+            >>> import keras, tempfile
+            >>> panel = cw.CutPanel(keras.applications.ResNet50(include_top=False, weights=None))
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     panel.save(f"{folder}/resnet.html").stat().st_size > 50_000
+            True
+        """
+        path = Path(path)
+        if path.exists():
+            raise CutError(f"There is a file {str(path)!r} already, and it is left alone.")
         try:
-            answer |= self._forward()
-        except Exception as problem:
-            error = _message(problem)
+            if path.suffix == ".keras":
+                self._required_slice().save(path)
+            else:
+                path.write_bytes(self._content(path.suffix))
+        except (OSError, TypeError, NotImplementedError) as problem:
+            raise CutError(f"Cannot save {str(path)!r}: {problem}") from problem
+        return path
+
+    def _content(self, suffix: str) -> bytes:
+        """A file that is made for a download."""
+        if suffix == ".html" and not self._costs:
+            self._answer("_costs", self._count_costs)
+        state = {name: getattr(self, name) for name in self.keys if name in _PAGE}
+        return page.file(self._anatomy, suffix, state)
+
+    @traitlets.observe("model")
+    def _opened_model(self, _change: object) -> None:
+        """Begin anew with a model."""
+        self._anatomy = anatomy(self.model)
+        self._tensors = {}
         with self.hold_sync():
-            self.error = error
-            self._features = answer
+            for name in _ANSWERS:
+                setattr(self, name, {})
+            self.selection = ()
+            self.slice, self.error, self._section, self._outcome = None, "", None, None
+            self._result = {"selection": []}
+            self._network = answers.network(self._anatomy)
+
+    @traitlets.validate("model")
+    def _readable(self, proposal: dict[str, Any]) -> keras.Model:
+        anatomy(proposal["value"])  # raises before anything has changed
+        model: keras.Model = proposal["value"]
+        return model
 
     @traitlets.validate("selection")
     def _by_name(self, proposal: dict[str, Any]) -> tuple[str | int, ...]:
@@ -147,72 +247,163 @@ class CutPanel(anywidget.AnyWidget):
             return str(place.name)
         return found.name
 
-    @traitlets.observe("selection")
+    def _places(self) -> list[Any]:
+        return [self._tensors.get(str(place), place) for place in self.selection]
+
+    @traitlets.observe("selection", "bypass", "weights")
     def _selected(self, _change: object) -> None:
-        part, answer, error = None, {"selection": list(self.selection)}, ""
+        part, error = None, ""
+        answer: dict[str, Any] = {"selection": list(self.selection), "count": next(self._count)}
+        answer |= {"bypass": self.bypass, "weights": self.weights}
+        self._outcome = None
         try:
             if self.selection:
-                places = [self._tensors.get(str(place), place) for place in self.selection]
-                self._section = section(self._anatomy, *places)
-                part = build(self._model, self._section)
-                answer |= _summary(self._anatomy, self._section, part, self.selection)
+                self._section = section(self._anatomy, *self._places(), bypass=self.bypass)
+                part = build(self.model, self._section, self.weights)
+                answer |= answers.summary(
+                    self._anatomy, self._section, part, self.selection, self.weights
+                )
         except Exception as problem:
             part, error = None, _message(problem)
+            answer |= answers.refusal(self._anatomy, problem, self.selection)
         with self.hold_sync():
             self.slice = part
             self.error = error
             self._result = answer
 
-    def _asked(self, _panel: object, content: dict[str, str], _buffers: object) -> None:
+    def _asked(self, _panel: object, content: dict[str, Any], buffers: Sequence[Any]) -> None:
         """Answer the page: what takes longer than a summary is made when it is asked for."""
-        if content.get("ask") == "run":
+        ask = content.get("ask")
+        if ask == "run":
             self.run()
-        elif content.get("ask") == "text" and self.slice is not None:
-            lines: list[str] = []
-            try:
-                self.slice.summary(print_fn=lines.append)
-            except Exception as problem:
-                self.error = _message(problem)
-            self._text = {"selection": list(self.selection), "text": "\n".join(lines)}
+        elif ask == "photo":
+            self._answer("_photo", lambda: self._choose_photo(content, buffers))
+        elif ask == "maps":
+            self._answer("_maps", lambda: self._draw_maps(**{content["which"]: content["first"]}))
+        elif ask == "surgery":
+            self._answer("_surgery", lambda: self._operate(content))
+        elif ask == "open":
+            self._answer("_opened", lambda: answers.opened(self._anatomy, content["block"]))
+        elif ask == "find":
+            self._answer("_found", lambda: answers.found(self._anatomy, content["text"]))
+        elif ask == "save":
+            self._answer("_file", lambda: self._save_as(content["kind"]))
+        elif ask == "text":
+            self._answer("_text", self._keras_summary)
+        elif ask == "proof":
+            self._answer("_proof", self._check)
+        elif ask == "code":
+            self._answer("_code", self._script)
+        elif ask == "costs":
+            self._answer("_costs", self._count_costs)
+
+    def _answer(self, name: str, make: Callable[[], dict[str, Any]]) -> None:
+        """Set a trait for the page to what is made, or tell why there is nothing."""
+        # The number tells the page of a second answer that equals the first.
+        old = {key: getattr(self, name)[key] for key in ("name", "names") if name == "_photo"}
+        answer = old | {"selection": list(self.selection), "count": next(self._count)}
+        error = ""
+        try:
+            answer |= make()
+        except Exception as problem:
+            error = _message(problem)
+            answer["failed"] = True
+        with self.hold_sync():
+            self.error = error
+            setattr(self, name, answer)
+
+    def _required_slice(self) -> keras.Model:
+        if self.slice is None:
+            raise CutError(self.error or "There is no slice: choose its start and its end.")
+        return self.slice
+
+    def _keras_summary(self) -> dict[str, Any]:
+        lines: list[str] = []
+        self._required_slice().summary(print_fn=lines.append)
+        return {"text": "\n".join(lines)}
+
+    def _script(self) -> dict[str, Any]:
+        self._required_slice()
+        script = to_code(self.model, *self._places(), bypass=self.bypass)
+        return {"script": script, "lines": self.code}
+
+    def _count_costs(self) -> dict[str, Any]:
+        return outcomes.costs(costs(self.model))
+
+    def _check(self) -> dict[str, Any]:
+        self._required_slice()
+        given, facts = self._input()
+        start, end = self._places()
+        shown = check(
+            self.model, start, end, list(given.values()), weights=self.weights, bypass=self.bypass
+        )
+        return facts | outcomes.proof(shown)
 
     def _forward(self) -> dict[str, Any]:
         """Photograph, head, slice: what the page shows of a run."""
-        if self.slice is None or self._section is None:
-            raise CutError(self.error or "There is no slice to run: choose its start and its end.")
+        part = self._required_slice()
+        assert self._section is not None
         given, shown = self._input()
-        outcome = running.run(self._section, self.slice, given)
-        channels = outcome.outputs[0].shape[-1]
-        return {
-            **shown,
-            "facts": [
-                *shown["facts"],
-                ("Input", ", ".join(map(_array_text, outcome.inputs))),
-                ("Output", ", ".join(map(_array_text, outcome.outputs))),
-                ("Time", f"{1000 * outcome.seconds:.0f} ms for the slice"),
-            ],
-            "picture": pictures.feature_maps(outcome.outputs[0]),
-            "alt": f"Features at {self.selection[1]}: {min(64, channels)} of {channels:,} "
-            "channels, each from its smallest value (dark) to its largest (bright).",
-        }
+        self._outcome = running.run(self._section, part, given)
+        told = outcomes.run(self._outcome, self._section)
+        maps = self._draw_maps(input=0, output=0)
+        self._maps = {"selection": list(self.selection), "count": next(self._count)} | maps
+        return shown | told | {"facts": [*shown["facts"], *told["facts"]]}
+
+    def _draw_maps(self, **firsts: int) -> dict[str, Any]:
+        """Feature maps of the last run, from a channel of input or output on."""
+        if self._outcome is None:
+            raise CutError("There is nothing to draw: run the slice first.")
+        axis = self._anatomy.graph.channel_axis
+        arrays = {"input": self._outcome.inputs[0], "output": self._outcome.outputs[0]}
+        drawn = {which: self._maps.get(which) for which in arrays}
+        for which, first in firsts.items():
+            drawn[which] = outcomes.maps(arrays[which], int(first), axis)
+        return drawn
 
     def _input(self) -> tuple[dict[int, Any], dict[str, Any]]:
         """Values for the model's inputs, and what the page shows of them."""
-        graph = self._anatomy.graph
-        if not running.takes_images(graph):
-            shapes = ", ".join(str(graph.tensors[tensor].shape) for tensor in graph.inputs)
-            words = f"random numbers: the model takes {shapes}, which is no photograph"
-            return running.random_input(graph, seed=0), {"facts": [("Shown", words)]}
-        image = pictures.photo(self._photo)
-        preprocessing = running.preprocessing(self._model, self._preprocess)
-        pixels = running.pixels(graph, image)
-        try:
-            given = {graph.inputs[0]: preprocessing.function(pixels)}
-        except Exception as problem:  # whatever a user's own function raises
-            raise CutError(
-                f"Preprocessing by {preprocessing.name} failed: {problem!r}"
-            ) from problem
-        image.thumbnail((224, 224))
-        return given, {"facts": [("Preprocessing", preprocessing.name)], "photo": _png(image)}
+        return outcomes.shown_input(self.model, self._anatomy.graph, self._image, self._preprocess)
+
+    def _choose_photo(self, content: dict[str, Any], buffers: Sequence[Any]) -> dict[str, Any]:
+        name = str(content["name"])
+        self._image = (
+            pictures.uploaded(name, bytes(buffers[0])) if buffers else pictures.sample(name)
+        )
+        return {"name": name}
+
+    def _operate(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Which blocks of the slice can be removed or swapped; and what that changes."""
+        self._required_slice()
+        assert self._section is not None
+        told = outcomes.operations(self._anatomy, self._section)
+        names = content.get("blocks")
+        if not names:
+            return told
+        operate = outcomes.swap if content.get("what") == "swap" else outcomes.removal
+        return told | operate(self._anatomy, names, self._input()[0])
+
+    def _save_as(self, kind: str) -> dict[str, Any]:
+        """A file for the page to download; models are too large for that, and go to the disk."""
+        name = self.slice.name if kind == "keras" and self.slice else self._anatomy.name
+        if kind != "keras":
+            return {"name": page.file_name(name, kind), "content": self._content(f".{kind}")}
+        self._required_slice()
+        numbered = (f"{name}-{i}" if i else name for i in count())
+        paths = (Path(page.file_name(stem, kind)) for stem in numbered)
+        path = self.save(next(path for path in paths if not path.exists()))
+        size = path.stat().st_size / 1e6
+        return {"saved": f"Saved as {path} ({size:.1f} MB) in {path.resolve().parent}."}
+
+
+_ANSWERS = (
+    "_features", "_maps", "_text", "_proof", "_code", "_costs", "_surgery", "_opened", "_found",
+    "_file",
+)  # fmt: skip
+_PAGE = {
+    "selection", "bypass", "weights", "error", "_parts", "_network", "_result", "_photo",
+    *_ANSWERS,
+} - {"_found", "_file"}  # fmt: skip
 
 
 def _message(problem: Exception) -> str:
@@ -221,82 +412,3 @@ def _message(problem: Exception) -> str:
         return str(problem)
     traceback.print_exception(problem)
     return f"This is a fault of cutwidgets, please report it: {problem!r}"
-
-
-def _card(block: Block) -> dict[str, Any]:
-    """What the page tells about a block."""
-    kind = f"{block.kind}, {block.shortcut} shortcut" if block.shortcut else block.kind
-    return {
-        "name": block.name,
-        "about": f"{kind}, output {shape_text(block.output_shape, block.scale)}, "
-        f"{block.params:,} parameters.",
-        "layers": list(block.layers),
-    }
-
-
-def _summary(
-    anatomy: Anatomy, part: Section, model: keras.Model, names: tuple[str | int, ...]
-) -> dict[str, Any]:
-    """What the page tells about a slice."""
-    calls = set(part.calls)
-    touched = [i for i, block in enumerate(anatomy) if calls & set(block.calls)]
-    blocks = [anatomy[i] for i in touched]
-    title = f"{names[0]} to {names[1]}" if names[0] != names[1] else str(names[0])
-    trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-    inputs, outputs = (
-        ", ".join(_tensor_text(anatomy, tensor) for tensor in tensors)
-        for tensors in (part.inputs, part.outputs)
-    )
-    return {
-        "range": [touched[0], touched[-1]],
-        "title": title,
-        "facts": [
-            ("Input", inputs),
-            ("Output", outputs),
-            ("Layers", f"{len(model.layers):,}"),
-            ("Parameters", f"{model.count_params():,} ({trainable:,} trainable)"),
-        ],
-        "exact": not part.carried,
-        "note": _exactness(anatomy, part),
-        "rows": [
-            (
-                block.name if set(block.calls) <= calls else f"{block.name} (in part)",
-                shape_text(block.output_shape, block.scale),
-                f"{block.params:,}",
-            )
-            for block in blocks
-        ],
-        "aside": "panel.slice is this keras.Model. It shares its layers with the whole model: what "
-        "trains or freezes one does the same to the other.",
-        "told": f"Slice of {len(blocks)} blocks, {title}: input {inputs}, output {outputs}.",
-    }
-
-
-def _tensor_text(anatomy: Anatomy, index: int) -> str:
-    tensor = anatomy.graph.tensors[index]
-    scale = next((block.scale for block in anatomy if index in block.exits), 1)
-    return f"{shape_text(tensor.shape, scale)} {tensor.dtype}"
-
-
-def _array_text(array: np.ndarray) -> str:
-    return f"{shape_text(array.shape)} {array.dtype}"
-
-
-def _png(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
-
-
-def _exactness(anatomy: Anatomy, part: Section) -> str:
-    """Whether head, slice and tail make up the model again, and what it takes if they do not."""
-    graph = part.graph
-    if not part.carried:
-        return "Head, slice and tail together compute the model: both ends are cut points."
-    names = dict.fromkeys(graph.maker(tensor).name for tensor in part.carried)
-    maker = graph.maker(part.outputs[0]).index
-    inside = next(block.name for block in anatomy if maker in block.calls)
-    return (
-        f"The end lies inside {inside}: to compute the model, the tail also needs the output of "
-        f"{', '.join(names)}, which bypasses the end."
-    )

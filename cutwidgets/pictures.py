@@ -10,6 +10,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from .errors import CutError
 
 Picture = str | Path | Image.Image | np.ndarray
+# Photographs that are installed with scikit-image, and their names there; all are free to use.
+SAMPLES = {
+    "Chelsea the cat": "chelsea",
+    "An astronaut": "astronaut",
+    "A cup of coffee": "coffee",
+    "A rocket": "rocket",
+}
 _CLEAR = 255  # the last colour of a palette, which is transparent
 
 
@@ -55,6 +62,58 @@ def photo(source: Picture | None = None) -> Image.Image:
         raise CutError(f"The photograph {source!r:.200} is too large: {error}.") from error
 
 
+def sample(name: str) -> Image.Image:
+    """One of the photographs of `SAMPLES`.
+
+    Raises:
+        CutError: If there is none of that name.
+
+    Example:
+        >>> from cutwidgets.pictures import sample
+        >>> sample("A cup of coffee").size
+        (600, 400)
+    """
+    if name not in SAMPLES:
+        raise CutError(f"There is no sample photograph {name!r:.200}, but {', '.join(SAMPLES)}.")
+    from skimage import data
+
+    return photo(getattr(data, SAMPLES[name])())
+
+
+def uploaded(name: str, content: bytes) -> Image.Image:
+    """A photograph from the bytes of a file.
+
+    Raises:
+        CutError: If it is no picture, or too large a one.
+
+    Example:
+        >>> from cutwidgets.pictures import uploaded
+        >>> uploaded("notes.txt", b"no picture")
+        Traceback (most recent call last):
+        cutwidgets.errors.CutError: Cannot read a photograph from 'notes.txt': ...
+    """
+    try:
+        return photo(Image.open(io.BytesIO(content)))
+    except CutError as error:
+        raise CutError(f"Cannot read a photograph from {name!r:.200}: {error}") from error
+    except UnidentifiedImageError as error:
+        raise CutError(
+            f"Cannot read a photograph from {name!r:.200}: its format is none of a picture, such "
+            "as PNG or JPEG."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise CutError(f"Cannot read a photograph from {name!r:.200}: {error}.") from error
+    except Image.DecompressionBombError as error:
+        raise CutError(f"The photograph {name!r:.200} is too large: {error}.") from error
+
+
+def png(image: Image.Image) -> bytes:
+    """An image as a PNG file."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
 def _as_bytes(array: np.ndarray) -> np.ndarray:
     if array.ndim == 3 and array.shape[-1] == 1:
         array = array[..., 0]
@@ -68,17 +127,19 @@ def _as_bytes(array: np.ndarray) -> np.ndarray:
     return np.asarray(np.round(array * scale), "uint8")
 
 
-def feature_maps(features: np.ndarray, columns: int = 8, limit: int = 64) -> bytes:
+def feature_maps(features: np.ndarray, columns: int = 8, limit: int = 64, first: int = 0) -> bytes:
     """Draw the features of the first example of a batch.
 
     Each map is coloured from its own smallest value (dark) to its own largest (bright), by a scale
     that is even to the eye and safe for the colour-blind (matplotlib's viridis).
 
     Args:
-        features: Maps (batch, height, width, channels); of a sequence (batch, length, channels) one
-            map is drawn, of (batch, channels) a strip, in rows.
+        features: Maps (batch, height, width, channels); of volumes (batch, depth, height, width,
+            channels) the middle is drawn, of a sequence (batch, length, channels) one map, of
+            (batch, channels) a strip, in rows.
         columns: How many maps stand side by side.
-        limit: How many maps are drawn at most, the first channels.
+        limit: How many maps are drawn at most.
+        first: The channel to begin with.
 
     Returns:
         A PNG file, transparent between the maps and where a value is not a finite number.
@@ -96,7 +157,7 @@ def feature_maps(features: np.ndarray, columns: int = 8, limit: int = 64) -> byt
 
     if not np.size(features):
         raise CutError(f"There is nothing to draw in features of shape {np.shape(features)}.")
-    maps = _maps(np.asarray(features, "float32"))[:limit]
+    maps = _maps(np.asarray(features, "float32"))[first : first + limit]
     step = ceil(max(maps.shape[1:]) / 112)
     levels = _levels(maps[:, ::step, ::step])
     # Large enough to be seen, and no larger than a page: a single map may fill its width.
@@ -123,6 +184,8 @@ def _sheet(tiles: np.ndarray, columns: int, gap: int = 4) -> np.ndarray:
 def _maps(features: np.ndarray) -> np.ndarray:
     """The first example as maps (number, height, width)."""
     first = features[0] if features.ndim else features.reshape(1)
+    if first.ndim == 4:
+        first = first[len(first) // 2]
     if first.ndim == 3:
         return first.transpose(2, 0, 1)
     if first.ndim == 2:

@@ -54,6 +54,19 @@ def remove(model: keras.Model, *blocks: PlaceLike) -> keras.Model:
     return build(model, Section(graph, name, inputs, graph.outputs, calls))
 
 
+def removable(anatomy: Anatomy) -> list[Block]:
+    """The blocks that `remove` takes.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> vgg = cw.anatomy(keras.applications.VGG16(weights=None))
+        >>> removable(vgg)
+        []
+    """
+    return [block for block in anatomy if not isinstance(_swap(anatomy.graph, block), str)]
+
+
 def without(anatomy: Anatomy, places: Iterable[PlaceLike]) -> CallGraph:
     """The call graph without some blocks; the arguments and errors are those of `remove`."""
     swaps: dict[int, int] = {}
@@ -156,7 +169,7 @@ def _passes(graph: CallGraph, merge: Call, shortcut: int) -> bool:
 
 
 def _refused_removal(anatomy: Anatomy, block: Block, reason: str) -> CutError:
-    can = [b.name for b in anatomy if not isinstance(_swap(anatomy.graph, b), str)]
+    can = [other.name for other in removable(anatomy)]
     hint = (
         f"Of the blocks of this model, {first_and_last(can)} can be removed."
         if can

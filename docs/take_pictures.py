@@ -14,7 +14,7 @@ DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent / "tests"))
 
 from browser import chromium  # noqa: E402
-from test_panel_page import PanelPage  # noqa: E402
+from panelpage import PanelPage  # noqa: E402
 
 SIZE = {"width": 1120, "height": 730}
 BACKGROUND = {"light": "#ffffff", "dark": "#161b22"}

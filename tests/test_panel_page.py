@@ -1,121 +1,11 @@
 """`static/panel.js` on a plain page in Chromium, with a real CutPanel behind, no JupyterLab."""
 
-import base64
-import json
-from pathlib import Path
-
 import keras
 import pytest
 from PIL import Image
 
 import cutwidgets
-
-STATIC = Path(cutwidgets.__file__).parent / "static"
-STATE = ("selection", "error", "_name", "_svg", "_blocks", "_result", "_features", "_text")
-
-# What anywidget gives to render(): get, set, save_changes, send, on, off. `kernel` is the CutPanel.
-FAKE_MODEL = """
-({ esm, state }) => {
-  const listeners = {};
-  let changed = {};
-  window.model = {
-    held: null, // a list, while answers of the kernel are held back
-    get: (key) => state[key],
-    on: (event, f) => (listeners[event] ??= new Set()).add(f),
-    off: (event, f) => listeners[event].delete(f),
-    listening: () => Object.values(listeners).reduce((n, set) => n + set.size, 0),
-    set(key, value) {
-      if (JSON.stringify(state[key]) === JSON.stringify(value)) return;
-      changed[key] = value;
-      this.receive({ [key]: value });
-    },
-    receive(values) {
-      const news = Object.keys(values)
-        .filter((key) => JSON.stringify(state[key]) !== JSON.stringify(values[key]));
-      Object.assign(state, values);
-      for (const bytes of ["picture", "photo"]) {
-        if (typeof state._features[bytes] !== "string") continue;
-        state._features[bytes] =
-          Uint8Array.from(atob(state._features[bytes]), (letter) => letter.charCodeAt(0));
-      }
-      for (const key of news) for (const f of [...(listeners["change:" + key] ?? [])]) f();
-    },
-    async ask(message) {
-      const answer = await window.kernel(message);
-      if (this.held) this.held.push(answer);
-      else this.receive(answer);
-    },
-    save_changes() {
-      if (Object.keys(changed).length) this.ask({ state: changed });
-      changed = {};
-    },
-    send(content) { this.ask({ content }); },
-  };
-  window.show = async () => {
-    const url = URL.createObjectURL(new Blob([esm], { type: "text/javascript" }));
-    const { default: widget } = await import(url);
-    const el = document.body.appendChild(document.createElement("div"));
-    return widget.render({ model: window.model, el });
-  };
-}
-"""
-
-
-class PanelPage:
-    """A page with a view of a panel."""
-
-    def __init__(self, page, panel) -> None:
-        self.page = page
-        self.panel = panel
-        page.expose_function("kernel", self.kernel)
-        css = "\n".join((STATIC / name).read_text() for name in ("diagram.css", "panel.css"))
-        page.set_content(f"<!doctype html><title>panel</title><style>{css}</style><body>")
-        esm = (STATIC / "panel.js").read_text()
-        page.evaluate(FAKE_MODEL, {"esm": esm, "state": self.state()})
-        self.show()
-
-    def state(self) -> dict:
-        """The panel's state as JSON, with bytes as text."""
-        values = self.panel.get_state(STATE)
-        features = {
-            key: base64.b64encode(value).decode() if isinstance(value, bytes) else value
-            for key, value in values["_features"].items()
-        }
-        return json.loads(json.dumps(values | {"_features": features}))
-
-    def kernel(self, message: dict) -> dict:
-        if "state" in message:
-            self.panel.set_state(message["state"])
-        else:
-            self.panel._handle_custom_msg(message["content"], [])
-        return self.state()
-
-    def show(self) -> None:
-        self.page.evaluate("async () => { window.close = await window.show(); }")
-
-    def block(self, name: str, view: int = 0):
-        return self.page.locator(f'[data-block="{name}"]').nth(view)
-
-    def part(self, name: str, view: int = 0):
-        return self.page.locator(f"[data-part={name}]").nth(view)
-
-    def choose(self, start: str, end: str) -> None:
-        self.block(start).click()
-        self.block(end).click()
-        self.wait_for(start, end)
-
-    def wait_for(self, start: str, end: str) -> None:
-        self.page.wait_for_selector(f'.cutwidgets[data-selection="{start}..{end}"]')
-
-    def selected(self) -> list[str]:
-        options = self.page.locator("[role=option][aria-selected=true]")
-        return options.evaluate_all("all => all.map(one => one.dataset.block)")
-
-    def shown(self) -> str | None:
-        return self.page.locator(".cutwidgets").first.get_attribute("data-selection")
-
-    def live(self) -> str:
-        return self.page.locator("[aria-live=polite]").first.text_content()
+from panelpage import PanelPage
 
 
 @pytest.fixture
@@ -243,7 +133,7 @@ def test_the_lists_are_in_step_with_the_diagram(at, names):
 def test_a_selection_from_python_is_drawn(at, names, tiny_resnet):
     inside = cutwidgets.anatomy(tiny_resnet)[2].layers[0]
     at.panel.selection = (names[1], inside)
-    at.page.evaluate("state => model.receive(state)", at.state())
+    at.update()
     at.wait_for(names[1], inside)
     assert at.selected() == names[1:3]
     assert "tail also needs" in at.part("summary").text_content()
@@ -362,7 +252,14 @@ def test_hostile_names_stay_text(page):
     assert at.shown() == f"{shown[1]}..{shown[2]}"
     at.part("run").click()
     page.wait_for_selector("[data-part=features] img")
+    for tab in ("code", "proof", "costs", "surgery", "save", "summary"):
+        at.tab(tab)
+    page.wait_for_function("() => document.querySelector('[data-part=code] pre')")
     page.locator("details summary").click()
+    page.locator("[role=listbox]").focus()
+    page.keyboard.press("o")
+    page.wait_for_selector("[data-layer]")
+    page.keyboard.press("Backspace")
     options.nth(3).click()
     options.nth(0).click(force=True)
     page.wait_for_selector("[data-part=error]:not(:empty)")

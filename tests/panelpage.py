@@ -1,0 +1,137 @@
+"""A plain page in Chromium with a view of a real CutPanel, without JupyterLab."""
+
+import base64
+import json
+
+import ipywidgets
+
+# What anywidget gives to render(): get, set, save_changes, send, on, off. `kernel` is the CutPanel.
+FAKE_MODEL = """
+({ esm, state }) => {
+  const listeners = {};
+  let changed = {};
+  const restored = (value) =>
+    Array.isArray(value) ? value.map(restored)
+    : value === null || typeof value !== "object" ? value
+    : value.base64 ? Uint8Array.from(atob(value.base64), (letter) => letter.charCodeAt(0))
+    : Object.fromEntries(Object.entries(value).map(([key, item]) => [key, restored(item)]));
+  const raw = { ...state };
+  const values = restored(state);
+  const encoded = (buffer) => {
+    let text = "";
+    for (const byte of new Uint8Array(buffer)) text += String.fromCharCode(byte);
+    return btoa(text);
+  };
+  window.model = {
+    held: null, // a list, while answers of the kernel are held back
+    get: (key) => values[key],
+    on: (event, f) => (listeners[event] ??= new Set()).add(f),
+    off: (event, f) => listeners[event].delete(f),
+    listening: () => Object.values(listeners).reduce((n, set) => n + set.size, 0),
+    set(key, value) {
+      if (JSON.stringify(raw[key]) === JSON.stringify(value)) return;
+      changed[key] = value;
+      this.receive({ [key]: value });
+    },
+    receive(news) {
+      const keys = Object.keys(news)
+        .filter((key) => JSON.stringify(raw[key]) !== JSON.stringify(news[key]));
+      for (const key of keys) {
+        raw[key] = news[key];
+        values[key] = restored(news[key]);
+      }
+      for (const key of keys) for (const f of [...(listeners["change:" + key] ?? [])]) f();
+    },
+    async ask(message) {
+      const answer = await window.kernel(message);
+      if (this.held) this.held.push(answer);
+      else this.receive(answer);
+    },
+    save_changes() {
+      if (Object.keys(changed).length) this.ask({ state: changed });
+      changed = {};
+    },
+    send(content, _callbacks, buffers = []) {
+      this.ask({ content, buffers: buffers.map(encoded) });
+    },
+  };
+  window.show = async () => {
+    const url = URL.createObjectURL(new Blob([esm], { type: "text/javascript" }));
+    const { default: widget } = await import(url);
+    const el = document.body.appendChild(document.createElement("div"));
+    return widget.render({ model: window.model, el });
+  };
+}
+"""
+
+
+class PanelPage:
+    """A page with a view of a panel."""
+
+    def __init__(self, page, panel) -> None:
+        self.page = page
+        self.panel = panel
+        page.expose_function("kernel", self.kernel)
+        page.set_content(
+            f'<!doctype html><html lang="en"><title>panel</title><style>{panel._css}</style>'
+            "<body><h1 hidden>panel</h1>"
+        )
+        page.evaluate(FAKE_MODEL, {"esm": panel._esm, "state": self.state()})
+        self.show()
+
+    def state(self) -> dict:
+        """The panel's state as JSON, with bytes as text."""
+
+        def plain(value):
+            if isinstance(value, bytes | memoryview):
+                return {"base64": base64.b64encode(value).decode()}
+            if isinstance(value, dict):
+                return {key: plain(item) for key, item in value.items()}
+            return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+        state = self.panel.get_state()
+        names = state.keys() - {"_esm", "_css"} - set(ipywidgets.DOMWidget.class_trait_names())
+        return json.loads(json.dumps({name: plain(state[name]) for name in names}))
+
+    def kernel(self, message: dict) -> dict:
+        if "state" in message:
+            self.panel.set_state(message["state"])
+        else:
+            buffers = [base64.b64decode(text) for text in message["buffers"]]
+            self.panel._handle_custom_msg(message["content"], buffers)
+        return self.state()
+
+    def show(self) -> None:
+        self.page.evaluate("async () => { window.close = await window.show(); }")
+
+    def update(self) -> None:
+        """Send to the page what was changed in Python."""
+        self.page.evaluate("state => model.receive(state)", self.state())
+
+    def block(self, name: str, view: int = 0):
+        return self.page.locator(f'[data-block="{name}"]').nth(view)
+
+    def part(self, name: str, view: int = 0):
+        return self.page.locator(f"[data-part={name}]").nth(view)
+
+    def tab(self, name: str):
+        self.page.locator(f"[data-tab={name}]").click()
+        return self.part(name) if name != "run" else self.part("features")
+
+    def choose(self, start: str, end: str) -> None:
+        self.block(start).click()
+        self.block(end).click()
+        self.wait_for(start, end)
+
+    def wait_for(self, start: str, end: str) -> None:
+        self.page.wait_for_selector(f'.cutwidgets[data-selection="{start}..{end}"]')
+
+    def selected(self) -> list[str]:
+        options = self.page.locator("[role=option][aria-selected=true]")
+        return options.evaluate_all("all => all.map(one => one.dataset.block)")
+
+    def shown(self) -> str | None:
+        return self.page.locator(".cutwidgets").first.get_attribute("data-selection")
+
+    def live(self) -> str:
+        return self.page.locator("[aria-live=polite]").first.text_content()
