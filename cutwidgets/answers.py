@@ -11,7 +11,8 @@ from ._anatomy import Anatomy
 from .blocks import Block, shape_text
 from .building import Section, made_before
 from .errors import BypassedCutError, CutError
-from .places import resolve
+from .graph import CallGraph
+from .places import PlaceLike, resolve
 from .running import takes_images
 from .slicing import section
 
@@ -108,6 +109,49 @@ def found(anatomy: Anatomy, text: str) -> dict[str, Any]:
     block = next(block for block in anatomy if calls & set(block.calls) or not calls)
     is_layer = len(calls) == 1 and len(block.calls) > 1
     return {"text": text, "block": block.name, "layer": place.name if is_layer else None}
+
+
+def name_of(anatomy: Anatomy, place: PlaceLike | None, is_start: bool) -> str | int:
+    """A name for a place, for the page: a block's where the cut lies at its border.
+
+    Args:
+        anatomy: The anatomy of the model.
+        place: Any place; `None` for the model's own input or output.
+        is_start: Whether it is meant as a start, not as an end.
+
+    Returns:
+        The name; for what is no place of the model, something that shows what was asked.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> anatomy = cw.anatomy(keras.applications.ResNet50(weights=None))
+        >>> name_of(anatomy, "activation_89", is_start=False)
+        'conv4_block6'
+    """
+    blocks = anatomy.blocks
+    if place is None:
+        return blocks[0 if is_start else -1].name if blocks else repr(place)
+    try:
+        found = resolve(anatomy, place)
+    except CutError:  # It will be raised, and shown, when the selection is cut.
+        return place if isinstance(place, str | int) else repr(place)
+    for block in blocks:
+        if found.entries == block.entries if is_start else found.exits == block.exits:
+            return block.name
+    if isinstance(place, keras.KerasTensor):
+        return _layer_at(anatomy.graph, found.exits[0], is_start) or str(place.name)
+    return found.name
+
+
+def _layer_at(graph: CallGraph, tensor: int, is_start: bool) -> str | None:
+    """The layer that takes nothing but a tensor that nobody else takes, or that makes it."""
+    users, maker = graph.tensors[tensor].users, graph.maker(tensor)
+    if not is_start:
+        return maker.name if maker.outputs == (tensor,) else None
+    if len(users) == 1 and graph.calls[users[0]].inputs == (tensor,):
+        return graph.calls[users[0]].name
+    return None
 
 
 def summary(

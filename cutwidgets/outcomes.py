@@ -108,7 +108,8 @@ def predictions(array: np.ndarray, part: Section, top: int = 5) -> list[tuple[st
     """The classes that a classifier thinks likeliest, with their probabilities; else nothing."""
     last = part.graph.maker(part.outputs[0])
     activation = getattr(getattr(last.layer, "activation", None), "__name__", last.kind).lower()
-    if array.ndim != 2 or array.shape[1] < 2 or activation != "softmax":
+    is_classifier = array.ndim == 2 and array.shape[1] > 1 and activation == "softmax"
+    if not is_classifier or not np.isfinite(array[0]).all():
         return []
     best = np.argsort(array[0])[::-1][:top]
     names = _classes() if array.shape[1] == 1000 and _is_application(part.graph.name) else None
@@ -206,7 +207,7 @@ def _change(anatomy: Anatomy, change: Change) -> dict[str, Any]:
             ("Cosine", f"{change.cosine:.4f} between the outputs"),
         ],
     }
-    if before:
+    if before and after:
         return told | {"predictions": {"before": before, "after": after}}
     axis = anatomy.graph.channel_axis
     pictured = (("before", change.before), ("after", change.after))

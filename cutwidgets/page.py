@@ -15,7 +15,7 @@ from .errors import CutError
 
 _STATIC = Path(__file__).parent / "static"
 # Parts of one module, in this order: so short files need no bundler.
-_SCRIPTS = ("helpers", "diagram", "controls", "results", "studies", "panel")
+_SCRIPTS = ("helpers", "diagram", "controls", "results", "studies", "offline", "panel")
 
 
 def _joined(names: tuple[str, ...], ending: str) -> str:
@@ -97,7 +97,9 @@ def picture(anatomy: Anatomy) -> str:
     )
     head = "<tr><th>Block</th><th>Output</th><th>Parameters</th></tr>"
     return (
-        f'<div class="cutwidgets-static">{diagram.html(anatomy.svg)}<details><summary>'
+        # Where the SVG is taken out, its texts remain: without a size of their own, unseen.
+        f'<div class="cutwidgets-static"><div style="font-size: 0px">{diagram.html(anatomy.svg)}'
+        "</div><details><summary>"
         f"The {len(cells)} blocks of {escape(anatomy.name)}; run this cell for the panel</summary>"
         f"<table>{head}{rows}</table></details></div>"
     )

@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from ._costs import costs
 from .building import Section, build
 from .code import to_code
 from .errors import CutError
-from .places import PlaceLike, resolve
 from .proof import check
 from .slicing import section
 
@@ -120,6 +120,8 @@ class CutPanel(anywidget.AnyWidget):
         self._outcome: running.Run | None = None
         self._tensors: dict[str, keras.KerasTensor] = {}
         self._count = count(1)
+        self._refusal = ""  # why there is no slice
+        self._places_asked: list[str] = []  # before they had the names of the selection
         self._image = pictures.photo(photo)
         name = "Your photograph" if photo is not None else next(iter(pictures.SAMPLES))
         anatomy(model)  # to refuse a model before there is a widget
@@ -193,7 +195,11 @@ class CutPanel(anywidget.AnyWidget):
                 self._required_slice().save(path)
             else:
                 path.write_bytes(self._content(path.suffix))
-        except (OSError, TypeError, NotImplementedError) as problem:
+        except CutError:
+            raise
+        except Exception as problem:  # whatever a user's own layer raises as it is saved
+            with suppress(OSError):
+                path.unlink(missing_ok=True)  # no half a file stays; there was none before
             raise CutError(f"Cannot save {str(path)!r}: {problem}") from problem
         return path
 
@@ -214,8 +220,10 @@ class CutPanel(anywidget.AnyWidget):
                 setattr(self, name, {})
             self.selection = ()
             self.slice, self.error, self._section, self._outcome = None, "", None, None
+            self._refusal = ""
             self._result = {"selection": []}
-            self._network = answers.network(self._anatomy)
+            # The number tells the page of a model that looks like the one before.
+            self._network = answers.network(self._anatomy) | {"count": next(self._count)}
 
     @traitlets.validate("model")
     def _readable(self, proposal: dict[str, Any]) -> keras.Model:
@@ -225,27 +233,13 @@ class CutPanel(anywidget.AnyWidget):
 
     @traitlets.validate("selection")
     def _by_name(self, proposal: dict[str, Any]) -> tuple[str | int, ...]:
-        return tuple(
-            self._name_of(place, is_start)
-            for place, is_start in zip(proposal["value"], (True, False), strict=False)
-        )
-
-    def _name_of(self, place: PlaceLike | None, is_start: bool) -> str | int:
-        """A name for a place, to send to the page: a block's where the cut lies at its border."""
-        blocks = self._anatomy.blocks
-        if place is None:
-            return blocks[0 if is_start else -1].name
-        try:
-            found = resolve(self._anatomy, place)
-        except CutError:  # It will be raised, and shown, when the selection is cut.
-            return place if isinstance(place, str | int) else repr(place)
-        for block in blocks:
-            if found.entries == block.entries if is_start else found.exits == block.exits:
-                return block.name
-        if isinstance(place, keras.KerasTensor):
-            self._tensors[place.name] = place
-            return str(place.name)
-        return found.name
+        self._places_asked = [str(place) for place in proposal["value"]]
+        names = []
+        for place, is_start in zip(proposal["value"], (True, False), strict=False):
+            names.append(answers.name_of(self._anatomy, place, is_start))
+            if isinstance(place, keras.KerasTensor) and names[-1] == place.name:
+                self._tensors[str(names[-1])] = place
+        return tuple(names)
 
     def _places(self) -> list[Any]:
         return [self._tensors.get(str(place), place) for place in self.selection]
@@ -254,7 +248,7 @@ class CutPanel(anywidget.AnyWidget):
     def _selected(self, _change: object) -> None:
         part, error = None, ""
         answer: dict[str, Any] = {"selection": list(self.selection), "count": next(self._count)}
-        answer |= {"bypass": self.bypass, "weights": self.weights}
+        answer |= {"bypass": self.bypass, "weights": self.weights, "asked": self._places_asked}
         self._outcome = None
         try:
             if self.selection:
@@ -268,41 +262,35 @@ class CutPanel(anywidget.AnyWidget):
             answer |= answers.refusal(self._anatomy, problem, self.selection)
         with self.hold_sync():
             self.slice = part
-            self.error = error
+            self.error = self._refusal = error
             self._result = answer
+            for name in _OF_SLICE:
+                setattr(self, name, {})
 
     def _asked(self, _panel: object, content: dict[str, Any], buffers: Sequence[Any]) -> None:
         """Answer the page: what takes longer than a summary is made when it is asked for."""
-        ask = content.get("ask")
-        if ask == "run":
-            self.run()
-        elif ask == "photo":
-            self._answer("_photo", lambda: self._choose_photo(content, buffers))
-        elif ask == "maps":
-            self._answer("_maps", lambda: self._draw_maps(**{content["which"]: content["first"]}))
-        elif ask == "surgery":
-            self._answer("_surgery", lambda: self._operate(content))
-        elif ask == "open":
-            self._answer("_opened", lambda: answers.opened(self._anatomy, content["block"]))
-        elif ask == "find":
-            self._answer("_found", lambda: answers.found(self._anatomy, content["text"]))
-        elif ask == "save":
-            self._answer("_file", lambda: self._save_as(content["kind"]))
-        elif ask == "text":
-            self._answer("_text", self._keras_summary)
-        elif ask == "proof":
-            self._answer("_proof", self._check)
-        elif ask == "code":
-            self._answer("_code", self._script)
-        elif ask == "costs":
-            self._answer("_costs", self._count_costs)
+        asked: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
+            "run": ("_features", self._forward),
+            "text": ("_text", self._keras_summary),
+            "proof": ("_proof", self._check),
+            "code": ("_code", self._script),
+            "costs": ("_costs", self._count_costs),
+            "surgery": ("_surgery", lambda: self._operate(content)),
+            "maps": ("_maps", lambda: self._draw_maps(**{content["which"]: content["first"]})),
+            "photo": ("_photo", lambda: self._choose_photo(content, buffers)),
+            "open": ("_opened", lambda: answers.opened(self._anatomy, content["block"])),
+            "find": ("_found", lambda: answers.found(self._anatomy, content["text"])),
+            "save": ("_file", lambda: self._save_as(content["kind"])),
+        }
+        if content.get("ask") in asked:
+            self._answer(*asked[content["ask"]])
 
     def _answer(self, name: str, make: Callable[[], dict[str, Any]]) -> None:
         """Set a trait for the page to what is made, or tell why there is nothing."""
         # The number tells the page of a second answer that equals the first.
         old = {key: getattr(self, name)[key] for key in ("name", "names") if name == "_photo"}
         answer = old | {"selection": list(self.selection), "count": next(self._count)}
-        error = ""
+        error = self._refusal
         try:
             answer |= make()
         except Exception as problem:
@@ -314,7 +302,7 @@ class CutPanel(anywidget.AnyWidget):
 
     def _required_slice(self) -> keras.Model:
         if self.slice is None:
-            raise CutError(self.error or "There is no slice: choose its start and its end.")
+            raise CutError(self._refusal or "There is no slice: choose its start and its end.")
         return self.slice
 
     def _keras_summary(self) -> dict[str, Any]:
@@ -396,10 +384,8 @@ class CutPanel(anywidget.AnyWidget):
         return {"saved": f"Saved as {path} ({size:.1f} MB) in {path.resolve().parent}."}
 
 
-_ANSWERS = (
-    "_features", "_maps", "_text", "_proof", "_code", "_costs", "_surgery", "_opened", "_found",
-    "_file",
-)  # fmt: skip
+_OF_SLICE = ("_features", "_maps", "_text", "_proof", "_code", "_surgery")
+_ANSWERS = (*_OF_SLICE, "_costs", "_opened", "_found", "_file")
 _PAGE = {
     "selection", "bypass", "weights", "error", "_parts", "_network", "_result", "_photo",
     *_ANSWERS,

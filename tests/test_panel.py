@@ -512,3 +512,71 @@ def test_the_notebook_keeps_a_picture_and_text(panel, monkeypatch):
     assert "tiny_resnet" in live["text/plain"]
     assert "cutwidgets-static" in picture["text/html"]
     assert "s1_a" in picture["text/plain"]
+
+
+def test_answers_about_another_slice_are_gone(panel, names):
+    panel.selection = (names[1], names[2])
+    panel.run()
+    ask(panel, "code", "_code")
+    panel.weights = "copy"
+    assert panel._code == panel._features == panel._maps == {}
+    assert "weights='copy'" in ask(panel, "code", "_code")["lines"]
+
+
+def test_why_there_is_no_slice_is_said_until_there_is_one(panel, names, tmp_path):
+    panel.selection = (names[2], names[1])
+    refusal = panel.error
+    for question, trait in (("costs", "_costs"), ("open", "_opened")):
+        panel._handle_custom_msg({"ask": question, "block": names[0]}, [])
+        assert getattr(panel, trait)
+        assert panel.error == refusal
+    panel.save(tmp_path / "page.html")
+    assert panel.error == refusal
+    panel.selection = (names[1], names[2])
+    assert panel.error == ""
+
+
+def test_a_model_that_looks_the_same_is_another_one(panel, tiny_resnet):
+    before = panel._network
+    panel.model = keras.models.clone_model(tiny_resnet)
+    assert panel._network != before
+
+
+def test_no_half_built_file_stays(tmp_path):
+    @keras.saving.register_keras_serializable("tests")
+    class Unsaveable(keras.layers.ReLU):
+        def get_config(self):
+            raise ValueError("no config")
+
+    panel = cw.CutPanel(keras.Sequential([keras.Input((8,)), Unsaveable(), keras.layers.ReLU()]))
+    panel.selection = (None, None)
+    with pytest.raises(cw.CutError, match="no config"):
+        panel.save(tmp_path / "part.keras")
+    assert not list(tmp_path.iterdir())
+
+
+def test_predictions_that_are_no_numbers_are_not_told():
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3, activation="softmax")])
+    model.set_weights([weight * np.nan for weight in model.get_weights()])
+    panel = cw.CutPanel(model)
+    panel.selection = (None, None)
+    panel.run()
+    assert panel.error == ""
+    assert panel._features["predictions"] == []
+
+
+def test_tensors_within_a_block_are_named_by_layers(panel, tiny_resnet):
+    start, end = (tiny_resnet.get_layer(name).output for name in ("s1_a_1_conv", "s1_a_2_conv"))
+    panel.selection = (start, end)
+    assert panel.selection == ("s1_a_1_relu", "s1_a_2_conv")
+    made = {"model": tiny_resnet}
+    exec(panel.code, made)
+    assert [layer.name for layer in made["part"].layers][1:] == ["s1_a_1_relu", "s1_a_2_conv"]
+
+
+def test_a_model_without_blocks_has_an_empty_panel():
+    tensor = keras.Input((8,))
+    panel = cw.CutPanel(keras.Model(tensor, tensor))
+    panel.selection = (None, None)
+    assert panel.slice is None
+    assert panel.error

@@ -348,3 +348,59 @@ def test_a_thousand_selections_leave_the_model_as_it_was(at, names, tiny_resnet)
     assert max(b - a for a, b in zip(nodes, after, strict=True)) <= 4
     for before, now in zip(weights, tiny_resnet.get_weights(), strict=True):
         np.testing.assert_array_equal(before, now)
+
+
+def test_undo_steps_over_what_the_kernel_names_otherwise(at, names, tiny_resnet):
+    layers = cw.anatomy(tiny_resnet)[3].layers
+    at.choose(names[1], names[1])
+    at.block(names[3]).click()
+    at.page.keyboard.press("Escape")
+    at.page.locator("[role=listbox]").press("o")
+    at.page.wait_for_selector("[data-layer]")
+    at.page.locator(f'[data-layer="{layers[0]}"]').click()
+    at.page.locator(f'[data-layer="{layers[1]}"]').click()
+    at.wait_for(names[3], layers[1])
+    at.page.get_by_role("button", name="Undo").click()
+    at.wait_for(names[1], names[1])
+
+
+def test_what_one_view_asks_for_is_not_shown_in_the_other(at, names):
+    at.show()
+    first, second = (at.page.locator(".cutwidgets").nth(i) for i in (0, 1))
+    first.locator("[role=listbox]").press("o")
+    first.locator("[data-layer]").first.wait_for()
+    assert second.locator("[data-layer]").count() == 0
+    at.choose(names[1], names[1])
+    assert first.locator("[data-layer]").count() > 0
+    first.locator("[data-tab=costs]").click()
+    first.locator("[data-part=costs] table").wait_for()
+    assert second.locator("[data-part=summary]").is_visible()
+
+
+def test_a_failed_operation_can_be_tried_again(page, tiny_resnet, names):
+    def broken(_):
+        raise IndexError("no pixels")
+
+    at = PanelPage(page, cw.CutPanel(tiny_resnet, preprocess=broken))
+    at.choose(names[1], names[2])
+    surgery = at.tab("surgery")
+    surgery.get_by_role("button", name="Remove").click()
+    page.wait_for_selector("[data-part=error]:not(:empty)")
+    assert "no pixels" in at.part("error").text_content()
+    assert surgery.get_by_role("button", name="Remove").is_enabled()
+
+
+def test_where_no_kernel_answers_the_page_shows_what_it_knows(at, names):
+    at.page.clock.install()
+    at.page.evaluate("model.held = []")
+    at.block(names[1]).click()
+    at.block(names[2]).click()
+    assert at.shown() is None
+    at.page.clock.run_for(9000)
+    assert at.shown() == f"{names[1]}..{names[2]}"
+    assert "No answer" in at.part("error").text_content()
+    assert names[2] in at.part("summary").text_content()
+    at.page.wait_for_function("model.held.length > 0")
+    at.page.evaluate("() => { model.receive(model.held[0]); model.held = null; }")
+    assert at.part("error").text_content() == ""
+    assert at.part("run").is_enabled()

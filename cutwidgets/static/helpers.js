@@ -4,6 +4,7 @@
 
 const BUSY_AFTER = 100; // milliseconds
 const LOST_AFTER = 8000;
+const LONG_AFTER = 60_000; // for what may take long
 const TIP_AFTER = 350;
 const LARGEST_UPLOAD = 8e6; // bytes: what a notebook's connection takes in one message
 const OWN_KEYS = { "data-lm-suppress-shortcuts": "true" }; // keys are not JupyterLab's here
@@ -60,11 +61,15 @@ function createPictures() {
     urls.push(URL.createObjectURL(new Blob([bytes], { type: "image/png" })));
     return h("img", { src: urls.at(-1), alt });
   }
+  function release(url) {
+    URL.revokeObjectURL(url);
+    urls = urls.filter((other) => other !== url);
+  }
   function clear() {
     urls.forEach(URL.revokeObjectURL);
     urls = [];
   }
-  return { image, clear };
+  return { image, release, clear };
 }
 
 function download(name, bytes) {
@@ -76,7 +81,7 @@ function download(name, bytes) {
 // 25557032 as "25.6 M".
 function short(count) {
   for (const [value, unit] of [[1e12, " T"], [1e9, " G"], [1e6, " M"], [1e3, " k"]]) {
-    if (count >= value) return `${(count / value).toPrecision(3)}${unit}`;
+    if (count >= 0.9995 * value) return `${Number((count / value).toPrecision(3))}${unit}`;
   }
   return String(count);
 }

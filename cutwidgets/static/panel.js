@@ -34,6 +34,8 @@ function createPanel(model, prefix) {
   const history = createHistory();
   const busy = new Set(); // kinds of answers that the page waits for
   let pending = null; // the start, while the end is not chosen yet
+  let wanted = null; // the block that this view wants to open
+  let lost = false; // whether the kernel has not answered for long
   let busyTimer, lostTimer, opened, diagram;
 
   // What the tabs know.
@@ -42,7 +44,7 @@ function createPanel(model, prefix) {
     network,
     selection: () => model.get("selection") ?? [],
     whole: () => at.selection().every((place) => names.has(place)),
-    offline: () => Boolean(model.offline),
+    offline: () => lost || Boolean(model.offline),
     result() {
       const result = model.get("_result");
       return same(result.selection, at.selection()) && isCurrent(result) ? result : undefined;
@@ -64,6 +66,9 @@ function createPanel(model, prefix) {
       if (model.offline || (busy.has(trait) && kind !== "maps")) return;
       busy.add(trait);
       setBusy(trait, true);
+      clearTimeout(lostTimer);
+      lostTimer = setTimeout(showError, LONG_AFTER, "No answer from the kernel yet. If it was " +
+        "restarted, or there is none, run this cell again.");
       model.send({ ask: kind, ...details }, undefined, buffers);
     },
   };
@@ -208,7 +213,10 @@ function createPanel(model, prefix) {
 
   let goal; // a layer to go to, as soon as its block is open
   function open(name) {
-    if (!opened && name) at.ask("open", "_opened", { block: name });
+    if (opened || !name || busy.has("_opened")) return;
+    if (at.offline()) return showError("Layers are drawn by Python: run this cell again.");
+    wanted = name;
+    at.ask("open", "_opened", { block: name });
   }
   function back() {
     if (!opened) return;
@@ -218,15 +226,17 @@ function createPanel(model, prefix) {
   }
   function openedChanged() {
     const answer = model.get("_opened");
-    if (!answer.svg || !busy.has("_opened")) return;
-    showLayers(answer);
-    diagram.goTo(goal ?? answer.calls[0].name);
+    if (answer.svg && answer.block !== wanted) return false; // another view asked
+    if (answer.svg) showLayers(answer);
+    if (answer.svg) diagram.goTo(goal ?? answer.calls[0].name);
     goal = null;
+    return true;
   }
 
   function find(text) {
     const known = positions.has(text) ? text : [...positions.keys()].find((name) =>
       name.toLowerCase().includes(text.toLowerCase()));
+    if (known === undefined && at.offline()) return showError(`There is no ${text} here.`);
     if (known === undefined) return at.ask("find", "_found", { text });
     goToPlace(blocks[positions.get(known)].name, names.has(known) ? null : known);
   }
@@ -285,6 +295,7 @@ function createPanel(model, prefix) {
   function selectionChanged() {
     pending = null;
     history.add(at.selection());
+    history.rename(at.result()?.asked, at.selection());
     draw();
     if (!opened) diagram.reveal(at.range());
     resultChanged();
@@ -295,13 +306,18 @@ function createPanel(model, prefix) {
     clearTimeout(busyTimer);
     clearTimeout(lostTimer);
     const result = at.result();
+    if (result) lost = false;
+    history.rename(result?.asked, at.selection());
     tabs.refresh();
     run.disabled = !result?.rows || at.offline();
     if (!result) {
-      if (at.offline()) return settle(Boolean(localSummary(at)));
+      if (at.offline()) {
+        const range = at.range();
+        showError((range && refused(...range)?.text) || "");
+        return settle(Boolean(localSummary(at)));
+      }
       busyTimer = setTimeout(() => root.setAttribute("aria-busy", "true"), BUSY_AFTER);
-      lostTimer = setTimeout(showError, LOST_AFTER, "No answer from the kernel yet. If it was " +
-        "restarted, run this cell again. Shapes and parameters are as the page knows them.");
+      lostTimer = setTimeout(goOn, LOST_AFTER);
       return;
     }
     root.removeAttribute("aria-busy");
@@ -309,6 +325,16 @@ function createPanel(model, prefix) {
     showError(model.get("error"), result.nearest);
     live.textContent = result.told ?? "";
     settle(Boolean(result.rows));
+  }
+
+  // Without a kernel, the page shows what it knows by itself.
+  function goOn() {
+    lost = true;
+    root.removeAttribute("aria-busy");
+    tabs.refresh();
+    settle(Boolean(localSummary(at)));
+    showError("No answer from the kernel. If it is busy, the rest will follow; if it was " +
+      "restarted, or there is none, run this cell again.");
   }
 
   function settle(isShown) {
@@ -334,12 +360,15 @@ function createPanel(model, prefix) {
   }
 
   function answered(trait) {
-    if (trait === "_opened") openedChanged();
-    if (trait === "_found") foundChanged();
+    const own = busy.has(trait); // or another view has asked
+    if (own) clearTimeout(lostTimer);
+    if (trait === "_opened" && (!own || !openedChanged())) return;
+    if (trait === "_found" && own) foundChanged();
     setBusy(trait, false);
+    if (own) showError(model.get("error"), at.result()?.nearest);
     if (trait === "_maps") makers[1].mapsChanged();
     else tabs.refresh();
-    if (trait === "_photo" && answerOf(at, "_features") && !model.get("_photo").failed) run.click();
+    if (own && trait === "_photo" && answerOf(at, "_features") && !model.get("_photo").failed) run.click();
   }
 
   const listeners = {
@@ -367,30 +396,5 @@ function createPanel(model, prefix) {
       diagram.close();
       chosenTabs.forEach((tab) => tab.close?.());
     },
-  };
-}
-
-// Stands in for the kernel in a page that was saved: it keeps what is set, and answers nothing.
-function offlineModel(state) {
-  const listeners = new Map();
-  const restored = (value) => {
-    if (Array.isArray(value)) return value.map(restored);
-    if (value === null || typeof value !== "object") return value;
-    if (value.base64) return Uint8Array.from(atob(value.base64), (letter) => letter.charCodeAt(0));
-    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, restored(item)]));
-  };
-  const values = restored(state);
-  return {
-    offline: true,
-    get: (key) => values[key],
-    set(key, value) {
-      values[key] = value;
-      for (const listener of listeners.get(`change:${key}`) ?? []) listener();
-    },
-    on: (event, listener) => listeners.set(event, [...(listeners.get(event) ?? []), listener]),
-    off: (event, listener) =>
-      listeners.set(event, (listeners.get(event) ?? []).filter((other) => other !== listener)),
-    save_changes() {},
-    send() {},
   };
 }

@@ -82,7 +82,8 @@ function weightsBox(at, result) {
 function localSummary(at) {
   const range = at.range();
   const { blocks, shared } = at.network;
-  if (!range || !at.whole() || at.refused(range[0], range[1])) return null;
+  const extra = range && at.network.refused[range[0]]?.[range[1]]; // inputs that bypass the start
+  if (!range || !at.whole() || extra || at.refused(...range)) return null;
   const chosen = blocks.slice(range[0], range[1] + 1);
   const [start, end] = at.selection();
   const params = chosen.reduce((sum, block) => sum + block.params, 0);
@@ -168,6 +169,7 @@ function createRunTab(at) {
       const { picture, words } = maps[figure.dataset.maps];
       const image = figure.querySelector("img");
       image.replaceWith(pictures.image(picture, image.alt));
+      if (image.complete) pictures.release(image.src);
       figure.querySelector("figcaption").lastChild.textContent = ` ${words}`;
     }
     if (which) at.ask("maps", "_maps", { which, first: wanted[which] });
@@ -217,7 +219,13 @@ function createPhotoChoice(at) {
         `may have ${LARGEST_UPLOAD / 1e6} MB: make it smaller, or give its path, ` +
         "as CutPanel(model, photo=…).");
     }
-    at.ask("photo", "_photo", { name: chosen.name }, [await chosen.arrayBuffer()]);
+    try {
+      const content = await chosen.arrayBuffer();
+      at.ask("photo", "_photo", { name: chosen.name }, [content]);
+    } catch (problem) {
+      at.showError(`Cannot read ${JSON.stringify(chosen.name)}: ${problem.message}`);
+    }
+    file.value = ""; // so that the same file can be chosen again
   });
 
   function refresh() {

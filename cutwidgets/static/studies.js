@@ -35,7 +35,9 @@ function createCodeTab(at) {
   function refresh() {
     const answer = answerOf(at, "_code");
     if (!answer) {
-      element.replaceChildren(noSlice(at) ?? empty(at.offline() ? NEEDS_PYTHON : "…"));
+      const failed = at.model.get("_code")?.failed;
+      element.replaceChildren(noSlice(at) ??
+        empty(at.offline() ? NEEDS_PYTHON : failed ? "There is no script of this slice." : "…"));
       const key = JSON.stringify([at.selection(), at.result()?.count]);
       if (at.visible("code") && at.result()?.rows && asked !== key) {
         asked = key;
@@ -73,7 +75,9 @@ function createCostsTab(at) {
   function refresh() {
     const costs = at.model.get("_costs");
     if (!costs?.rows) {
-      element.replaceChildren(at.offline() ? empty(NEEDS_PYTHON) : progress("Counting…"));
+      const words = costs?.failed ? "The costs could not be counted." : NEEDS_PYTHON;
+      element.replaceChildren(
+        at.offline() || costs?.failed ? empty(words) : progress("Counting…"));
       if (at.visible("costs") && !asked && !at.offline()) {
         asked = true;
         at.ask("costs", "_costs");
@@ -92,8 +96,10 @@ function createCostsTab(at) {
       [blocks[i].name, ...columns.map((column) => cell(row, column)), row.field ?? "—"]);
     const sum = (name, from, to) => {
       const part = costs.rows.slice(from, to);
+      const mark = { params: at.network.shared ? "≤ " : "", bytes: "",
+        macs: part.some((row) => row.uncounted.length) ? "≥ " : "" };
       return [name, ...columns.map(([key, unit]) =>
-        `${short(part.reduce((total, row) => total + row[key], 0))}${unit}`), ""];
+        `${mark[key]}${short(part.reduce((total, row) => total + row[key], 0))}${unit}`), ""];
     };
     const totals = [sum("model", 0, blocks.length)];
     if (last >= first) {
@@ -121,12 +127,17 @@ function createSurgeryTab(at) {
   const tools = h("div", { class: "cw-tools" });
   const outcome = h("div", {});
   const element = h("div", { "data-part": "surgery" }, [tools, outcome]);
-  let asked, drawn;
+  let asked, drawn, known; // known: what can be done, if that did not work
 
   function refresh() {
     const answer = answerOf(at, "_surgery");
+    const raw = at.model.get("_surgery");
+    if (known && raw?.failed && same(raw.selection, at.selection())) {
+      drawTools(known);
+      return outcome.replaceChildren();
+    }
     if (!answer) {
-      drawn = null;
+      drawn = known = null;
       tools.replaceChildren(noSlice(at) ?? empty(at.offline() ? NEEDS_PYTHON : "…"));
       outcome.replaceChildren();
       const key = JSON.stringify([at.selection(), at.result()?.count]);
@@ -137,7 +148,7 @@ function createSurgeryTab(at) {
       return;
     }
     if (drawn === answer) return;
-    drawn = answer;
+    drawn = known = answer;
     drawTools(answer);
     drawOutcome(answer);
   }

@@ -1,0 +1,26 @@
+// --------------------------------------------------------------------------- without a kernel
+
+// Stands in for the kernel in a page that was saved: it keeps what is set, and answers nothing.
+function offlineModel(state) {
+  const listeners = new Map();
+  const restored = (value) => {
+    if (Array.isArray(value)) return value.map(restored);
+    if (value === null || typeof value !== "object") return value;
+    if (value.base64) return Uint8Array.from(atob(value.base64), (letter) => letter.charCodeAt(0));
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, restored(item)]));
+  };
+  const values = restored(state);
+  return {
+    offline: true,
+    get: (key) => values[key],
+    set(key, value) {
+      values[key] = value;
+      for (const listener of listeners.get(`change:${key}`) ?? []) listener();
+    },
+    on: (event, listener) => listeners.set(event, [...(listeners.get(event) ?? []), listener]),
+    off: (event, listener) =>
+      listeners.set(event, (listeners.get(event) ?? []).filter((other) => other !== listener)),
+    save_changes() {},
+    send() {},
+  };
+}
