@@ -54,6 +54,7 @@ class CutPanel(anywidget.AnyWidget):
         model: The model; set another one to look at that.
         selection: `()`, or start and end. Any two places can be set; they become names of blocks
             where the cut lies between blocks, names of layers elsewhere.
+        value: The same, under the name that `ipywidgets.interactive_output` looks for.
         bypass: `None`, or `"input"` to make what bypasses the start a further input, as in `cut`.
         weights: `"share"` or `"copy"`, as in `cut`.
         slice: The `keras.Model` of the selection, or `None`.
@@ -84,6 +85,7 @@ class CutPanel(anywidget.AnyWidget):
 
     model = traitlets.Instance(keras.Model)
     selection = _Selection().tag(sync=True)
+    value = _Selection()
     bypass = traitlets.Enum([None, "input"], default_value=None, allow_none=True).tag(sync=True)
     weights = traitlets.Enum(["share", "copy"], default_value="share").tag(sync=True)
     slice = traitlets.Instance(keras.Model, default_value=None, allow_none=True)
@@ -120,16 +122,13 @@ class CutPanel(anywidget.AnyWidget):
         self._outcome: running.Run | None = None
         self._tensors: dict[str, keras.KerasTensor] = {}
         self._count = count(1)
-        self._refusal = ""  # why there is no slice
-        self._places_asked: list[str] = []  # before they had the names of the selection
+        self._refusal, self._places_asked = "", [""]  # why there is no slice; what was asked
         self._image = pictures.photo(photo)
         name = "Your photograph" if photo is not None else next(iter(pictures.SAMPLES))
         anatomy(model)  # to refuse a model before there is a widget
-        super().__init__(
-            model=model,
-            _parts=list(parts),
-            _photo={"name": name, "names": list(pictures.SAMPLES)},
-        )
+        photographs = {"name": name, "names": list(pictures.SAMPLES)}
+        super().__init__(model=model, _parts=list(parts), _photo=photographs)
+        traitlets.link((self, "selection"), (self, "value"))
         self.on_msg(self._asked)
 
     def __repr__(self) -> str:
@@ -145,8 +144,8 @@ class CutPanel(anywidget.AnyWidget):
         bundle = super()._repr_mimebundle_()
         data = (bundle[0] if isinstance(bundle, tuple) else bundle) or {}
         display(data | {"image/svg+xml": self._anatomy.svg}, raw=True)
-        text = repr(self._anatomy)
-        display({"text/html": page.picture(self._anatomy), "text/plain": text}, raw=True)
+        picture = {"text/html": page.picture(self._anatomy), "text/plain": repr(self._anatomy)}
+        display(picture, raw=True)
 
     @property
     def code(self) -> str:
@@ -231,7 +230,7 @@ class CutPanel(anywidget.AnyWidget):
         model: keras.Model = proposal["value"]
         return model
 
-    @traitlets.validate("selection")
+    @traitlets.validate("selection", "value")
     def _by_name(self, proposal: dict[str, Any]) -> tuple[str | int, ...]:
         self._places_asked = [str(place) for place in proposal["value"]]
         names = []

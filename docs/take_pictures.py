@@ -1,23 +1,30 @@
 """Take the pictures of the panel for the README: `uv run python docs/take_pictures.py`.
 
-With the ImageNet weights where they can be downloaded, else with random ones.
+With the ImageNet weights where they can be downloaded, else with random ones. With a folder,
+`docs/take_pictures.py FOLDER`, also of all tabs, and of many networks, to look through in there.
 """
 
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import keras
+from keras import layers
 
 import cutwidgets as cw
 
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent / "tests"))
 
+import networks  # noqa: E402
 from browser import chromium  # noqa: E402
 from panelpage import PanelPage  # noqa: E402
 
-SIZE = {"width": 1120, "height": 730}
-BACKGROUND = {"light": "#ffffff", "dark": "#161b22"}
+SCHEMES = ("light", "dark")
+HEIGHT = 720
+BACKGROUND = ":root { color-scheme: light dark; background: light-dark(#ffffff, #161b22) }"
 
 
 def resnet50() -> keras.Model:
@@ -31,23 +38,118 @@ def resnet50() -> keras.Model:
         return keras.applications.ResNet50(weights=None, **arguments)
 
 
+def encoder(depth: int = 4) -> keras.Model:
+    """The encoder of a transformer."""
+    tokens = keras.Input((32,), name="tokens")
+    x = layers.Embedding(1000, 64)(tokens)
+    for i in range(depth):
+        y = layers.MultiHeadAttention(4, 16, name=f"layer{i}_attention")(x, x)
+        x = layers.LayerNormalization()(layers.Add()([x, y]))
+        y = layers.Dense(256, "gelu", name=f"layer{i}_dense1")(x)
+        y = layers.Dense(64, name=f"layer{i}_dense2")(y)
+        x = layers.LayerNormalization()(layers.Add()([x, y]))
+    return keras.Model(tokens, layers.Dense(2, name="classes")(x), name="encoder")
+
+
+APPLICATIONS = "VGG16 ResNet152 DenseNet201 InceptionResNetV2 EfficientNetB7 NASNetMobile".split()
+NETWORKS: dict[str, Callable[[], keras.Model]] = {
+    **{name: partial(networks.untrained, name) for name in APPLICATIONS},
+    "unet": networks.unet,
+    "encoder": encoder,
+    "siamese": lambda: networks.siamese(networks.untrained("MobileNetV2")),
+    "one-layer": lambda: keras.Sequential([keras.Input((8,)), layers.Dense(3)], name="one_layer"),
+    "transfer": lambda: networks.transfer(networks.untrained("ResNet50")),
+}
+
+
+def open_panel(browser: Any, model: keras.Model, width: int) -> PanelPage:
+    """A page of a width with a panel."""
+    size = {"width": width, "height": HEIGHT}
+    page = browser.new_page(viewport=size, device_scale_factor=1.5, reduced_motion="reduce")
+    view = PanelPage(page, cw.CutPanel(model))
+    page.add_style_tag(content=BACKGROUND)
+    return view
+
+
+def take(view: PanelPage, folder: Path, name: str) -> None:
+    """Take a picture in both schemes."""
+    for scheme in SCHEMES:
+        view.page.emulate_media(color_scheme=scheme)
+        view.page.screenshot(path=folder / f"{name}-{scheme}.png")
+
+
+def run_resnet(view: PanelPage) -> None:
+    """Choose a slice and run it, with both of its ends in sight."""
+    view.choose("conv3_block1", "conv4_block6")
+    view.part("run").click()
+    view.page.wait_for_selector("[data-part=features] img")
+    view.page.get_by_role("button", name="Zoom out").click()
+    view.block("conv3_block1").evaluate("card => card.scrollIntoView()")
+    view.page.locator("[role=listbox]").evaluate("box => (box.scrollTop -= 40)")
+    view.page.mouse.move(1, 1)  # nothing is hovered
+
+
+def look_at_tabs(view: PanelPage) -> Iterator[str]:
+    """Go through all tabs of a ResNet, and then into a block."""
+    page = view.page
+    run_resnet(view)
+    yield "run"
+    view.tab("summary")
+    yield "summary"
+    view.tab("proof").get_by_role("button", name="Check").click()
+    page.wait_for_selector("[data-part=proof] table")
+    yield "proof"
+    view.tab("code").locator("pre").first.wait_for()
+    yield "code"
+    view.tab("costs").locator("table").wait_for()
+    yield "costs"
+    view.tab("surgery").get_by_role("button", name="Remove").click()
+    page.wait_for_selector("[data-part=surgery] dl")
+    yield "surgery"
+    view.tab("save")
+    yield "save"
+    view.tab("summary")
+    page.locator("[role=listbox]").focus()
+    page.keyboard.press("o")
+    page.wait_for_selector("[data-layer]")
+    yield "opened"
+
+
+def look_at_refusals(view: PanelPage) -> Iterator[str]:
+    """Try to cut a U-Net across its skip connections."""
+    view.block("stage3_block1").click()
+    last = view.block("classifier")
+    last.hover()
+    view.page.wait_for_selector(".cw-hinted")
+    yield "greyed"
+    last.click(force=True)
+    view.page.wait_for_selector("[data-part=error] button")
+    view.page.mouse.move(1, 1)
+    yield "error"
+
+
 def main() -> None:
-    """Write `panel-light.png` and `panel-dark.png` beside this file."""
+    """Write `panel-light.png` and `panel-dark.png` beside this file, and the rest to a folder."""
     model = resnet50()
     with chromium() as browser:
-        for scheme, background in BACKGROUND.items():
-            page = browser.new_page(viewport=SIZE, color_scheme=scheme, device_scale_factor=1.5)
-            view = PanelPage(page, cw.CutPanel(model))
-            page.add_style_tag(content=f"body {{ background: {background} }}")
-            view.choose("conv3_block1", "conv4_block6")
-            view.part("run").click()
-            page.wait_for_selector("[data-part=features] img")
-            # Both ends of the slice are in sight, and nothing is hovered.
-            page.get_by_role("button", name="Zoom out").click()
-            view.block("conv3_block1").evaluate("card => card.scrollIntoView()")
-            page.locator("[role=listbox]").evaluate("box => (box.scrollTop -= 40)")
-            page.mouse.move(1, 1)
-            page.screenshot(path=DOCS / f"panel-{scheme}.png")
+        view = open_panel(browser, model, 1120)
+        run_resnet(view)
+        take(view, DOCS, "panel")
+        if len(sys.argv) < 2:
+            return
+        folder = Path(sys.argv[1])
+        folder.mkdir(parents=True, exist_ok=True)
+        for width in (900, 1280):
+            for network, look in ((model, look_at_tabs), (networks.unet(), look_at_refusals)):
+                view = open_panel(browser, network, width)
+                for name in look(view):
+                    take(view, folder, f"{name}-{width}")
+                view.page.close()
+        for name, make in NETWORKS.items():
+            view = open_panel(browser, make(), 1120)
+            view.tab("costs").locator("table").wait_for()
+            take(view, folder, f"network-{name}")
+            view.page.close()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The main way, in a real JupyterLab in a real Chromium."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -51,3 +52,49 @@ def test_two_clicks_and_the_slice_runs(lab, page):
         page.keyboard.press(key)
     assert panel.locator("[role=listbox]").evaluate("box => box === document.activeElement")
     assert page.locator(".jp-Notebook .jp-Cell").count() == cells
+
+
+CELLS = (
+    "import keras, cutwidgets as cw\n"
+    "vgg = keras.applications.VGG16(include_top=False, weights=None)\n"
+    "panel = cw.CutPanel(vgg)\npanel",
+    "panel",
+    "cw.CutPanel(vgg, parts=['diagram', 'summary'])",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_several_panels_a_lost_kernel_and_a_notebook_without_one(lab, page, tmp_path):
+    notebook = json.loads(NOTEBOOK.read_text("utf-8"))
+    code = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+    notebook["cells"] = [code | {"id": f"c{i}", "source": text} for i, text in enumerate(CELLS)]
+    (tmp_path / "notebooks" / "panels.ipynb").write_text(json.dumps(notebook))
+    lab.open(page, "panels.ipynb")
+    lab.run_all(page)
+    page.locator(".cutwidgets:has([role=listbox])").nth(2).wait_for(timeout=240_000)
+    one, again, other = (page.locator(".cutwidgets:has([role=listbox])").nth(i) for i in range(3))
+    pictures = page.locator(".cutwidgets-static")
+    assert pictures.count() == 3
+    assert not any(picture.is_visible() for picture in pictures.all())
+    one.locator('[data-block="block2"]').click()
+    one.locator('[data-block="block3"]').click()
+    for view in (one, again):
+        view.and_(page.locator("[data-selection='block2..block3']")).wait_for()
+    assert other.get_attribute("data-selection") is None
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+
+    page.evaluate(
+        """() => window.jupyterapp.shell.currentWidget.context.sessionContext
+                   .session.kernel.restart()"""
+    )
+    one.locator('[data-block="block4"]').click()
+    one.locator('[data-block="block5"]').click()
+    one.locator("[data-part=error]:not(:empty)").wait_for(timeout=60_000)
+    assert "No answer" in one.locator("[data-part=error]").text_content()
+    assert "block5" in one.locator("[data-part=summary]").text_content()
+
+    page.goto("about:blank")
+    lab.open(page, "panels.ipynb")
+    page.locator(".cutwidgets-static svg").first.wait_for(timeout=60_000)
+    assert pictures.first.is_visible()

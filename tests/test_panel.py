@@ -4,6 +4,7 @@ import io
 import json
 from xml.etree import ElementTree
 
+import ipywidgets
 import keras
 import numpy as np
 import pytest
@@ -500,6 +501,21 @@ def test_parts_and_links(tiny_resnet, names):
     for wrong in (["diagramm"], [], "diagram"):
         with pytest.raises(cw.CutError, match="diagram"):
             cw.CutPanel(tiny_resnet, parts=wrong)
+
+
+def test_widgets_of_others_work_with_the_selection(panel, names, tiny_resnet):
+    shapes = []
+    ipywidgets.interactive_output(
+        lambda part: shapes.append(cw.cut(tiny_resnet, *part).output_shape if part else None),
+        {"part": panel},
+    )
+    panel.selection = (1, 2)
+    panel.value = (names[1], names[3])
+    assert panel.selection == (names[1], names[3])
+    assert shapes[-1] == panel.slice.output_shape
+    other = cw.CutPanel(tiny_resnet)
+    ipywidgets.link((panel, "selection"), (other, "selection"))
+    assert other.slice.output_shape == panel.slice.output_shape
 
 
 def test_the_notebook_keeps_a_picture_and_text(panel, monkeypatch):

@@ -180,11 +180,11 @@ function createZoom(box, svg, zoomed) {
     automatic = false;
     set(Math.min(box.clientWidth / width, box.clientHeight / height));
   }
-  // Until somebody zooms, the diagram is as wide as its box, within what is pleasant to read.
+  // Until somebody zooms, the diagram is as wide as its box, within what can be read.
   const resized = new ResizeObserver(() => {
     if (!automatic || !box.clientWidth) return;
     const top = box.scrollTop;
-    set(Math.max(0.55, Math.min(1.25, box.clientWidth / width)));
+    set(Math.max(0.75, Math.min(1.25, box.clientWidth / width)));
     box.scrollTop = top;
   });
   resized.observe(box);
