@@ -51,7 +51,14 @@ def encoder(depth: int = 4) -> keras.Model:
     return keras.Model(tokens, layers.Dense(2, name="classes")(x), name="encoder")
 
 
-APPLICATIONS = "VGG16 ResNet152 DenseNet201 InceptionResNetV2 EfficientNetB7 NASNetMobile".split()
+APPLICATIONS = [
+    "VGG16",
+    "ResNet152",
+    "DenseNet201",
+    "InceptionResNetV2",
+    "EfficientNetB7",
+    "NASNetMobile",
+]
 NETWORKS: dict[str, Callable[[], keras.Model]] = {
     **{name: partial(networks.untrained, name) for name in APPLICATIONS},
     "unet": networks.unet,
