@@ -29,24 +29,23 @@ BACKGROUND = ":root { color-scheme: light dark; background: light-dark(#ffffff, 
 
 def resnet50() -> keras.Model:
     """The network of the pictures."""
-    arguments = {"include_top": False, "input_shape": (224, 224, 3), "name": "resnet50"}
+    build = partial(keras.applications.ResNet50, include_top=False, input_shape=(224, 224, 3))
     try:
-        return keras.applications.ResNet50(weights="imagenet", **arguments)
+        return build(weights="imagenet", name="resnet50")
     except Exception as problem:
         print(f"No ImageNet weights ({problem!r:.80}), so random ones.")
         keras.utils.set_random_seed(0)
-        return keras.applications.ResNet50(weights=None, **arguments)
+        return build(weights=None, name="resnet50")
 
 
 def encoder(depth: int = 4) -> keras.Model:
     """The encoder of a transformer."""
     tokens = keras.Input((32,), name="tokens")
     x = layers.Embedding(1000, 64)(tokens)
-    for i in range(depth):
-        y = layers.MultiHeadAttention(4, 16, name=f"layer{i}_attention")(x, x)
+    for _ in range(depth):
+        y = layers.MultiHeadAttention(4, 16)(x, x)
         x = layers.LayerNormalization()(layers.Add()([x, y]))
-        y = layers.Dense(256, "gelu", name=f"layer{i}_dense1")(x)
-        y = layers.Dense(64, name=f"layer{i}_dense2")(y)
+        y = layers.Dense(64)(layers.Dense(256, "gelu")(x))
         x = layers.LayerNormalization()(layers.Add()([x, y]))
     return keras.Model(tokens, layers.Dense(2, name="classes")(x), name="encoder")
 
@@ -60,7 +59,7 @@ APPLICATIONS = [
     "NASNetMobile",
 ]
 NETWORKS: dict[str, Callable[[], keras.Model]] = {
-    **{name: partial(networks.untrained, name) for name in APPLICATIONS},
+    **{name: partial(networks.untrained, name) for name in (*APPLICATIONS, "NASNetMobile")},
     "unet": networks.unet,
     "encoder": encoder,
     "siamese": lambda: networks.siamese(networks.untrained("MobileNetV2")),
@@ -71,8 +70,8 @@ NETWORKS: dict[str, Callable[[], keras.Model]] = {
 
 def open_panel(browser: Any, model: keras.Model, width: int) -> PanelPage:
     """A page of a width with a panel."""
-    size = {"width": width, "height": HEIGHT}
-    page = browser.new_page(viewport=size, device_scale_factor=1.5, reduced_motion="reduce")
+    page = browser.new_page(device_scale_factor=1.5, reduced_motion="reduce")
+    page.set_viewport_size({"width": width, "height": HEIGHT})
     view = PanelPage(page, cw.CutPanel(model))
     page.add_style_tag(content=BACKGROUND)
     return view
@@ -101,23 +100,15 @@ def look_at_tabs(view: PanelPage) -> Iterator[str]:
     page = view.page
     run_resnet(view)
     yield "run"
-    view.tab("summary")
-    yield "summary"
-    view.tab("proof").get_by_role("button", name="Check").click()
-    page.wait_for_selector("[data-part=proof] table")
-    yield "proof"
-    view.tab("code").locator("pre").first.wait_for()
-    yield "code"
-    view.tab("costs").locator("table").wait_for()
-    yield "costs"
-    view.tab("surgery").get_by_role("button", name="Remove").click()
-    page.wait_for_selector("[data-part=surgery] dl")
-    yield "surgery"
-    view.tab("save")
-    yield "save"
-    view.tab("summary")
-    page.locator("[role=listbox]").focus()
-    page.keyboard.press("o")
+    presses = {"proof": "Check", "surgery": "Remove"}
+    outcomes = {"code": "pre", "surgery": "dl", "save": "button"}
+    for tab in ("summary", "proof", "code", "costs", "surgery", "save"):
+        part = view.tab(tab)
+        if tab in presses:
+            part.get_by_role("button", name=presses[tab]).click()
+        part.locator(outcomes.get(tab, "table")).first.wait_for()
+        yield tab
+    page.locator("[role=listbox]").press("o")
     page.wait_for_selector("[data-layer]")
     yield "opened"
 
@@ -139,24 +130,20 @@ def main() -> None:
     """Write `panel-light.png` and `panel-dark.png` beside this file, and the rest to a folder."""
     model = resnet50()
     with chromium() as browser:
-        view = open_panel(browser, model, 1120)
-        run_resnet(view)
+        run_resnet(view := open_panel(browser, model, 1120))
         take(view, DOCS, "panel")
         if len(sys.argv) < 2:
             return
         folder = Path(sys.argv[1])
-        folder.mkdir(parents=True, exist_ok=True)
         for width in (900, 1280):
             for network, look in ((model, look_at_tabs), (networks.unet(), look_at_refusals)):
                 view = open_panel(browser, network, width)
                 for name in look(view):
                     take(view, folder, f"{name}-{width}")
-                view.page.close()
         for name, make in NETWORKS.items():
             view = open_panel(browser, make(), 1120)
             view.tab("costs").locator("table").wait_for()
             take(view, folder, f"network-{name}")
-            view.page.close()
 
 
 if __name__ == "__main__":

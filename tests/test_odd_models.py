@@ -154,7 +154,7 @@ def test_an_exact_slice_or_a_clear_refusal(build):
 @pytest.mark.parametrize("build", BUILDERS, ids=lambda build: build.__name__)
 def test_the_panel_runs_it(build):
     panel = cw.CutPanel(build())
-    names = [block.name for block in cw.anatomy(panel._model)]
+    names = [block.name for block in cw.anatomy(panel.model)]
     panel.selection = (names[0], names[-1])
     panel.run()
     assert panel.error == ""

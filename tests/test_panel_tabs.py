@@ -289,6 +289,12 @@ def test_a_long_diagram_has_an_overview(page):
     overview = page.locator(".cw-overview")
     overview.wait_for()
     box = overview.bounding_box()
+    marks = page.locator(".cw-overview rect").evaluate_all(
+        "all => all.map(one => one.getBoundingClientRect().top)"
+    )
+    assert len(marks) == 60
+    assert box["y"] <= min(marks)
+    assert max(marks) <= box["y"] + box["height"]
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] - 5)
     assert page.locator("[role=listbox]").evaluate(
         "box => box.scrollTop + box.clientHeight > 0.9 * box.scrollHeight"

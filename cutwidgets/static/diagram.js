@@ -205,13 +205,17 @@ function createOverview(box, svg, cards) {
     const [left, top, right, bottom] = bounds(card);
     return svgElement("rect", { x: left, y: top, width: right - left, height: bottom - top });
   });
-  map.append(...marks);
+  const place = svgElement("g", {});
+  place.setAttribute("transform", cards[0]?.parentNode.getAttribute("transform") ?? "");
+  place.append(...marks);
+  map.append(place);
   const sight = h("div", { class: "cw-sight" });
   const element = h("div", { class: "cw-overview", "aria-hidden": "true", hidden: "" });
   element.append(map, sight);
 
   function draw() {
-    element.hidden = box.scrollHeight < 2 * box.clientHeight;
+    // It takes width from the diagram, which shrinks then: once shown, it stays a little longer.
+    element.hidden = box.scrollHeight < (element.hidden ? 2 : 1.7) * box.clientHeight;
     if (element.hidden) return;
     const ratio = box.clientHeight / box.scrollHeight;
     sight.style.top = `${100 * box.scrollTop / box.scrollHeight}%`;

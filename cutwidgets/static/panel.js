@@ -115,7 +115,9 @@ function createPanel(model, prefix) {
   const canvas = h("div", { class: "cw-canvas" });
   const left = shows.has("diagram") &&
     h("div", { class: "cw-left" }, [toolbar.row, canvas]);
-  const right = h("div", { class: "cw-right" }, [error, ...(chosenTabs.length ? tabs.elements : [])]);
+  const [first, ...others] = chosenTabs.length ? tabs.elements : [];
+  const right = h("div", { class: "cw-right" }, // nothing above the list of tabs may move it
+    others.length ? [first, error, ...others] : [error, first]);
   const both = left && chosenTabs.length;
   const root = h("div", { class: "cutwidgets cw-panel" }, [
     left || on.run ? controls.row : null,
@@ -173,8 +175,8 @@ function createPanel(model, prefix) {
     if (model.get("bypass")) return null;
     const skips = found.names.length === 1 ? "the skip connection" : "the skip connections";
     return {
-      text: `Cannot be the end: ${skips} from ${found.names.join(", ")} past the start bring ` +
-        "it what the slice does not have.",
+      text: `Cannot be the end: ${skips} from ${found.names.join(", ")} past the start ` +
+        `bring${found.names.length === 1 ? "s" : ""} it what the slice does not have.`,
       edges: crossing(found.makers, start),
     };
   }

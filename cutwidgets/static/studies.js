@@ -113,7 +113,7 @@ function createCostsTab(at) {
       row.classList.toggle("cw-in", first <= block && block <= last);
     });
     element.replaceChildren(
-      h("p", { class: "cw-aside" }, `For one example of ${costs.at}. MACs are multiplications ` +
+      h("p", { class: "cw-aside" }, `For one example of shape ${costs.at}. MACs are multiplications ` +
         "with addition, activations all that the layers give, the receptive field in pixels " +
         "(— where it is all of the input, or unknown)."),
       list,
@@ -196,8 +196,8 @@ function createSurgeryTab(at) {
 
 function createSaveTab(at) {
   const kinds = [
-    ["keras", "The slice, as .keras"], ["svg", "The diagram, as SVG"], ["png", "as PNG"],
-    ["dot", "as DOT, for Graphviz"], ["html", "The panel, as one HTML file"],
+    ["keras", "The slice, as .keras"], ["svg", "The diagram, as SVG"], ["png", "The diagram, as PNG"],
+    ["dot", "The diagram, as DOT (Graphviz)"], ["html", "The panel, as one HTML file"],
   ];
   const buttons = kinds.map(([kind, label]) =>
     button(label, kind === "html" ? "A page that works without Python" : "", () => save(kind)));
