@@ -144,6 +144,7 @@ def test_an_input_that_goes_straight_to_an_output():
         cw.cut(identity)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [plain_chain, residual_chain])
 def test_chains_of_three_thousand_layers(build):
     """Keras itself needs a raised limit to build these; ours need none."""
