@@ -117,8 +117,10 @@ def stride_of(
     """
     if isinstance(operation, layers.UpSampling1D | layers.UpSampling2D | layers.UpSampling3D):
         return 1 / _first(operation.size)
-    if getattr(operation, "strides", None) is not None:
-        stride = _first(operation.strides)
+    strides = getattr(operation, "strides", None)
+    # A layer of a user's own may keep anything under this name.
+    if isinstance(strides, tuple | list | int) and strides:
+        stride = _first(strides)
         return 1 / stride if type(operation).__name__.endswith("Transpose") else stride
     axis = 2 if getattr(operation, "data_format", None) == "channels_first" else 1
     if len(before) < 3 or len(before) != len(after):
@@ -131,5 +133,5 @@ def stride_of(
     return float(round(ratio) if ratio >= 1.5 else 1 / round(1 / ratio) if ratio <= 0.67 else 1)
 
 
-def _first(value: int | tuple[int, ...]) -> int:
+def _first(value: Any) -> Any:
     return value[0] if isinstance(value, tuple | list) else value

@@ -257,3 +257,15 @@ def test_a_check_that_shows_nothing_says_so():
     assert proof.ok
     assert not proof.conclusive
     assert "says little" in str(proof)
+
+
+@pytest.mark.parametrize("strides", [{"rows": 2}, (), "two"])
+def test_a_layer_of_ones_own_may_call_anything_strides(strides):
+    class Own(keras.layers.Layer):
+        def call(self, x):
+            return x + 1
+
+    own = Own(name="own")
+    own.strides = strides
+    model = keras.Sequential([keras.Input((8, 8, 3)), own, keras.layers.Conv2D(4, 3)])
+    assert cw.anatomy(model)[0].start == "own"
