@@ -133,5 +133,5 @@ def stride_of(
     return float(round(ratio) if ratio >= 1.5 else 1 / round(1 / ratio) if ratio <= 0.67 else 1)
 
 
-def _first(value: Any) -> Any:
-    return value[0] if isinstance(value, tuple | list) else value
+def _first(value: Any) -> int:
+    return int(value[0] if isinstance(value, tuple | list) else value)
