@@ -12,10 +12,10 @@ from cutwidgets.regions import cut_points
 from networks import images, settle
 
 # One network of each architecture: the others of a family differ in depth and width alone.
-QUICK = ("ConvNeXtTiny", "InceptionV3", "MobileNetV3Small", "VGG16")
+QUICK = ("InceptionV3", "MobileNetV3Small", "VGG16")
 SLOW = (
-    "DenseNet121", "EfficientNetB0", "EfficientNetV2B0", "InceptionResNetV2", "MobileNet",
-    "MobileNetV2", "MobileNetV3Large", "NASNetMobile", "ResNet50", "ResNet50V2", "Xception",
+    "ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetV2B0", "InceptionResNetV2",
+    "MobileNet", "MobileNetV2", "MobileNetV3Large", "NASNetMobile", "ResNet50", "ResNet50V2", "Xception",
 )  # fmt: skip
 SIZES = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71}
 

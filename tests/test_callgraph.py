@@ -62,6 +62,7 @@ def test_shared_layer_and_argument_given_twice():
     assert parameters(graph, range(len(graph.calls))) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [plain_chain, residual_chain])
 def test_no_recursion(build):
     # Keras itself needs a raised limit to build a chain of more than 990 layers.
