@@ -15,7 +15,8 @@ from networks import images, settle
 QUICK = ("InceptionV3", "MobileNetV3Small", "VGG16")
 SLOW = (
     "ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetV2B0", "InceptionResNetV2",
-    "MobileNet", "MobileNetV2", "MobileNetV3Large", "NASNetMobile", "ResNet50", "ResNet50V2", "Xception",
+    "MobileNet", "MobileNetV2", "MobileNetV3Large", "NASNetMobile", "ResNet50", "ResNet50V2",
+    "Xception",
 )  # fmt: skip
 SIZES = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71}
 
