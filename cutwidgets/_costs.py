@@ -17,6 +17,7 @@ from .macs import is_own, macs_of, without_inputs
 from .receptive import fields, sizes, widest
 from .repeating import RepeatError, specs
 from .running import USUAL_SIZE
+from .slicing import shapes_asked
 
 USUAL_LENGTH = 16  # of sequences and all else that are no images
 
@@ -279,37 +280,16 @@ def _own_shapes(graph: CallGraph) -> list[Shape]:
 def _shapes(graph: CallGraph, asked: Any) -> tuple[Shape, ...]:
     """The shapes of the inputs, with the batch axis and all other lengths fixed."""
     usual = _own_shapes(graph)
-    names = [graph.maker(tensor).own_name for tensor in graph.inputs]
-    given: list[Any] = []
-    if asked is None:
-        given = list(usual)
-    elif isinstance(asked, Mapping):
-        known = dict(zip(names, usual, strict=True))
-        given = list((known | dict(asked)).values()) if set(asked) <= set(known) else []
-    elif isinstance(asked, list | tuple):
-        single = len(names) == 1 and not any(isinstance(length, list | tuple) for length in asked)
-        given = [asked] if single else list(asked)
-    if len(given) != len(usual) or not all(map(_fits, given, usual)):
-        takes = ", ".join(f"{name!r} of {shape}" for name, shape in zip(names, usual, strict=True))
-        raise CutError(
-            f"input_shape does not fit the model {graph.name!r}, which takes {takes}, the batch "
-            f"axis first. Received: {asked!r:.200}"
-        )
+    given = usual
+    if asked is not None:
+        given = shapes_asked(f"model {graph.name!r}", graph, graph.inputs, asked)
     return tuple(_fixed(shape, old) for shape, old in zip(given, usual, strict=True))
 
 
-def _fits(shape: Any, usual: Shape) -> bool:
-    return (
-        isinstance(shape, list | tuple)
-        and len(shape) in (len(usual), len(usual) - 1)
-        and all(length is None or (isinstance(length, int) and length > 0) for length in shape)
-    )
-
-
-def _fixed(shape: Sequence[int | None], usual: Shape) -> Shape:
+def _fixed(shape: Shape, usual: Shape) -> Shape:
     """A shape without lengths that nobody knows; its batch axis is that of the model."""
-    lengths = zip(shape[len(shape) - len(usual) + 1 :], usual[1:], strict=True)
     free = USUAL_SIZE if len(usual) == 4 else USUAL_LENGTH
+    lengths = zip(shape[1:], usual[1:], strict=True)
     return (usual[0], *(length or own or free for length, own in lengths))
 
 

@@ -8,7 +8,6 @@ of calls and of tensors are the bits of integers, as a union is then one machine
 from collections.abc import Sequence
 
 from .blocks import Block
-from .building import carried_past, made_before
 from .graph import CallGraph
 
 
@@ -40,26 +39,6 @@ def ends(graph: CallGraph, blocks: Sequence[Block]) -> list[dict[int, tuple[int,
     """
     heads = _heads(graph)
     return [_refused(graph, blocks, i, heads) for i in range(len(blocks))]
-
-
-def bypassed(graph: CallGraph, block: Block) -> tuple[int, ...]:
-    """The tensors that bypass the end of a block: what comes behind needs them besides its exits.
-
-    Args:
-        graph: The call graph.
-        block: One of its blocks.
-
-    Returns:
-        Indices of tensors, ascending; none where the block ends at a cut point.
-
-    Example:
-        >>> import cutwidgets as cw
-        >>> import keras
-        >>> found = cw.anatomy(keras.applications.ResNet50(weights=None))
-        >>> bypassed(found.graph, found["conv3_block1"])
-        ()
-    """
-    return carried_past(graph, block.exits, made_before(graph, block.exits))
 
 
 def _heads(graph: CallGraph) -> list[int]:

@@ -9,7 +9,7 @@ import keras
 from ._anatomy import Anatomy, anatomy
 from .building import Section, build, carried_past, made_before, model_name
 from .errors import CutError
-from .graph import Shape, between
+from .graph import CallGraph, Shape, between
 from .places import PlaceLike, resolve
 from .refusals import no_way, refuse_bypassed_end, refuse_bypassed_start
 
@@ -193,9 +193,27 @@ def _shapes(part: Section, asked: Any) -> list[Shape] | None:
     """The shapes that were asked for, one for each input of a slice, with the batch axis."""
     if asked is None:
         return None
-    graph = part.graph
-    names = [graph.maker(tensor).own_name for tensor in part.inputs]
-    usual = [graph.tensors[tensor].shape for tensor in part.inputs]
+    return shapes_asked(f"slice {part.name!r}", part.graph, part.inputs, asked)
+
+
+def shapes_asked(what: str, graph: CallGraph, tensors: Sequence[int], asked: Any) -> list[Shape]:
+    """The shapes that were asked for, one for each tensor that something takes.
+
+    Args:
+        what: What takes them, for the error.
+        graph: The call graph.
+        tensors: Indices of the tensors.
+        asked: A shape with or without the batch axis; several in a list, or in a dictionary by the
+            names of the layers that make the tensors.
+
+    Returns:
+        Shapes with the batch axis; that of the tensor where none was asked for.
+
+    Raises:
+        CutError: If that does not fit.
+    """
+    names = [graph.maker(tensor).own_name for tensor in tensors]
+    usual = [graph.tensors[tensor].shape for tensor in tensors]
     if isinstance(asked, Mapping):
         known = dict(zip(names, usual, strict=True))
         given = list((known | dict(asked)).values()) if set(asked) <= set(known) else []
@@ -209,8 +227,8 @@ def _shapes(part: Section, asked: Any) -> list[Shape] | None:
     if not fits:
         takes = ", ".join(f"{name!r} of {shape}" for name, shape in zip(names, usual, strict=True))
         raise CutError(
-            f"input_shape does not fit the slice {part.name!r}, which takes {takes}, the batch "
-            f"axis first. Received: {asked!r:.200}"
+            f"input_shape does not fit the {what}, which takes {takes}, the batch axis first. "
+            f"Received: {asked!r:.200}"
         )
     return [
         tuple(shape) if len(shape) == len(old) else (old[0], *shape)
