@@ -4,6 +4,7 @@
 `CutPanel` does all of it with two clicks in a notebook.
 """
 
+from . import lab
 from ._anatomy import Anatomy, anatomy
 from ._costs import Cost, Costs, costs
 from .blocks import Block, Stage
@@ -34,6 +35,7 @@ __all__ = [
     "costs",
     "cut",
     "join",
+    "lab",
     "remove",
     "replace",
     "split",

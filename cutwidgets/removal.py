@@ -64,7 +64,7 @@ def removable(anatomy: Anatomy) -> list[Block]:
         >>> removable(vgg)
         []
     """
-    return [block for block in anatomy if not isinstance(_swap(anatomy.graph, block), str)]
+    return [block for block in anatomy if not isinstance(swap_of(anatomy.graph, block), str)]
 
 
 def without(anatomy: Anatomy, places: Iterable[PlaceLike]) -> CallGraph:
@@ -72,7 +72,7 @@ def without(anatomy: Anatomy, places: Iterable[PlaceLike]) -> CallGraph:
     swaps: dict[int, int] = {}
     for place in places:
         for block in _blocks(anatomy, place):
-            swap = _swap(anatomy.graph, block)
+            swap = swap_of(anatomy.graph, block)
             if isinstance(swap, str):
                 raise _refused_removal(anatomy, block, swap)
             swaps[swap[0]] = swap[1]
@@ -91,10 +91,10 @@ def _blocks(anatomy: Anatomy, place: PlaceLike) -> tuple[Block, ...]:
     raise CutError(f"Only blocks and stages can be removed. Received: {place!r:.200}.{where}")
 
 
-def _swap(graph: CallGraph, block: Block) -> tuple[int, int] | str:
+def swap_of(graph: CallGraph, block: Block) -> tuple[int, int] | str:
     """What is read in place of which tensor once a block is gone; or why it cannot go."""
     if block.shortcut:
-        met = _merge(graph, block)
+        met = merge_of(graph, block)
         if met is None:
             return "no call of it merges its branch and its shortcut"
         merge, shortcut = met
@@ -124,7 +124,7 @@ def _shapes(graph: CallGraph, entry: int, out: int) -> str:
     return f"it turns {a.shape} {a.dtype} into {b.shape} {b.dtype}, and what follows needs that"
 
 
-def _merge(graph: CallGraph, block: Block) -> tuple[Call, int] | None:
+def merge_of(graph: CallGraph, block: Block) -> tuple[Call, int] | None:
     """The call at which a residual block's branch and shortcut meet, and the shortcut's tensor."""
     for index in reversed(block.calls):
         merge = graph.calls[index]

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -10,7 +11,26 @@ from .graph import Call, CallGraph, Shape, between
 from .kerasgraph import record, specify, takes_training
 
 
-def compute(graph: CallGraph, ends: Sequence[int], given: Mapping[int, Any]) -> list[Any]:
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What becomes of a tensor's value before anything reads it.
+
+    Attributes:
+        change: A function of the value, and of those of other tensors.
+        reads: Indices of these others, each of which the value depends on.
+    """
+
+    change: Callable[..., Any]
+    reads: tuple[int, ...] = ()
+
+
+def compute(
+    graph: CallGraph,
+    ends: Sequence[int],
+    given: Mapping[int, Any],
+    edits: Mapping[int, Edit] | None = None,
+    training: bool = False,
+) -> list[Any]:
     """Compute tensors' values with the model's own layers, without a model of the calls between.
 
     A value is let go after its last use, so that no more memory is taken than by the model itself.
@@ -19,6 +39,8 @@ def compute(graph: CallGraph, ends: Sequence[int], given: Mapping[int, Any]) -> 
         graph: The call graph.
         ends: Indices of the tensors that are asked for.
         given: Values of tensors; they must suffice, with all inputs of the model that it takes.
+        edits: By the indices of tensors that are computed, what to make of their values.
+        training: Whether layers behave as in training.
 
     Returns:
         The values, as the backend's tensors.
@@ -34,16 +56,23 @@ def compute(graph: CallGraph, ends: Sequence[int], given: Mapping[int, Any]) -> 
     calls = between(graph, ends, given)[0]
     unread = Counter(tensor for index in calls for tensor in graph.calls[index].inputs)
     unread.update(ends)
+    edits = edits or {}
+    unread.update(tensor for edit in edits.values() for tensor in edit.reads)
     for index in calls:
         call = graph.calls[index]
         args, kwargs = call.fill(values)
         if takes_training(call.layer):
             # Also where the graph says otherwise, as `model(x, training=False)` does.
-            kwargs["training"] = False
+            kwargs["training"] = training
         outputs = keras.tree.flatten(call.layer(*args, **kwargs))
+        read = list(call.inputs)
         for tensor, value in zip(call.outputs, outputs, strict=True):
+            if tensor in edits and tensor not in values:
+                edit = edits[tensor]
+                value = edit.change(value, *(values[other] for other in edit.reads))
+                read += edit.reads
             values.setdefault(tensor, value)
-        for tensor in call.inputs:
+        for tensor in read:
             unread[tensor] -= 1
             if not unread[tensor]:
                 del values[tensor]

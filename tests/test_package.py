@@ -4,30 +4,37 @@ import ast
 from pathlib import Path
 
 import cutwidgets as cw
+from cutwidgets.lab import Result
 
 PACKAGE = Path(cw.__file__).parent
 # Each module may import those before it.
-ORDER = (
+CORE = (
     "errors pictures roles graph kerasgraph callgraph repeating regions skips opening chains "
     "assembly blocks flow diagram layerdiagram _anatomy places copies building reach refusals "
-    "slicing removal surgery running changes proof macs receptive _costs literals code "
-    "answers outcomes page panel __init__"
+    "slicing removal surgery running changes proof macs receptive _costs literals code"
 ).split()
+LAB = "progress results backend subjects gates teaching deleting __init__".split()
+PANEL = "answers outcomes page panel __init__".split()
+ORDER = [*CORE, *(f"lab/{module}" for module in LAB), *PANEL]
 
 
 # Classes of results, whose functions have the examples.
-PLAIN = ("Block", "Cost", "Costs", "Proof", "Stage")
+PLAIN = ("Block", "Cost", "Costs", "Digits", "Proof", "Stage")
 
 
 def imports(module):
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text("utf-8"))
-    for node in ast.walk(tree):
+    """Modules of the package that a module imports."""
+    folder = module.rpartition("/")[0]
+    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level:
-            yield from [node.module] if node.module else [name.name for name in node.names]
+            inside = f"{folder}/" if folder and node.level == 1 else ""
+            for name in [node.module] if node.module else [name.name for name in node.names]:
+                yield f"{inside}{name}/__init__" if name == "lab" else inside + name
 
 
 def test_data_flows_one_way():
-    assert sorted(ORDER) == sorted(path.stem for path in PACKAGE.glob("*.py"))
+    files = (path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py"))
+    assert sorted(ORDER) == sorted(path.as_posix() for path in files)
     for position, module in enumerate(ORDER):
         assert set(imports(module)) <= set(ORDER[:position]), module
 
@@ -40,17 +47,19 @@ def test_only_one_module_touches_the_private_graph():
 
 
 def test_the_core_imports_no_tensorflow():
-    for module in ORDER:
+    for module in set(ORDER) - {"lab/backend"}:
         assert "import tensorflow" not in (PACKAGE / f"{module}.py").read_text("utf-8")
 
 
 def test_public_names_are_complete():
-    imported = [name for name in vars(cw) if not name.startswith("_")]
-    modules = set(ORDER) | {"annotations"}
-    assert sorted(cw.__all__) == sorted(set(imported) - modules)
-    for name in cw.__all__:
-        assert getattr(cw, name).__doc__, name
-        assert ">>>" in getattr(cw, name).__doc__ or name in PLAIN, name
+    for package, folder in ((cw, ""), (cw.lab, "lab/")):
+        imported = [name for name in vars(package) if not name.startswith("_")]
+        modules = {module.removeprefix(folder) for module in ORDER}
+        assert sorted(package.__all__) == sorted(set(imported) - modules)
+        for name in set(package.__all__) - {"lab"}:
+            text = getattr(package, name).__doc__
+            # Results are made by functions, and these have the examples.
+            assert ">>>" in text or name in PLAIN or issubclass(getattr(package, name), Result)
 
 
 def test_all_errors_are_cut_errors():

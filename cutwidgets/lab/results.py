@@ -1,0 +1,90 @@
+"""What studies give: a table, a picture, and a sentence that says what was found."""
+
+import base64
+import io
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+# Colours that the colour-blind can tell apart: Okabe and Ito 2008, "Color universal design".
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result(ABC):
+    """The outcome of a study. Shows itself with its picture in a notebook.
+
+    Attributes:
+        name: Name of the model, or what the study was told to call it.
+        table: All numbers, a row for each block or step.
+    """
+
+    name: str
+    table: pd.DataFrame
+
+    @property
+    @abstractmethod
+    def finding(self) -> str:
+        """What was found, in a sentence or two."""
+
+    @abstractmethod
+    def _draw(self, axes: Any, colour: str) -> None:
+        """Draw into axes of matplotlib, labels of the axes with it."""
+
+    def plot(self, *others: "Result", axes: Any = None) -> Any:
+        """Draw the result, and those of other models for comparison.
+
+        Args:
+            others: Results of the same study.
+            axes: Axes of matplotlib to draw into; `None` for a new figure.
+
+        Returns:
+            The axes.
+        """
+        if axes is None:
+            from matplotlib import pyplot
+
+            _, axes = pyplot.subplots(figsize=(7, 3.2), layout="constrained")
+        for result, colour in zip((self, *others), COLOURS * len(others) or COLOURS, strict=False):
+            result._draw(axes, colour)
+        if others:
+            axes.legend(frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+        return axes
+
+    def __repr__(self) -> str:
+        """The finding and the numbers."""
+        return f"{self.finding}\n\n{self.table.to_string(index=False, float_format=_short)}"
+
+    def _repr_html_(self) -> str:
+        table = self.table.to_html(index=False, border=0, float_format=_short)
+        return (
+            f"<p>{escape(self.finding)}</p>"
+            f'<img alt="{escape(self.finding, quote=True)}" style="max-width:100%" '
+            f'src="data:image/png;base64,{base64.b64encode(self._picture()).decode()}">'
+            f"<details><summary>All numbers</summary>{table}</details>"
+        )
+
+    def _picture(self) -> bytes:
+        """The plot as a PNG file, without pyplot, which keeps figures and shows them twice."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(7, 3.2), layout="constrained", dpi=110)
+        self.plot(axes=figure.subplots())
+        file = io.BytesIO()
+        figure.savefig(file, format="png")
+        return file.getvalue()
+
+
+def _short(number: float) -> str:
+    return f"{number:.4g}"
+
+
+def by_block(axes: Any, names: Any) -> None:
+    """Label a horizontal axis with blocks: as many of their names as can be read."""
+    step = -(-len(names) // 27)
+    axes.set_xticks(range(0, len(names), step), list(names)[::step], rotation=90, fontsize=7)
+    axes.margins(x=0.02)

@@ -1,0 +1,200 @@
+"""What a study looks at: a model and data that fit it, and how well the model does on them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from .._anatomy import Anatomy, anatomy
+from ..blocks import Block
+from ..errors import CutError
+from ..removal import merge_of, removable
+from ..running import as_inputs
+
+EXAMPLES_AT_ONCE = 256
+_ELEMENTS_AT_ONCE = 2**22  # of the input: 27 photographs of 224 by 224
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model and data that fit it.
+
+    Attributes:
+        anatomy: The anatomy of the model.
+        given: Values of the model's inputs, by their indices in the call graph.
+        labels: What the model should answer; `None` where nobody knows.
+        kind: What `score` measures: `"error"`, the share of wrong answers; `"squared error"`, its
+            mean, for numbers; or without labels `"change"`, by how much of its length the output
+            differs from that of the whole model.
+    """
+
+    anatomy: Anatomy
+    given: Mapping[int, np.ndarray]
+    labels: np.ndarray | None
+    kind: str
+
+    @property
+    def size(self) -> int:
+        """The number of examples."""
+        return len(next(iter(self.given.values())))
+
+    @property
+    def at_once(self) -> int:
+        """How many examples are computed at once."""
+        elements = sum(value.size for value in self.given.values()) // self.size
+        return max(1, min(EXAMPLES_AT_ONCE, self.size, _ELEMENTS_AT_ONCE // max(elements, 1)))
+
+    def score(self, output: np.ndarray, whole: np.ndarray) -> float:
+        """How badly an output answers, in the measure of `kind`.
+
+        Args:
+            output: What was computed, an array with the batch axis.
+            whole: The output of the whole model.
+        """
+        output = output.astype("float64")
+        if self.labels is None:
+            return float(np.linalg.norm(output - whole) / (np.linalg.norm(whole) or 1))
+        if self.kind == "squared error":
+            return float(np.mean((output - self.labels) ** 2))
+        return float(np.mean(_answers(output, self.anatomy) != self.labels))
+
+
+def subject(model: keras.Model, x: Any, y: Any = None) -> Subject:
+    """A model and data, checked.
+
+    Args:
+        model: A built functional or Sequential model with one output.
+        x: Input of the model, with the batch axis: an array, or as many as the model takes.
+        y: Classes as integers or one-hot, or numbers of the output's shape.
+
+    Raises:
+        CutError: If the data do not fit the model, or hold what is no number.
+        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+
+    Example:
+        >>> import keras
+        >>> import numpy as np
+        >>> tiny = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        >>> subject(tiny, np.zeros((5, 4)), [0, 1, 2, 0, 1]).kind
+        'error'
+    """
+    found = anatomy(model)
+    given = as_inputs(found.graph, x)
+    if len(found.graph.outputs) != 1:
+        raise CutError(
+            f"The model {found.name!r} has {len(found.graph.outputs)} outputs, and a study looks "
+            "at one. Give keras.Model(model.inputs, model.outputs[0])."
+        )
+    sizes = {len(value) for value in given.values()}
+    if len(sizes) > 1 or 0 in sizes:
+        raise CutError(f"A study needs as many examples for each input. Received {sizes}.")
+    for index, value in given.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise CutError(
+                f"The input {found.graph.maker(index).name!r} holds "
+                f"{np.count_nonzero(~np.isfinite(value)):,} values that are not finite (NaN or "
+                "infinite). Drop these examples, or fill the gaps."
+            )
+    if y is None:
+        return Subject(found, given, None, "change")
+    return Subject(found, given, *_labels(found, y, sizes.pop()))
+
+
+def _labels(found: Anatomy, y: Any, size: int) -> tuple[np.ndarray, str]:
+    """Labels as integers, or numbers of the shape of the output; and how they are compared."""
+    labels = np.asarray(y)
+    tensor = found.graph.tensors[found.graph.outputs[0]]
+    shape = tensor.shape
+    if labels.dtype.kind not in "biuf" or not np.isfinite(labels).all():
+        raise CutError(f"Labels are finite numbers. Received: {y!r:.200}")
+    if labels.ndim == 0 or len(labels) != size:
+        raise CutError(
+            f"There are {size:,} examples, and labels of shape {labels.shape}: give as many."
+        )
+    if labels.ndim == len(shape) and labels.shape[-1] == 1 != shape[-1]:
+        labels = labels[..., 0]  # as Keras's data sets have them
+    if labels.ndim == len(shape) - 1 and shape[-1] == 1:
+        labels = labels[..., np.newaxis]
+    classes, whole = shape[-1] or 2, bool((labels == np.round(labels)).all())
+    if labels.ndim == len(shape) - 1 and whole and classes > 1:
+        if labels.min() < 0 or labels.max() >= classes:
+            raise CutError(
+                f"The model {found.name!r} knows the classes 0 to {classes - 1}. Received the "
+                f"labels {int(labels.min())} to {int(labels.max())}."
+            )
+        return labels.astype(int), "error"
+    if labels.ndim != len(shape) or any(
+        want not in (None, got) for want, got in zip(shape, labels.shape, strict=True)
+    ):
+        raise CutError(
+            f"The model {found.name!r} gives {shape}. Received labels of shape {labels.shape}: "
+            "give the number of a class for each, or numbers of the output's shape."
+        )
+    if set(np.unique(labels)) <= {0, 1} and (classes == 1 or (labels.sum(-1) == 1).all()):
+        return (labels[..., 0] if classes == 1 else labels.argmax(-1)).astype(int), "error"
+    return labels.astype("float64"), "squared error"
+
+
+def _answers(output: np.ndarray, found: Anatomy) -> np.ndarray:
+    """The classes that an output names: the largest, or of a single number yes or no."""
+    if output.shape[-1] > 1:
+        return np.asarray(output.argmax(-1))
+    return np.asarray(output[..., 0] > (0 if last_activation(found) is None else 0.5), int)
+
+
+def last_activation(found: Anatomy) -> str | None:
+    """`"softmax"` or `"sigmoid"`, where that is how a model's output was made; else `None`."""
+    call = found.graph.maker(found.graph.outputs[0])
+    name = getattr(getattr(call.layer, "activation", None), "__name__", call.kind).lower()
+    return name if name in ("softmax", "sigmoid") else None
+
+
+def residual_blocks(found: Anatomy) -> list[Block]:
+    """The blocks whose branch and shortcut meet.
+
+    Raises:
+        CutError: If there are none.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> residual_blocks(cw.anatomy(keras.applications.VGG16(weights=None)))
+        Traceback (most recent call last):
+        cutwidgets.errors.CutError: The model 'vgg16' has no residual blocks...
+    """
+    blocks = [block for block in found if block.shortcut and merge_of(found.graph, block)]
+    if not blocks:
+        kinds = ", ".join(dict.fromkeys(block.kind for block in found))
+        raise CutError(
+            f"The model {found.name!r} has no residual blocks, which is what this study is about. "
+            f"Its blocks are: {kinds}."
+        )
+    return blocks
+
+
+def lesionable(found: Anatomy) -> list[Block]:
+    """The blocks that can be taken out.
+
+    Raises:
+        CutError: If there are none.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> len(lesionable(cw.anatomy(keras.applications.ResNet50(weights=None))))
+        16
+    """
+    blocks = removable(found)
+    if not blocks:
+        raise CutError(
+            f"No block of the model {found.name!r} can be taken out: none has a shortcut to leave "
+            "in its place, or gives the shape that it takes."
+        )
+    return blocks
+
+
+def names_of(blocks: Sequence[Block]) -> list[str]:
+    """The names of blocks."""
+    return [block.name for block in blocks]
