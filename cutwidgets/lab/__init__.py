@@ -1,6 +1,7 @@
 """Experiments that show why residual networks are built as they are, in a line each.
 
-Each takes a model and data, and gives a result with a `.table` (pandas), a `.plot()` (matplotlib) and a `.finding`.
+Each takes a model and data, and gives a result with a `.table` (pandas), a `.plot()` (matplotlib)
+and a `.finding`.
 """
 
 from .deleting import Lesions, RandomLesions, Shuffles, lesions, random_lesions, shuffles

@@ -69,7 +69,8 @@ class Lesions(Measured):
         worst = self.table.loc[values.idxmax(), "block"]
         return (
             f"{self.name}, {self.kind}: {self._whole}without one block "
-            f"{self._text(values.median())} (median of {len(values)}), at worst {self._text(values.max())} (without {worst})."
+            f"{self._text(values.median())} (median of {len(values)}), "
+            f"at worst {self._text(values.max())} (without {worst})."
         )
 
     def _draw(self, axes: Any, colour: str) -> None:
