@@ -1,5 +1,6 @@
 """What the panel's page is told of a model and of a slice, as plain dictionaries."""
 
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -270,3 +271,26 @@ def _works(anatomy: Anatomy, pair: Sequence[str | int]) -> bool:
     except CutError:
         return False
     return True
+
+
+def code(selection: Sequence[str | int], bypass: str | None, weights: str) -> str:
+    """Three lines of Python that cut a slice and prove it.
+
+    Example:
+        >>> print(code(("conv3", "conv4"), None, "copy"))
+        import cutwidgets as cw
+        part = cw.cut(model, 'conv3', 'conv4', weights='copy')
+        cw.check(model, 'conv3', 'conv4', weights='copy')
+    """
+    arguments = f"model, {selection[0]!r}, {selection[1]!r}"
+    arguments += f", weights={weights!r}" if weights != "share" else ""
+    arguments += f", bypass={bypass!r}" if bypass else ""
+    return f"import cutwidgets as cw\npart = cw.cut({arguments})\ncw.check({arguments})"
+
+
+def message(problem: Exception) -> str:
+    """What to show of an error: in a callback of a widget, nobody sees an exception."""
+    if isinstance(problem, CutError):
+        return str(problem)
+    traceback.print_exception(problem)
+    return f"This is a fault of cutwidgets, please report it: {problem!r}"

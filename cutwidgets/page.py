@@ -3,7 +3,8 @@
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from .errors import CutError
 
 _STATIC = Path(__file__).parent / "static"
 # Parts of one module, in this order: so short files need no bundler.
-_SCRIPTS = ("helpers", "diagram", "controls", "results", "studies", "offline", "panel")
+_SCRIPTS = ("helpers", "diagram", "controls", "results", "studies", "lab", "offline", "panel")
 
 
 def _joined(names: tuple[str, ...], ending: str) -> str:
@@ -23,7 +24,7 @@ def _joined(names: tuple[str, ...], ending: str) -> str:
 
 
 SCRIPT = _joined(_SCRIPTS, "js")
-STYLE = _joined(("diagram", "panel", "tabs"), "css")
+STYLE = _joined(("diagram", "panel", "tabs", "lab"), "css")
 
 
 def html(title: str, state: Mapping[str, Any]) -> str:
@@ -131,6 +132,31 @@ def file(anatomy: Anatomy, suffix: str, state: Mapping[str, Any]) -> bytes:
     if suffix == ".html":
         return html(f"{anatomy.name}: cutwidgets", state).encode()
     raise CutError(f"A panel is saved as .keras, .svg, .png, .dot or .html, not as {suffix!r}.")
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[None]:
+    """Within this a file is written, all of it or nothing.
+
+    Raises:
+        CutError: If there is one already, or it cannot be written.
+
+    Example:
+        >>> with whole(Path("some file")):
+        ...     raise OSError("no room")
+        Traceback (most recent call last):
+        cutwidgets.errors.CutError: Cannot save 'some file': no room
+    """
+    if path.exists():
+        raise CutError(f"There is a file {str(path)!r} already, and it is left alone.")
+    try:
+        yield
+    except CutError:
+        raise
+    except Exception as problem:  # whatever a user's own layer raises as it is saved
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise CutError(f"Cannot save {str(path)!r}: {problem}") from problem
 
 
 def file_name(name: str, suffix: str) -> str:

@@ -1,27 +1,26 @@
 """The widget. It is thin: what it shows comes from the other modules, and the page draws it."""
 
-import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import keras
 import numpy as np
 import traitlets
 
-from . import answers, outcomes, page, pictures, running
+from . import answers, experiments, outcomes, page, pictures, running
 from ._anatomy import anatomy
 from ._costs import costs
+from .background import BackgroundWidget
 from .building import Section, build
 from .code import to_code
 from .errors import CutError
 from .proof import check
 from .slicing import section
 
-PARTS = ("diagram", "summary", "run", "proof", "code", "costs", "surgery", "save")
+PARTS = ("diagram", "summary", "run", "proof", "code", "costs", "surgery", "lab", "save")
 
 
 class _Selection(traitlets.Tuple):
@@ -35,7 +34,7 @@ class _Selection(traitlets.Tuple):
         return super().validate(obj, tuple(value or ()))
 
 
-class CutPanel(anywidget.AnyWidget):
+class CutPanel(BackgroundWidget):
     """A panel to choose a slice by two clicks, to look at it and to run it.
 
     A selection that cannot be cut raises nothing: the panel says why, and so does `error`. All
@@ -48,7 +47,9 @@ class CutPanel(anywidget.AnyWidget):
         preprocess: A function from pixels, float32 (1, height, width, channels) from 0 to 255, to
             what the model expects; `None` to find out.
         parts: What to show, to use a part alone: any of `"diagram"`, `"summary"`, `"run"`,
-            `"proof"`, `"code"`, `"costs"`, `"surgery"` and `"save"`.
+            `"proof"`, `"code"`, `"costs"`, `"surgery"`, `"lab"` and `"save"`.
+        data: Examples for the experiments of *Lab*, a pair of an input of the model and of labels,
+            as for `lab.lesions`; labels may be `None`. Without examples the photograph is used.
 
     Attributes:
         model: The model; set another one to look at that.
@@ -62,7 +63,8 @@ class CutPanel(anywidget.AnyWidget):
 
     Raises:
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
-        CutError: If the photograph cannot be read, or there is no such part.
+        CutError: If the photograph cannot be read, the examples do not fit, or there is no such
+            part.
 
     Example:
         >>> import cutwidgets as cw
@@ -103,6 +105,8 @@ class CutPanel(anywidget.AnyWidget):
     _code = traitlets.Dict().tag(sync=True)
     _costs = traitlets.Dict().tag(sync=True)
     _surgery = traitlets.Dict().tag(sync=True)
+    _lab = traitlets.Dict().tag(sync=True)
+    _experiments = traitlets.Dict().tag(sync=True)
     _opened = traitlets.Dict().tag(sync=True)
     _found = traitlets.Dict().tag(sync=True)
     _file = traitlets.Dict().tag(sync=True)
@@ -113,6 +117,7 @@ class CutPanel(anywidget.AnyWidget):
         photo: Any = None,
         preprocess: Callable[[np.ndarray], np.ndarray] | None = None,
         parts: Sequence[str] = PARTS,
+        data: tuple[Any, Any] | None = None,
     ) -> None:
         unknown = [part for part in parts if part not in PARTS]
         if unknown or isinstance(parts, str) or not parts:
@@ -126,6 +131,7 @@ class CutPanel(anywidget.AnyWidget):
         self._image = pictures.photo(photo)
         name = "Your photograph" if photo is not None else next(iter(pictures.SAMPLES))
         anatomy(model)  # to refuse a model before there is a widget
+        self._data = experiments.examples(model, data)
         photographs = {"name": name, "names": list(pictures.SAMPLES)}
         super().__init__(model=model, _parts=list(parts), _photo=photographs)
         traitlets.link((self, "selection"), (self, "value"))
@@ -152,14 +158,7 @@ class CutPanel(anywidget.AnyWidget):
         """Three lines of Python that do what the panel does now; `""` without a selection."""
         if not self.selection:
             return ""
-        places = f"model, {self.selection[0]!r}, {self.selection[1]!r}"
-        bypass = f", bypass={self.bypass!r}" if self.bypass else ""
-        weights = f", weights={self.weights!r}" if self.weights != "share" else ""
-        options = f"{weights}{bypass}"
-        return (
-            f"import cutwidgets as cw\npart = cw.cut({places}{options})\n"
-            f"cw.check({places}{options})"
-        )
+        return answers.code(self.selection, self.bypass, self.weights)
 
     def run(self) -> None:
         """Run the slice on the photograph and show its feature maps, as the button *Run* does."""
@@ -187,19 +186,11 @@ class CutPanel(anywidget.AnyWidget):
             True
         """
         path = Path(path)
-        if path.exists():
-            raise CutError(f"There is a file {str(path)!r} already, and it is left alone.")
-        try:
+        with page.whole(path):
             if path.suffix == ".keras":
                 self._required_slice().save(path)
             else:
                 path.write_bytes(self._content(path.suffix))
-        except CutError:
-            raise
-        except Exception as problem:  # whatever a user's own layer raises as it is saved
-            with suppress(OSError):
-                path.unlink(missing_ok=True)  # no half a file stays; there was none before
-            raise CutError(f"Cannot save {str(path)!r}: {problem}") from problem
         return path
 
     def _content(self, suffix: str) -> bytes:
@@ -212,6 +203,7 @@ class CutPanel(anywidget.AnyWidget):
     @traitlets.observe("model")
     def _opened_model(self, _change: object) -> None:
         """Begin anew with a model."""
+        self._drop()
         self._anatomy = anatomy(self.model)
         self._tensors = {}
         with self.hold_sync():
@@ -222,6 +214,8 @@ class CutPanel(anywidget.AnyWidget):
             self._refusal = ""
             self._result = {"selection": []}
             # The number tells the page of a model that looks like the one before.
+            found = experiments.opened(self.model, self._anatomy.graph, self._data)
+            self._data, self._experiments = found
             self._network = answers.network(self._anatomy) | {"count": next(self._count)}
 
     @traitlets.validate("model")
@@ -257,7 +251,7 @@ class CutPanel(anywidget.AnyWidget):
                     self._anatomy, self._section, part, self.selection, self.weights
                 )
         except Exception as problem:
-            part, error = None, _message(problem)
+            part, error = None, answers.message(problem)
             answer |= answers.refusal(self._anatomy, problem, self.selection)
         with self.hold_sync():
             self.slice = part
@@ -283,6 +277,10 @@ class CutPanel(anywidget.AnyWidget):
         }
         if content.get("ask") in asked:
             self._answer(*asked[content["ask"]])
+        elif content.get("ask") == "lab":
+            self._begin(self._study(str(content.get("study"))), partial(self._answer, "_lab"))
+        elif content.get("ask") == "stop":
+            self._stop()
 
     def _answer(self, name: str, make: Callable[[], dict[str, Any]]) -> None:
         """Set a trait for the page to what is made, or tell why there is nothing."""
@@ -293,7 +291,7 @@ class CutPanel(anywidget.AnyWidget):
         try:
             answer |= make()
         except Exception as problem:
-            error = _message(problem)
+            error = answers.message(problem)
             answer["failed"] = True
         with self.hold_sync():
             self.error = error
@@ -352,6 +350,12 @@ class CutPanel(anywidget.AnyWidget):
         """Values for the model's inputs, and what the page shows of them."""
         return outcomes.shown_input(self.model, self._anatomy.graph, self._image, self._preprocess)
 
+    def _study(self, name: str) -> Callable[[], dict[str, Any]]:
+        """An experiment for a thread: it looks at nothing that may be another by then."""
+        seen = (self.model, self._anatomy.graph, self._image, self._preprocess)
+        shown = partial(outcomes.shown_input, *seen)
+        return partial(experiments.study, self.model, name, self._data, shown, self._photo["name"])
+
     def _choose_photo(self, content: dict[str, Any], buffers: Sequence[Any]) -> dict[str, Any]:
         name = str(content["name"])
         self._image = (
@@ -384,16 +388,8 @@ class CutPanel(anywidget.AnyWidget):
 
 
 _OF_SLICE = ("_features", "_maps", "_text", "_proof", "_code", "_surgery")
-_ANSWERS = (*_OF_SLICE, "_costs", "_opened", "_found", "_file")
+_ANSWERS = (*_OF_SLICE, "_costs", "_lab", "_opened", "_found", "_file")
 _PAGE = {
     "selection", "bypass", "weights", "error", "_parts", "_network", "_result", "_photo",
-    *_ANSWERS,
+    "_experiments", *_ANSWERS,
 } - {"_found", "_file"}  # fmt: skip
-
-
-def _message(problem: Exception) -> str:
-    """What to show: in a callback of a widget, nobody sees an exception."""
-    if isinstance(problem, CutError):
-        return str(problem)
-    traceback.print_exception(problem)
-    return f"This is a fault of cutwidgets, please report it: {problem!r}"

@@ -108,6 +108,10 @@ def look_at_tabs(view: PanelPage) -> Iterator[str]:
             part.get_by_role("button", name=presses[tab]).click()
         part.locator(outcomes.get(tab, "table")).first.wait_for()
         yield tab
+    view.begin("lesions")
+    view.finish()
+    view.part("legend").wait_for()
+    yield "lab"
     page.locator("[role=listbox]").press("o")
     page.wait_for_selector("[data-layer]")
     yield "opened"

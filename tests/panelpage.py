@@ -114,6 +114,22 @@ class PanelPage:
     def part(self, name: str, view: int = 0):
         return self.page.locator(f"[data-part={name}]").nth(view)
 
+    def begin(self, experiment: str) -> None:
+        """Begin an experiment in the tab Lab."""
+        lab = self.tab("lab")
+        lab.locator("select").select_option(experiment)
+        before = self.page.evaluate("model.get('_lab').count ?? 0")
+        lab.get_by_role("button", name="Run experiment").click()
+        self.page.wait_for_function(
+            "before => model.get('_progress').label || model.get('_lab').count > before",
+            arg=before,
+        )
+
+    def finish(self) -> None:
+        """Wait for the end of an experiment."""
+        self.panel._thread.join()
+        self.update()
+
     def tab(self, name: str):
         self.page.locator(f"[data-tab={name}]").click()
         return self.part(name) if name != "run" else self.part("features")

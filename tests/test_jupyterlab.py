@@ -98,3 +98,34 @@ def test_several_panels_a_lost_kernel_and_a_notebook_without_one(lab, page, tmp_
     lab.open(page, "panels.ipynb")
     page.locator(".cutwidgets-static svg").first.wait_for(timeout=60_000)
     assert pictures.first.is_visible()
+
+
+EXPERIMENT = (
+    "import keras, numpy, cutwidgets as cw\n"
+    "resnet = keras.applications.ResNet50(weights=None, input_shape=(64, 64, 3), classes=10)\n"
+    "pictures = numpy.random.default_rng(0).normal(size=(64, 64, 64, 3))\n"
+    "cw.CutPanel(resnet, data=(pictures, numpy.arange(64) % 10))"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_an_experiment_runs_and_can_be_stopped(lab, page, tmp_path):
+    notebook = json.loads(NOTEBOOK.read_text("utf-8"))
+    code = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+    notebook["cells"] = [code | {"source": EXPERIMENT}]
+    (tmp_path / "notebooks" / "lab.ipynb").write_text(json.dumps(notebook))
+    lab.open(page, "lab.ipynb")
+    lab.run_all(page)
+    panel = page.locator(".cutwidgets:has([role=listbox])")
+    panel.wait_for(timeout=240_000)
+    panel.locator("[data-tab=lab]").click()
+    run, stop = (panel.get_by_role("button", name=name) for name in ("Run experiment", "Stop"))
+    run.click()
+    panel.get_by_text("taking out blocks:").wait_for(timeout=120_000)
+    stop.click()
+    panel.get_by_text("Stopped.").first.wait_for(timeout=30_000)
+    run.click()
+    panel.locator("[data-part=legend]").wait_for(timeout=240_000)
+    assert panel.locator("[data-value]").count() == 16
+    assert panel.locator("[data-part=error]").text_content() == ""

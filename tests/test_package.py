@@ -13,8 +13,11 @@ CORE = (
     "assembly blocks flow diagram layerdiagram _anatomy places copies building reach refusals "
     "slicing removal surgery running changes proof macs receptive _costs literals code"
 ).split()
-LAB = "progress results backend subjects gates teaching deleting __init__".split()
-PANEL = "answers outcomes page panel __init__".split()
+LAB = (
+    "progress results backend subjects gates teaching deleting ratios pathways probing comparing "
+    "exiting __init__"
+).split()
+PANEL = "answers outcomes background experiments page panel __init__".split()
 ORDER = [*CORE, *(f"lab/{module}" for module in LAB), *PANEL]
 
 

@@ -132,13 +132,13 @@ def test_tabs_by_keyboard(at, names):
     at.choose(names[1], names[2])
     at.page.locator("[data-tab=summary]").focus()
     seen = []
-    for _ in range(7):
+    for _ in range(8):
         seen.append(at.page.evaluate("document.activeElement.dataset.tab"))
         panels = at.page.locator("[role=tabpanel]:not([hidden])")
         assert panels.count() == 1
         assert panels.get_attribute("aria-labelledby").endswith(f"tab-{seen[-1]}")
         at.page.keyboard.press("ArrowRight")
-    assert seen == ["summary", "run", "proof", "code", "costs", "surgery", "save"]
+    assert seen == ["summary", "run", "proof", "code", "costs", "surgery", "lab", "save"]
     assert at.page.evaluate("document.activeElement.dataset.tab") == "summary"
 
 
@@ -323,7 +323,7 @@ def test_axe_finds_nothing(at, names, scheme):
     at.part("run").click()
     at.page.wait_for_selector("[data-part=features] img")
     look("run")
-    for tab in ("summary", "proof", "code", "costs", "surgery", "save"):
+    for tab in ("summary", "proof", "code", "costs", "surgery", "lab", "save"):
         at.tab(tab)
         if tab == "proof":
             at.page.get_by_role("button", name="Check").click()

@@ -4,22 +4,39 @@ Each takes a model and data, and gives a result with a `.table` (pandas), a `.pl
 and a `.finding`.
 """
 
+from .comparing import Similarity, similarity
 from .deleting import Lesions, RandomLesions, Shuffles, lesions, random_lesions, shuffles
+from .exiting import Exits, exits
+from .pathways import PathGradients, Paths, path_gradients, paths
+from .probing import Probes, probes
+from .ratios import NormRatios, norm_ratios
 from .results import Result
 from .teaching import Digits, Training, digits, residual_network, train, trained
 
 __all__ = [
     "Digits",
+    "Exits",
     "Lesions",
+    "NormRatios",
+    "PathGradients",
+    "Paths",
+    "Probes",
     "RandomLesions",
     "Result",
     "Shuffles",
+    "Similarity",
     "Training",
     "digits",
+    "exits",
     "lesions",
+    "norm_ratios",
+    "path_gradients",
+    "paths",
+    "probes",
     "random_lesions",
     "residual_network",
     "shuffles",
+    "similarity",
     "train",
     "trained",
 ]

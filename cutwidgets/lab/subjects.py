@@ -46,6 +46,19 @@ class Subject:
         elements = sum(value.size for value in self.given.values()) // self.size
         return max(1, min(EXAMPLES_AT_ONCE, self.size, _ELEMENTS_AT_ONCE // max(elements, 1)))
 
+    def first_inputs(self) -> dict[int, Any]:
+        """Tensors of the examples that are computed at once."""
+        convert = keras.ops.convert_to_tensor
+        return {index: convert(value[: self.at_once]) for index, value in self.given.items()}
+
+    def first_labels(self) -> Any:
+        """Their labels, a tensor."""
+        assert self.labels is not None
+        labels = self.labels[: self.at_once]
+        return keras.ops.convert_to_tensor(
+            labels.astype("float32" if labels.dtype.kind == "f" else "int32")
+        )
+
     def score(self, output: np.ndarray, whole: np.ndarray) -> float:
         """How badly an output answers, in the measure of `kind`.
 
@@ -193,6 +206,45 @@ def lesionable(found: Anatomy) -> list[Block]:
             "in its place, or gives the shape that it takes."
         )
     return blocks
+
+
+def the_merge(found: Anatomy, block: Block) -> tuple[int, int]:
+    """The tensor in which a residual block's branch and shortcut meet, and that of the shortcut."""
+    met = merge_of(found.graph, block)
+    assert met is not None  # or it would not be one of `residual_blocks`
+    return met[0].outputs[0], met[1]
+
+
+def labelled(model: keras.Model, x: Any, y: Any) -> Subject:
+    """A model and data with labels, checked, for what asks for a loss.
+
+    Raises:
+        CutError: If the data do not fit the model, hold what is no number, or have no labels.
+    """
+    if y is None:
+        raise CutError("A loss needs labels. Received: y=None.")
+    return subject(model, x, y)
+
+
+def the_loss(seen: Subject, output: Any, labels: Any) -> Any:
+    """The sum of the losses of all examples: cross-entropy for classes, or squared error.
+
+    Args:
+        seen: The model and the data.
+        output: What the model gives for the examples, a tensor.
+        labels: Their labels, a tensor.
+    """
+    ops = keras.ops
+    if seen.kind == "squared error":
+        return ops.sum(ops.mean((output - labels) ** 2, axis=tuple(range(1, len(output.shape)))))
+    from_logits = last_activation(seen.anatomy) is None
+    if output.shape[-1] == 1:
+        wanted = ops.cast(labels, output.dtype)[..., None]
+        losses = ops.binary_crossentropy(wanted, output, from_logits=from_logits)
+    else:
+        losses = ops.sparse_categorical_crossentropy(labels, output, from_logits=from_logits)
+    rest = tuple(range(1, len(losses.shape)))
+    return ops.sum(ops.mean(losses, axis=rest) if rest else losses)
 
 
 def names_of(blocks: Sequence[Block]) -> list[str]:

@@ -127,8 +127,21 @@ function createHistory() {
   };
 }
 
-// A list of tabs; each is {id, label, element, shown()}. A single one has no list.
-function createTabs(tabs, prefix) {
+// What is wrong, and slices that work instead.
+function createErrorBox(select) {
+  const element = h("div", { class: "cw-error", "data-part": "error", role: "alert" });
+  function show(message, nearest = []) {
+    if (element.dataset.message === message) return;
+    element.dataset.message = message;
+    element.replaceChildren(message, ...nearest.map((places) =>
+      button(`${places[0]} to ${places[1]}`, "Select this slice instead", () => select(places))));
+    if (!message) element.replaceChildren();
+  }
+  return { element, show };
+}
+
+// A list of tabs; each is {id, label, element, refresh()}. A single one has no list.
+function createTabs(tabs, prefix, chosen) {
   const buttons = tabs.map(({ id, label }, i) => {
     const tab = button(label, "", () => select(id));
     tab.removeAttribute("title");
@@ -162,6 +175,7 @@ function createTabs(tabs, prefix) {
       panels[i].hidden = tab !== current;
     });
     current?.refresh();
+    chosen();
   }
   return {
     elements: tabs.length > 1 ? [list, ...panels] : panels,

@@ -8,6 +8,7 @@ function createDiagram(source, items, { label, prefix, attribute, id }, on) {
   const { svg, graph, parts } = readSvg(source, prefix);
   const cards = items.map((item, i) => parts.get(id(item, i)));
   const flags = svgElement("g", { "aria-hidden": "true" });
+  const pills = svgElement("g", { "aria-hidden": "true" });
   const tip = h("div", { class: "cw-tip", role: "tooltip", hidden: "" });
   const box = h("div", {
     class: "cw-diagram",
@@ -18,11 +19,12 @@ function createDiagram(source, items, { label, prefix, attribute, id }, on) {
     ...OWN_KEYS,
   }, [svg]);
   let active = 0; // the card that the keyboard is at
+  let values = []; // what was measured of the blocks: {text, words, fill, ink}, or null
   let reason = () => null; // why a card cannot be chosen: a text, and the edges to show it by
   let tipTimer;
 
   for (const element of graph.children) element.setAttribute("aria-hidden", "true");
-  graph.append(...cards, flags); // options in the order of the model
+  graph.append(...cards, pills, flags); // options in the order of the model
   cards.forEach((card, i) => {
     card.removeAttribute("aria-hidden");
     card.setAttribute("role", "option");
@@ -41,9 +43,11 @@ function createDiagram(source, items, { label, prefix, attribute, id }, on) {
   const overview = createOverview(box, svg, cards);
   const zoom = createZoom(box, svg, () => (hideTip(), overview.draw()));
 
-  // What to show: lit(i), reason(i), chosen, flags as [[i, text]…], edges that cross the cut.
+  // What to show: lit(i), reason(i), chosen, flags as [[i, text]…], edges that cross the cut,
+  // values of the blocks.
   function show(view) {
     reason = view.reason;
+    values = view.values ?? [];
     items.forEach((item, i) => {
       const lit = view.lit(i);
       const refusal = reason(i);
@@ -55,19 +59,24 @@ function createDiagram(source, items, { label, prefix, attribute, id }, on) {
       cards[i].classList.toggle("cw-greyed", Boolean(refusal));
       cards[i].setAttribute("aria-selected", lit);
       cards[i].setAttribute("aria-disabled", Boolean(refusal));
-      cards[i].setAttribute("aria-label", describe(i, refusal));
+      cards[i].setAttribute("aria-label", `${items[i].name}: ${describe(i, refusal)}`);
+      if (values[i]) cards[i].dataset.value = values[i].text;
+      else delete cards[i].dataset.value;
     });
+    pills.replaceChildren(...cards.flatMap((card, i) => (values[i] ? [pill(card, values[i])] : [])));
     svg.classList.toggle("cw-chosen", view.chosen);
     flags.replaceChildren();
-    const apart = view.flags.length > 1 && view.flags[0][0] === view.flags[1][0] ? 6 : 0;
-    view.flags.forEach(([i, text], k) =>
-      flags.append(flag(cards[i], text, k ? apart : -apart)));
+    const both = view.flags.length > 1 && view.flags[0][0] === view.flags[1][0];
+    view.flags.forEach(([i, text], k) => {
+      const apart = values[i] ? 12 : both ? 6 : 0;
+      flags.append(flag(cards[i], text, k ? apart : -apart));
+    });
     mark("cw-crossing", view.crossing);
     overview.show(view.lit);
   }
 
   function describe(i, refusal) {
-    return [`${items[i].name}: ${items[i].about}`, refusal?.text].filter(Boolean).join(" ");
+    return [items[i].about, values[i]?.words, refusal?.text].filter(Boolean).join(" ");
   }
 
   function mark(name, edges = []) {
@@ -92,11 +101,11 @@ function createDiagram(source, items, { label, prefix, attribute, id }, on) {
   }
 
   function showTip(i) {
-    const { name, about, layers } = items[i];
+    const { name, layers } = items[i];
     const refusal = reason(i);
     tip.replaceChildren(
       h("strong", {}, name),
-      h("p", {}, [about, refusal?.text].filter(Boolean).join(" ")),
+      h("p", {}, describe(i, refusal)),
       h("ul", {}, layers.map((layer) => h("li", {}, layer))),
     );
     mark("cw-hinted", refusal?.edges);
@@ -283,5 +292,22 @@ function flag(card, text, shift) {
   label.textContent = text;
   const group = svgElement("g", { class: "cw-flag" });
   group.append(svgElement("polygon", { points }), label);
+  return group;
+}
+
+// A number left of a card, on its colour.
+function pill(card, { text, fill, ink }) {
+  const [left, top, , bottom] = bounds(card);
+  const [x, y] = [left - FLAG + 1, (top + bottom) / 2];
+  const outline = svgElement("rect", { x, y: y - 6, width: 30, height: 12, rx: 3, fill });
+  const label = svgElement("text", { x: x + 15, y: y + 2.5, "text-anchor": "middle" });
+  label.textContent = text;
+  label.style.fill = ink;
+  if (text.length > 6) {
+    label.setAttribute("textLength", 27);
+    label.setAttribute("lengthAdjust", "spacingAndGlyphs");
+  }
+  const group = svgElement("g", { class: "cw-pill" });
+  group.append(outline, label);
   return group;
 }

@@ -57,7 +57,8 @@ function createPanel(model, prefix) {
     },
     refused,
     visible: (id) => tabs.current()?.id === id,
-    showError,
+    showError: (message) => error.show(message),
+    draw,
     set(values) {
       for (const [key, value] of Object.entries(values)) model.set(key, value);
       model.save_changes();
@@ -66,9 +67,7 @@ function createPanel(model, prefix) {
       if (model.offline || (busy.has(trait) && kind !== "maps")) return;
       busy.add(trait);
       setBusy(trait, true);
-      clearTimeout(lostTimer);
-      lostTimer = setTimeout(showError, LONG_AFTER, "No answer from the kernel yet. If it was " +
-        "restarted, or there is none, run this cell again.");
+      waitLong();
       model.send({ ask: kind, ...details }, undefined, buffers);
     },
   };
@@ -78,6 +77,12 @@ function createPanel(model, prefix) {
     return chosen.every((key) => result[key] === undefined || result[key] === model.get(key));
   }
 
+  function waitLong() {
+    clearTimeout(lostTimer);
+    lostTimer = setTimeout(error.show, LONG_AFTER, "No answer from the kernel yet. If it was " +
+      "restarted, or there is none, run this cell again.");
+  }
+
   const run = button("Run", "Run the slice on the photograph", () => {
     if (busy.has("_features")) return;
     tabs.select("run");
@@ -85,9 +90,10 @@ function createPanel(model, prefix) {
   });
   run.dataset.part = "run";
   const makers = [createSummaryTab, createRunTab, createProofTab, createCodeTab, createCostsTab,
-    createSurgeryTab, createSaveTab].map((make) => make(at));
+    createSurgeryTab, createLabTab, createSaveTab].map((make) => make(at));
   const chosenTabs = makers.filter(({ id }) => shows.has(id));
-  const tabs = createTabs(chosenTabs, prefix);
+  const tabs = createTabs(chosenTabs, prefix, draw);
+  const lab = makers.find(({ id }) => id === "lab");
 
   const on = {
     start: (name) => (at.range()?.[1] >= positions.get(name) && pending === null
@@ -110,14 +116,14 @@ function createPanel(model, prefix) {
   const search = shows.has("diagram") ? createSearch(network, prefix, on) : null;
   const controls = createControls(blocks, search, on);
   const toolbar = createToolbar(network, { ...on, open: () => open(active) });
-  const error = h("div", { class: "cw-error", "data-part": "error", role: "alert" });
+  const error = createErrorBox(select);
   const live = h("div", { class: "cw-live", "aria-live": "polite" });
   const canvas = h("div", { class: "cw-canvas" });
   const left = shows.has("diagram") &&
     h("div", { class: "cw-left" }, [toolbar.row, canvas]);
   const [first, ...others] = chosenTabs.length ? tabs.elements : [];
   const right = h("div", { class: "cw-right" }, // nothing above the list of tabs may move it
-    others.length ? [first, error, ...others] : [error, first]);
+    others.length ? [first, error.element, ...others] : [error.element, first]);
   const both = left && chosenTabs.length;
   const root = h("div", { class: "cutwidgets cw-panel" }, [
     left || on.run ? controls.row : null,
@@ -216,7 +222,7 @@ function createPanel(model, prefix) {
   let goal; // a layer to go to, as soon as its block is open
   function open(name) {
     if (opened || !name || busy.has("_opened")) return;
-    if (at.offline()) return showError("Layers are drawn by Python: run this cell again.");
+    if (at.offline()) return error.show("Layers are drawn by Python: run this cell again.");
     wanted = name;
     at.ask("open", "_opened", { block: name });
   }
@@ -238,7 +244,7 @@ function createPanel(model, prefix) {
   function find(text) {
     const known = positions.has(text) ? text : [...positions.keys()].find((name) =>
       name.toLowerCase().includes(text.toLowerCase()));
-    if (known === undefined && at.offline()) return showError(`There is no ${text} here.`);
+    if (known === undefined && at.offline()) return error.show(`There is no ${text} here.`);
     if (known === undefined) return at.ask("find", "_found", { text });
     goToPlace(blocks[positions.get(known)].name, names.has(known) ? null : known);
   }
@@ -269,7 +275,8 @@ function createPanel(model, prefix) {
       flags: pending !== null ? [[first, "START"]] : range ? [[range[0], "START"], [range[1], "END"]]
         : [],
     };
-    diagram.show({ ...view, crossing: from ? crossing(from.makers, from.behind) : [] });
+    const values = opened ? null : lab.values();
+    diagram.show({ ...view, values, crossing: from ? crossing(from.makers, from.behind) : [] });
     toolbar.show(active, opened?.block);
     controls.show({
       selection, pending, first: first ?? 0, allowed: model.get("bypass") === "input",
@@ -315,7 +322,7 @@ function createPanel(model, prefix) {
     if (!result) {
       if (at.offline()) {
         const range = at.range();
-        showError((range && refused(...range)?.text) || "");
+        error.show((range && refused(...range)?.text) || "");
         return settle(Boolean(localSummary(at)));
       }
       busyTimer = setTimeout(() => root.setAttribute("aria-busy", "true"), BUSY_AFTER);
@@ -324,7 +331,7 @@ function createPanel(model, prefix) {
     }
     root.removeAttribute("aria-busy");
     draw();
-    showError(model.get("error"), result.nearest);
+    error.show(model.get("error"), result.nearest);
     live.textContent = result.told ?? "";
     settle(Boolean(result.rows));
   }
@@ -335,21 +342,13 @@ function createPanel(model, prefix) {
     root.removeAttribute("aria-busy");
     tabs.refresh();
     settle(Boolean(localSummary(at)));
-    showError("No answer from the kernel. If it is busy, the rest will follow; if it was " +
+    error.show("No answer from the kernel. If it is busy, the rest will follow; if it was " +
       "restarted, or there is none, run this cell again.");
   }
 
   function settle(isShown) {
     if (isShown) root.dataset.selection = at.selection().join("..");
     else delete root.dataset.selection;
-  }
-
-  function showError(message, nearest = []) {
-    if (error.dataset.message === message) return;
-    error.dataset.message = message;
-    error.replaceChildren(message, ...nearest.map((places) =>
-      button(`${places[0]} to ${places[1]}`, "Select this slice instead", () => select(places))));
-    if (!message) error.replaceChildren();
   }
 
   function setBusy(trait, now) {
@@ -367,9 +366,10 @@ function createPanel(model, prefix) {
     if (trait === "_opened" && (!own || !openedChanged())) return;
     if (trait === "_found" && own) foundChanged();
     setBusy(trait, false);
-    if (own) showError(model.get("error"), at.result()?.nearest);
+    if (own) error.show(model.get("error"), at.result()?.nearest);
     if (trait === "_maps") makers[1].mapsChanged();
     else tabs.refresh();
+    if (trait === "_lab") live.textContent = lab.told();
     if (own && trait === "_photo" && answerOf(at, "_features") && !model.get("_photo").failed) run.click();
   }
 
@@ -378,10 +378,11 @@ function createPanel(model, prefix) {
     "change:bypass": () => (draw(), resultChanged()),
     "change:weights": resultChanged,
     "change:_result": resultChanged,
-    "change:error": () => at.result() && showError(model.get("error"), at.result().nearest),
+    "change:_progress": () => (busy.has("_lab") && waitLong(), lab.refresh()),
+    "change:error": () => at.result() && error.show(model.get("error"), at.result().nearest),
   };
   for (const trait of ["_photo", "_features", "_maps", "_text", "_proof", "_code", "_costs",
-    "_surgery", "_opened", "_found", "_file"]) {
+    "_surgery", "_lab", "_opened", "_found", "_file"]) {
     listeners[`change:${trait}`] = () => answered(trait);
   }
   for (const [event, listener] of Object.entries(listeners)) model.on(event, listener);

@@ -1,0 +1,107 @@
+"""The lab's studies against oracles: rebuilt models, enumeration, direct computation."""
+
+import keras
+import numpy as np
+import pytest
+
+import cutwidgets as cw
+from cutwidgets import lab
+
+
+@pytest.fixture(scope="module")
+def model():
+    return lab.residual_network(blocks=(3, 2), width=4)
+
+
+@pytest.fixture(scope="module")
+def data():
+    x, y = lab.digits().test
+    return x[:100], y[:100]
+
+
+def error(model, x, y):
+    return float(np.mean(model.predict(x, verbose=0).argmax(-1) != y))
+
+
+def test_lesions_are_those_of_rebuilt_models(model, data):
+    before = model.get_weights()
+    found = lab.lesions(model, *data)
+    for name, value in zip(found.table["block"], found.table["error"], strict=True):
+        assert value == error(cw.remove(model, name), *data)
+    assert found.base == error(model, *data)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_without_labels_the_change_of_the_output_is_measured(model, data):
+    found = lab.lesions(model, data[0])
+    whole = model.predict(data[0], verbose=0)
+    without = cw.remove(model, "stage1_block2").predict(data[0], verbose=0)
+    wanted = np.linalg.norm(without - whole) / np.linalg.norm(whole)
+    assert found.table.set_index("block").loc["stage1_block2", "change"] == pytest.approx(wanted)
+
+
+def test_all_blocks_at_once_are_those_of_a_rebuilt_model(model, data):
+    found = lab.random_lesions(model, *data, counts=[5], repeats=3)
+    names = lab.lesions(model, *data).table["block"]
+    assert found.table["error"].tolist() == [error(cw.remove(model, *names), *data)]
+
+
+def test_a_swap_is_that_of_joined_pieces(data):
+    model = lab.residual_network(blocks=(2,), width=4)
+    found = lab.shuffles(model, *data, swaps=[1], repeats=1)
+    ends = ("stem", "stage1_block1", "stage1_block2")
+    head, one, other, tail = cw.split(model, *ends)
+    assert found.table["error"].tolist() == [error(cw.join(head, other, one, tail), *data)]
+
+
+def enumerated(graph, merges, tensor):
+    """Numbers of branches on all paths to a tensor, one by one."""
+    maker = graph.maker(tensor)
+    if not maker.inputs:
+        return [0]
+    found = []
+    for source in maker.inputs:
+        branch = maker.name in merges and source != merges[maker.name]
+        found += [branch + number for number in enumerated(graph, merges, source)]
+    return found
+
+
+def test_paths_are_those_of_an_enumeration(model):
+    anatomy = cw.anatomy(model)
+    graph = anatomy.graph
+    merges = {}
+    for block in anatomy:
+        if block.shortcut:
+            (merge,) = (graph.calls[i] for i in block.calls if graph.calls[i].kind == "Add")
+            merges[merge.name] = merge.inputs[0]  # the network adds its shortcut first
+    lengths = np.bincount(enumerated(graph, merges, graph.outputs[0]))
+    assert lab.paths(model).table["paths"].tolist() == lengths.tolist() == [1, 5, 10, 10, 5, 1]
+
+
+def test_norm_ratios_are_those_of_the_tensors(model, data):
+    found = lab.norm_ratios(model, data[0]).table.set_index("block")
+    layers = [model.get_layer(f"stage2_block1_{name}") for name in ("0_bn", "2_bn")]
+    pair = keras.Model(model.inputs, [layer.output for layer in layers])
+    shortcut, branch = (v.reshape(100, -1) for v in pair.predict(data[0], verbose=0))
+    lengths = np.linalg.norm(branch, axis=1), np.linalg.norm(shortcut, axis=1)
+    cosines = (branch * shortcut).sum(1) / (lengths[0] * lengths[1])
+    row = found.loc["stage2_block1"]
+    assert row["ratio"] == pytest.approx(np.mean(lengths[0] / lengths[1]), rel=1e-4)
+    assert row["cosine"] == pytest.approx(np.mean(cosines), abs=1e-4)
+
+
+def test_bad_input_has_one_clear_error(model, data):
+    x, y = data
+    plain = lab.residual_network(blocks=(2, 2), width=4, shortcuts=False)
+    hole = np.where(np.arange(8) == 3, np.nan, x[..., 0])[..., np.newaxis]
+    for asked, words in (
+        (lambda: lab.paths(plain), "no residual blocks"),
+        (lambda: lab.lesions(model, x[:, :4], y), "shape"),
+        (lambda: lab.lesions(model, hole, y), "not finite"),
+        (lambda: lab.lesions(model, x, y[:-1]), "as many"),
+        (lambda: lab.lesions(model, x, y + 5), "knows the classes"),
+        (lambda: lab.random_lesions(model, x, y, counts=[6]), "5 blocks"),
+        (lambda: lab.path_gradients(model, x, None), "needs labels"),
+    ):
+        with pytest.raises(cw.CutError, match=words):
+            asked()
