@@ -37,6 +37,7 @@ class Paths(Result):
         lengths = self.table["length"]
         return (
             f"{self.name}: {_count(total)} paths through 0 to {lengths.iloc[-1]} residual branches, "
+            f""
             f"{mean:.1f} in the mean; {100 * _LEVEL:.0f} % of them through "
             f"{lengths[first]} to {lengths[last]}."
         )
