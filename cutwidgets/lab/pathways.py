@@ -36,8 +36,8 @@ class Paths(Result):
         first, last = _middle(self.table["share"].to_numpy())
         lengths = self.table["length"]
         return (
-            f"{self.name}: {_count(total)} paths through 0 to {lengths.iloc[-1]} residual branches, "
-            f""
+            f"{self.name}: {_count(total)} paths through 0 to {lengths.iloc[-1]} "
+            f"residual branches, "
             f"{mean:.1f} in the mean; {100 * _LEVEL:.0f} % of them through "
             f"{lengths[first]} to {lengths[last]}."
         )
