@@ -210,9 +210,6 @@ def study(
         raise CutError(f"The experiments are {', '.join(_EXPERIMENTS)}. Received: {name!r:.200}")
     if experiment.missing(data):
         raise CutError(experiment.missing(data))
-    function = getattr(lab, experiment.function, None)
-    if function is None:
-        raise CutError(f"This version has no lab.{experiment.function}.")
     if data is None:
         given, seen = shown()
         x, y = list(given.values()), None
@@ -220,7 +217,7 @@ def study(
     else:
         x, y, on = data.x, data.y, _count(data)
     takes = [word for word in experiment.takes if word == "x" or y is not None]
-    result = function(model, *({"x": x, "y": y}[word] for word in takes))
+    result = getattr(lab, experiment.function)(model, *({"x": x, "y": y}[word] for word in takes))
     where = "" if data else "  # x: what Run shows to the model"
     call = f"lab.{experiment.function}(model, {', '.join(takes)}){where}"
     names = [block.name for block in anatomy(model)]

@@ -19,7 +19,7 @@ from .backend import compiled
 from .gates import finite, in_batches
 from .progress import track
 from .results import Result, by_block
-from .subjects import Subject, subject
+from .subjects import Subject, as_labels, subject
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -155,13 +155,7 @@ def classes_of(y: Any, size: int) -> np.ndarray:
         >>> classes_of([[0, 1], [1, 0]], size=2)
         array([1, 0])
     """
-    labels = np.asarray(y)
-    if labels.dtype.kind not in "biuf" or not np.isfinite(labels).all():
-        raise CutError(f"Labels are finite numbers. Received: {y!r:.200}")
-    if labels.ndim == 0 or len(labels) != size:
-        raise CutError(
-            f"There are {size:,} examples, and labels of shape {labels.shape}: give as many."
-        )
+    labels = as_labels(y, size)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]  # as Keras's data sets have them
     elif labels.ndim == 2 and set(np.unique(labels)) <= {0, 1} and (labels.sum(1) == 1).all():

@@ -117,15 +117,8 @@ def subject(model: keras.Model, x: Any, y: Any = None) -> Subject:
 
 def _labels(found: Anatomy, y: Any, size: int) -> tuple[np.ndarray, str]:
     """Labels as integers, or numbers of the shape of the output; and how they are compared."""
-    labels = np.asarray(y)
-    tensor = found.graph.tensors[found.graph.outputs[0]]
-    shape = tensor.shape
-    if labels.dtype.kind not in "biuf" or not np.isfinite(labels).all():
-        raise CutError(f"Labels are finite numbers. Received: {y!r:.200}")
-    if labels.ndim == 0 or len(labels) != size:
-        raise CutError(
-            f"There are {size:,} examples, and labels of shape {labels.shape}: give as many."
-        )
+    labels = as_labels(y, size)
+    shape = found.graph.tensors[found.graph.outputs[0]].shape
     if labels.ndim == len(shape) and labels.shape[-1] == 1 != shape[-1]:
         labels = labels[..., 0]  # as Keras's data sets have them
     if labels.ndim == len(shape) - 1 and shape[-1] == 1:
@@ -148,6 +141,30 @@ def _labels(found: Anatomy, y: Any, size: int) -> tuple[np.ndarray, str]:
     if set(np.unique(labels)) <= {0, 1} and (classes == 1 or (labels.sum(-1) == 1).all()):
         return (labels[..., 0] if classes == 1 else labels.argmax(-1)).astype(int), "error"
     return labels.astype("float64"), "squared error"
+
+
+def as_labels(y: Any, size: int) -> np.ndarray:
+    """Labels as an array.
+
+    Args:
+        y: Numbers.
+        size: How many examples there are.
+
+    Raises:
+        CutError: If they are no finite numbers, or not as many.
+
+    Example:
+        >>> as_labels([3, 4], size=2)
+        array([3, 4])
+    """
+    labels = np.asarray(y)
+    if labels.dtype.kind not in "biuf" or not np.isfinite(labels).all():
+        raise CutError(f"Labels are finite numbers. Received: {y!r:.200}")
+    if labels.ndim == 0 or len(labels) != size:
+        raise CutError(
+            f"There are {size:,} examples, and labels of shape {labels.shape}: give as many."
+        )
+    return labels
 
 
 def _answers(output: np.ndarray, found: Anatomy) -> np.ndarray:
