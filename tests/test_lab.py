@@ -1,8 +1,12 @@
 """The lab's studies against oracles: rebuilt models, enumeration, direct computation."""
 
+import functools
+import itertools
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import cutwidgets as cw
 from cutwidgets import lab
@@ -17,6 +21,13 @@ def model():
 def data():
     x, y = lab.digits().test
     return x[:100], y[:100]
+
+
+def twin(model):
+    """A copy, which may be called as in training."""
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def error(model, x, y):
@@ -90,6 +101,59 @@ def test_norm_ratios_are_those_of_the_tensors(model, data):
     assert row["cosine"] == pytest.approx(np.mean(cosines), abs=1e-4)
 
 
+def test_gradients_are_those_of_the_pieces(model, data):
+    """Against TensorFlow's own tape over head and tail, called as in training."""
+    x, y = data
+    found = lab.gradients(model, x, y).table.set_index("block")
+    before = model.get_weights()
+    head, tail = cw.split(twin(model), "stage1_block2")
+    value = head(x, training=True)
+    with tf.GradientTape() as tape:
+        tape.watch(value)
+        answer = tail(value, training=True)
+        loss = tf.reduce_sum(keras.losses.sparse_categorical_crossentropy(y, answer))
+    slope = tape.gradient(loss, value).numpy().reshape(100, -1)
+    wanted = np.linalg.norm(slope, axis=1).mean()
+    assert found.loc["stage1_block2", "output"] == pytest.approx(wanted, rel=1e-3)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_gradients_at_weights_are_those_of_training(model, data):
+    x, y = data
+    found = lab.gradients(model, x, y).table.set_index("block")
+    whole = twin(model)
+    own = [v for v in whole.trainable_variables if v.path.startswith("stage1_block2")]
+    with tf.GradientTape() as tape:
+        answer = whole(x, training=True)
+        loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(y, answer))
+    slopes = tape.gradient(loss, [v.value for v in own])
+    wanted = tf.linalg.global_norm(slopes) / tf.linalg.global_norm([v.value for v in own])
+    assert found.loc["stage1_block2", "weights"] == pytest.approx(float(wanted), rel=1e-3)
+
+
+def test_the_gradient_of_a_path_is_that_of_shortcuts_and_branches(data):
+    """Without activations a path's gradient is the product of its branches, from the output on."""
+    keras.utils.set_random_seed(0)
+    x = inputs = keras.Input((6,))
+    branches = [keras.layers.Dense(6, name=f"branch{i}") for i in range(3)]
+    for branch in branches:
+        x = keras.layers.Add()([x, branch(x)])
+    model = keras.Model(inputs, x)
+    given = np.random.default_rng(0).normal(size=(5, 6)).astype("float32")
+    wanted = np.random.default_rng(1).normal(size=(5, 6)).astype("float32")
+    found = lab.path_gradients(model, given, wanted, repeats=100).table
+    slope = 2 * (model.predict(given, verbose=0) - wanted) / 6
+    kernels = [branch.kernel.numpy() for branch in branches]
+    for length, row in enumerate(found["gradient"]):
+        norms = []
+        for chosen in itertools.combinations(kernels, length):
+            way = functools.reduce(np.matmul, [np.eye(6), *chosen])
+            norms.append(np.linalg.norm(slope @ way.T, axis=1).mean())
+        # The draws of a length take the same few subsets in unequal numbers.
+        assert min(norms) * 0.999 <= row <= max(norms) * 1.001
+        assert len(norms) > 1 or row == pytest.approx(norms[0], rel=1e-4)
+
+
 def test_bad_input_has_one_clear_error(model, data):
     x, y = data
     plain = lab.residual_network(blocks=(2, 2), width=4, shortcuts=False)
@@ -102,6 +166,7 @@ def test_bad_input_has_one_clear_error(model, data):
         (lambda: lab.lesions(model, x, y + 5), "knows the classes"),
         (lambda: lab.random_lesions(model, x, y, counts=[6]), "5 blocks"),
         (lambda: lab.path_gradients(model, x, None), "needs labels"),
+        (lambda: lab.gradients(model, x, None), "needs labels"),
     ):
         with pytest.raises(cw.CutError, match=words):
             asked()

@@ -14,8 +14,8 @@ CORE = (
     "slicing removal surgery running changes proof macs receptive _costs literals code"
 ).split()
 LAB = (
-    "progress results backend subjects gates teaching deleting ratios pathways probing comparing "
-    "exiting __init__"
+    "progress results backend subjects gates backprop teaching deleting ratios pathways probing "
+    "comparing exiting __init__"
 ).split()
 PANEL = "answers outcomes background experiments page panel __init__".split()
 ORDER = [*CORE, *(f"lab/{module}" for module in LAB), *PANEL]

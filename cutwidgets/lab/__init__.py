@@ -4,6 +4,7 @@ Each takes a model and data, and gives a result with a `.table` (pandas), a `.pl
 and a `.finding`.
 """
 
+from .backprop import Gradients, gradients
 from .comparing import Similarity, similarity
 from .deleting import Lesions, RandomLesions, Shuffles, lesions, random_lesions, shuffles
 from .exiting import Exits, exits
@@ -16,6 +17,7 @@ from .teaching import Digits, Training, digits, residual_network, train, trained
 __all__ = [
     "Digits",
     "Exits",
+    "Gradients",
     "Lesions",
     "NormRatios",
     "PathGradients",
@@ -28,6 +30,7 @@ __all__ = [
     "Training",
     "digits",
     "exits",
+    "gradients",
     "lesions",
     "norm_ratios",
     "path_gradients",
