@@ -15,7 +15,7 @@ CORE = (
 ).split()
 LAB = (
     "progress results backend subjects gates backprop teaching deleting ratios pathways probing "
-    "comparing exiting __init__"
+    "comparing exiting fields __init__"
 ).split()
 PANEL = "answers outcomes background experiments page panel __init__".split()
 ORDER = [*CORE, *(f"lab/{module}" for module in LAB), *PANEL]

@@ -8,6 +8,7 @@ from .backprop import Gradients, gradients
 from .comparing import Similarity, similarity
 from .deleting import Lesions, RandomLesions, Shuffles, lesions, random_lesions, shuffles
 from .exiting import Exits, exits
+from .fields import ReceptiveFields, receptive_fields
 from .pathways import PathGradients, Paths, path_gradients, paths
 from .probing import Probes, probes
 from .ratios import NormRatios, norm_ratios
@@ -24,6 +25,7 @@ __all__ = [
     "Paths",
     "Probes",
     "RandomLesions",
+    "ReceptiveFields",
     "Result",
     "Shuffles",
     "Similarity",
@@ -37,6 +39,7 @@ __all__ = [
     "paths",
     "probes",
     "random_lesions",
+    "receptive_fields",
     "residual_network",
     "shuffles",
     "similarity",

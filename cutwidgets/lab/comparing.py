@@ -129,9 +129,8 @@ def similarity(
 
     Example:
         >>> from cutwidgets import lab
-        >>> from cutwidgets.lab.comparing import similarity
         >>> model = lab.residual_network(blocks=(2,), width=4)
-        >>> found = similarity(model, lab.digits().test[0][:40], batch=20)
+        >>> found = lab.similarity(model, lab.digits().test[0][:40], batch=20)
         >>> found.table.columns.tolist()
         ['block', 'stem', 'stage1_block1', 'stage1_block2', 'classifier']
         >>> found.values.diagonal().round(6).tolist()

@@ -105,9 +105,8 @@ def exits(
 
     Example:
         >>> from cutwidgets import lab
-        >>> from cutwidgets.lab.exiting import exits
         >>> model, data = lab.residual_network(blocks=(2,), width=4), lab.digits()
-        >>> found = exits(model, [part[:200] for part in data.train], data.test, [0.5, 0.9])
+        >>> found = lab.exits(model, [part[:200] for part in data.train], data.test, [0.5, 0.9])
         >>> found.table["early"].is_monotonic_decreasing
         True
     """

@@ -85,9 +85,8 @@ def probes(model: keras.Model, x: Any, y: Any, folds: int = 5, seed: int = 0) ->
 
     Example:
         >>> from cutwidgets import lab
-        >>> from cutwidgets.lab.probing import probes
-        >>> x, y = lab.digits().test
-        >>> found = probes(lab.residual_network(blocks=(2,), width=4), x[:100], y[:100], folds=2)
+        >>> model, (x, y) = lab.residual_network(blocks=(2,), width=4), lab.digits().test
+        >>> found = lab.probes(model, x[:100], y[:100], folds=2)
         >>> found.table["block"].tolist()
         ['stem', 'stage1_block1', 'stage1_block2', 'classifier']
         >>> bool(found.table["accuracy"].max() > 2 * found.chance)

@@ -5,7 +5,7 @@ import io
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -24,6 +24,7 @@ class Result(ABC):
 
     name: str
     table: pd.DataFrame
+    _size: ClassVar[tuple[float, float]] = (7, 3.2)  # of the picture in a notebook, in inches
 
     @property
     @abstractmethod
@@ -69,14 +70,18 @@ class Result(ABC):
         )
 
     def _picture(self) -> bytes:
-        """The plot as a PNG file, without pyplot, which keeps figures and shows them twice."""
+        """What is shown as a PNG file, without pyplot, which keeps figures and shows them twice."""
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(7, 3.2), layout="constrained", dpi=110)
-        self.plot(axes=figure.subplots())
+        figure = Figure(figsize=self._size, layout="constrained", dpi=110)
+        self._fill(figure)
         file = io.BytesIO()
         figure.savefig(file, format="png")
         return file.getvalue()
+
+    def _fill(self, figure: Any) -> None:
+        """Draw what a notebook shows: the plot."""
+        self.plot(axes=figure.subplots())
 
 
 def _short(number: float) -> str:

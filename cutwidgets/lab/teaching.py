@@ -302,7 +302,7 @@ def trained(
     try:
         model.load_weights(file)
     except (OSError, ValueError):  # there is none, or half of one
-        train(model, digits(options.get("size", 8)), epochs, seed)
+        train(model, digits(options.get("size", 8)), epochs, seed=seed)
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_name(f"{key}-{id(model)}.weights.h5")
         model.save_weights(part)
