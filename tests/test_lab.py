@@ -170,3 +170,19 @@ def test_bad_input_has_one_clear_error(model, data):
     ):
         with pytest.raises(cw.CutError, match=words):
             asked()
+
+
+def test_a_plot_shows_all_of_its_lines(model, data):
+    """Limits that are set before the last line is drawn would cut it off."""
+    found = [lab.lesions(model, *data), lab.random_lesions(model, *data, repeats=2)]
+    found += [lab.shuffles(model, *data, swaps=[1], repeats=2), lab.norm_ratios(model, data[0])]
+    for one in found:
+        axes = one.plot(one)
+        one.plot(axes=axes)
+        (left, right), (bottom, top) = sorted(axes.get_xlim()), axes.get_ylim()
+        for line in axes.lines:
+            x, y = np.asarray(line.get_data(), float)
+            if line.get_marker() == "o":
+                assert ((left <= x) & (x <= right)).all(), one.finding
+            assert bottom == 0
+            assert (y <= top).all(), one.finding

@@ -41,6 +41,7 @@ class Measured(Result):
 
     kind: str
     base: float
+    _from_zero = True
 
     def _text(self, value: float) -> str:
         return f"{value:.3g}" if self.kind == "squared error" else f"{100 * value:.1f} %"
@@ -51,7 +52,6 @@ class Measured(Result):
         if self.kind != "change":
             axes.axhline(factor * self.base, color=colour, linewidth=0.8, linestyle=":")
         axes.set_ylabel(_NAMES[self.kind])
-        axes.set_ylim(0, None)
         return factor
 
     @property
@@ -218,7 +218,7 @@ class Shuffles(Measured):
         values = factor * self.table[self.kind]
         axes.plot(self.table["tau"], values, "o", color=colour, alpha=0.6, label=self.name)
         axes.set_xlabel("Kendall's tau of the order with the original one")
-        axes.set_xlim(1.02, None)
+        axes.xaxis.set_inverted(True)
 
 
 def shuffles(

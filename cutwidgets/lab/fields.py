@@ -10,7 +10,7 @@ largest gradient, which at a single photograph need not be in the middle.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 import numpy as np
@@ -50,7 +50,8 @@ class ReceptiveFields(Result):
 
     heat: Mapping[str, np.ndarray]
     photo: np.ndarray
-    _size: ClassVar[tuple[float, float]] = (8.5, 5.6)
+    _size = (8.5, 5.6)
+    _from_zero = True
 
     @property
     def finding(self) -> str:
@@ -119,7 +120,6 @@ class ReceptiveFields(Result):
         axes.plot(_sides(self.table, "measured "), color=colour, linewidth=1, alpha=0.6)
         axes.plot(self.table["effective"], "o-", color=colour, markersize=4, label=self.name)
         axes.set_ylabel("pixels a side (dashed: formula,\nthin: measured, dots: effective)")
-        axes.set_ylim(0, None)
         by_block(axes, self.table["block"])
 
     def _fill(self, figure: Any) -> None:

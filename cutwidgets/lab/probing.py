@@ -34,6 +34,7 @@ class Probes(Result):
     """
 
     chance: float
+    _from_zero = True
 
     @property
     def finding(self) -> str:
@@ -54,7 +55,7 @@ class Probes(Result):
         axes.fill_between(
             positions, percent["low"], percent["high"], color=colour, alpha=0.2, linewidth=0
         )
-        axes.set(ylabel="accuracy of a linear probe (%)", ylim=(0, 102))
+        axes.set(ylabel="accuracy of a linear probe (%)")
         by_block(axes, self.table["block"])
 
 

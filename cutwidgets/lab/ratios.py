@@ -22,6 +22,8 @@ class NormRatios(Result):
     what the shortcut passes), cosine (of the angle between the two), both means over the examples.
     """
 
+    _from_zero = True
+
     @property
     def finding(self) -> str:
         """How the ratio goes from the first to the last block."""
@@ -49,7 +51,7 @@ class NormRatios(Result):
     def _draw(self, axes: Any, colour: str) -> None:
         ratios = self.table["ratio"]
         axes.plot(range(len(ratios)), ratios, "o-", color=colour, markersize=4, label=self.name)
-        axes.set(ylabel="‖F(x)‖ / ‖x‖", ylim=(0, None))
+        axes.set_ylabel("‖F(x)‖ / ‖x‖")
         by_block(axes, self.table["block"])
 
 

@@ -25,6 +25,7 @@ class Result(ABC):
     name: str
     table: pd.DataFrame
     _size: ClassVar[tuple[float, float]] = (7, 3.2)  # of the picture in a notebook, in inches
+    _from_zero: ClassVar[bool] = False  # whether the vertical axis begins at zero
 
     @property
     @abstractmethod
@@ -49,8 +50,11 @@ class Result(ABC):
             from matplotlib import pyplot
 
             _, axes = pyplot.subplots(figsize=(7, 3.2), layout="constrained")
+        axes.autoscale()  # what was drawn before must not cut this off
         for result, colour in zip((self, *others), COLOURS * len(others) or COLOURS, strict=False):
             result._draw(axes, colour)
+        if self._from_zero:
+            axes.set_ylim(0, None)
         if others:
             axes.legend(frameon=False)
         axes.spines[["top", "right"]].set_visible(False)

@@ -196,6 +196,7 @@ class Training(Result):
     """
 
     gradients: tuple[Gradients, ...] = ()
+    _from_zero = True
 
     @property
     def finding(self) -> str:
@@ -211,7 +212,7 @@ class Training(Result):
             percent = 100 * self.table[column]
             label = f"{self.name}, {column.split()[0]}"
             axes.plot(self.table["epoch"], percent, style, color=colour, label=label)
-        axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None))
+        axes.set(xlabel="epoch", ylabel="error (%)")
 
 
 def train(
