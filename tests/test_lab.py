@@ -181,8 +181,23 @@ def test_a_plot_shows_all_of_its_lines(model, data):
         one.plot(axes=axes)
         (left, right), (bottom, top) = sorted(axes.get_xlim()), axes.get_ylim()
         for line in axes.lines:
-            x, y = np.asarray(line.get_data(), float)
+            x, y = line.get_xydata().T
             if line.get_marker() == "o":
                 assert ((left <= x) & (x <= right)).all(), one.finding
             assert bottom == 0
             assert (y <= top).all(), one.finding
+
+
+def test_a_seed_gives_the_same_network_and_the_same_training():
+    found = []
+    for seed, watch in ((3, False), (3, True), (4, False)):
+        keras.utils.set_random_seed(len(found))  # what was drawn before does not matter
+        network = lab.residual_network((1,), width=4, seed=seed)
+        before = network.get_weights()
+        training = lab.train(network, lab.digits(), epochs=1, watch=watch, seed=seed)
+        assert len(training.gradients) == 2 * watch
+        found.append((before, training.table["loss"].iloc[0]))
+    (one, loss), (same, same_loss), (other, _) = found
+    assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not np.array_equal(one[-2], other[-2])
+    assert loss == pytest.approx(same_loss, rel=1e-3)

@@ -41,10 +41,10 @@ class Gradients(Result):
         )
 
     def _draw(self, axes: Any, colour: str) -> None:
-        output = self.table["output"]
-        axes.plot(range(len(output)), output, "o-", color=colour, markersize=4, label=self.name)
+        blocks, output = self.table["block"], self.table["output"]
+        axes.plot(blocks, output, "o-", color=colour, markersize=4, label=self.name)
         axes.set(yscale="log", ylabel="‖gradient‖ at the block's output")
-        by_block(axes, self.table["block"])
+        by_block(axes)
 
 
 def gradients(model: keras.Model, x: Any, y: Any) -> Gradients:

@@ -18,7 +18,7 @@ from ..changes import swappable
 from ..errors import CutError
 from .gates import Gated, Reordered
 from .progress import track
-from .results import Result, by_block
+from .results import Result, by_block, by_number
 from .subjects import lesionable, names_of, subject
 
 _NAMES = {
@@ -75,9 +75,9 @@ class Lesions(Measured):
 
     def _draw(self, axes: Any, colour: str) -> None:
         factor = self._line(axes, colour)
-        values = factor * self.table[self.kind]
-        axes.plot(range(len(values)), values, "o-", color=colour, markersize=4, label=self.name)
-        by_block(axes, self.table["block"])
+        blocks, values = self.table["block"], factor * self.table[self.kind]
+        axes.plot(blocks, values, "o-", color=colour, markersize=4, label=self.name)
+        by_block(axes)
 
 
 def lesions(model: keras.Model, x: Any, y: Any = None) -> Lesions:
@@ -139,7 +139,7 @@ class RandomLesions(Measured):
         counts, table = self.table["blocks"], factor * self.table[[self.kind, "low", "high"]]
         axes.plot(counts, table[self.kind], "o-", color=colour, markersize=4, label=self.name)
         axes.fill_between(counts, table["low"], table["high"], color=colour, alpha=0.2, linewidth=0)
-        axes.set_xlabel("blocks taken out")
+        by_number(axes, "blocks taken out")
 
 
 def random_lesions(

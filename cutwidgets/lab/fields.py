@@ -116,11 +116,12 @@ class ReceptiveFields(Result):
             axes.set_xlabel(words.replace("nan", "—"), fontsize=7)
 
     def _draw(self, axes: Any, colour: str) -> None:
-        axes.plot(_sides(self.table), "--", color=colour)
-        axes.plot(_sides(self.table, "measured "), color=colour, linewidth=1, alpha=0.6)
-        axes.plot(self.table["effective"], "o-", color=colour, markersize=4, label=self.name)
+        blocks, effective = self.table["block"], self.table["effective"]
+        axes.plot(blocks, _sides(self.table), "--", color=colour)
+        axes.plot(blocks, _sides(self.table, "measured "), color=colour, linewidth=1, alpha=0.6)
+        axes.plot(blocks, effective, "o-", color=colour, markersize=4, label=self.name)
         axes.set_ylabel("pixels a side (dashed: formula,\nthin: measured, dots: effective)")
-        by_block(axes, self.table["block"])
+        by_block(axes)
 
     def _fill(self, figure: Any) -> None:
         above, below = figure.subfigures(2, 1, height_ratios=(2, 3))

@@ -19,7 +19,7 @@ from ..errors import CutError
 from ..repeating import Edit, compute
 from .backend import compiled, gradients
 from .progress import track
-from .results import Result
+from .results import Result, by_number
 from .subjects import labelled, residual_blocks, the_loss, the_merge
 
 _LEVEL = 0.95
@@ -50,7 +50,8 @@ class Paths(Result):
             alpha=0.7,
             label=self.name,
         )
-        axes.set(xlabel="residual branches on the path", ylabel="share of all paths (%)")
+        axes.set_ylabel("share of all paths (%)")
+        by_number(axes, "residual branches on the path")
 
 
 def paths(model: keras.Model) -> Paths:
@@ -127,10 +128,8 @@ class PathGradients(Result):
         lengths, whole = self.table["length"], self.table["contribution"]
         axes.bar(lengths, 100 * self.table["share"], color=colour, alpha=0.25)
         axes.plot(lengths, 100 * whole, "o-", color=colour, markersize=4, label=self.name)
-        axes.set(
-            xlabel="residual branches on the path",
-            ylabel="% (bars: of all paths,\nline: of the gradient)",
-        )
+        axes.set_ylabel("% (bars: of all paths,\nline: of the gradient)")
+        by_number(axes, "residual branches on the path")
 
 
 def path_gradients(

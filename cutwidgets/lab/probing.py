@@ -49,14 +49,14 @@ class Probes(Result):
         )
 
     def _draw(self, axes: Any, colour: str) -> None:
-        positions, percent = range(len(self.table)), 100 * self.table[["accuracy", "low", "high"]]
+        blocks, percent = self.table["block"], 100 * self.table[["accuracy", "low", "high"]]
         axes.axhline(100 * self.chance, color=colour, linewidth=0.8, linestyle=":")
-        axes.plot(positions, percent["accuracy"], "o-", color=colour, markersize=4, label=self.name)
+        axes.plot(blocks, percent["accuracy"], "o-", color=colour, markersize=4, label=self.name)
         axes.fill_between(
-            positions, percent["low"], percent["high"], color=colour, alpha=0.2, linewidth=0
+            blocks, percent["low"], percent["high"], color=colour, alpha=0.2, linewidth=0
         )
         axes.set(ylabel="accuracy of a linear probe (%)")
-        by_block(axes, self.table["block"])
+        by_block(axes)
 
 
 def _percent(share: float) -> str:

@@ -49,10 +49,10 @@ class NormRatios(Result):
         return float(both["ratio"].corr(both[lesions.kind], method="spearman"))
 
     def _draw(self, axes: Any, colour: str) -> None:
-        ratios = self.table["ratio"]
-        axes.plot(range(len(ratios)), ratios, "o-", color=colour, markersize=4, label=self.name)
+        blocks, ratios = self.table["block"], self.table["ratio"]
+        axes.plot(blocks, ratios, "o-", color=colour, markersize=4, label=self.name)
         axes.set_ylabel("‖F(x)‖ / ‖x‖")
-        by_block(axes, self.table["block"])
+        by_block(axes)
 
 
 def norm_ratios(model: keras.Model, x: Any) -> NormRatios:

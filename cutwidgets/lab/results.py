@@ -54,7 +54,7 @@ class Result(ABC):
         for result, colour in zip((self, *others), COLOURS * len(others) or COLOURS, strict=False):
             result._draw(axes, colour)
         if self._from_zero:
-            axes.set_ylim(0, None)
+            axes.set_ylim(0, 1.04 * axes.get_ylim()[1])
         if others:
             axes.legend(frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
@@ -92,8 +92,20 @@ def _short(number: float) -> str:
     return f"{number:.4g}"
 
 
-def by_block(axes: Any, names: Any) -> None:
-    """Label a horizontal axis with blocks: as many of their names as can be read."""
-    step = -(-len(names) // 27)
-    axes.set_xticks(range(0, len(names), step), list(names)[::step], rotation=90, fontsize=7)
+def by_block(axes: Any) -> None:
+    """Label a horizontal axis of names of blocks: with as many of them as can be read.
+
+    By their names the same blocks of several models stand above each other.
+    """
+    from matplotlib.ticker import MultipleLocator
+
+    count = round(axes.dataLim.x1) + 1
+    axes.xaxis.set_major_locator(MultipleLocator(-(-count // 27)))
+    axes.tick_params("x", rotation=90, labelsize=7)
     axes.margins(x=0.02)
+
+
+def by_number(axes: Any, label: str) -> None:
+    """Label a horizontal axis of whole numbers."""
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlabel(label)
