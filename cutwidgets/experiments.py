@@ -113,7 +113,14 @@ def examples(model: keras.Model, data: Any) -> Examples | None:
             f"Received: {data!r:.200}"
         )
     x, y = data
-    return Examples(x, y, subjects.subject(model, x, y).size)
+    seen = subjects.subject(model, x)
+    graph = seen.anatomy.graph
+    if y is not None and np.ndim(y) == 1 < len(graph.tensors[graph.outputs[0]].shape) - 1:
+        # The model gives maps, and these are classes: probes can do with them.
+        subjects.as_labels(y, seen.size)
+    elif y is not None:
+        subjects.subject(model, x, y)
+    return Examples(x, y, seen.size)
 
 
 def opened(

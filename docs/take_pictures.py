@@ -1,6 +1,6 @@
 """Take the pictures of the panel for the README: `uv run python docs/take_pictures.py`.
 
-With the ImageNet weights where they can be downloaded, else with random ones. With a folder,
+A small network is trained for one of them. With the ImageNet weights where they can be downloaded, else with random ones. With a folder,
 `docs/take_pictures.py FOLDER`, also of all tabs, and of many networks, to look through in there.
 """
 
@@ -14,6 +14,7 @@ import keras
 from keras import layers
 
 import cutwidgets as cw
+from cutwidgets import lab
 
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent / "tests"))
@@ -68,11 +69,11 @@ NETWORKS: dict[str, Callable[[], keras.Model]] = {
 }
 
 
-def open_panel(browser: Any, model: keras.Model, width: int) -> PanelPage:
+def open_panel(browser: Any, model: keras.Model, width: int, data: Any = None) -> PanelPage:
     """A page of a width with a panel."""
     page = browser.new_page(device_scale_factor=1.5, reduced_motion="reduce")
     page.set_viewport_size({"width": width, "height": HEIGHT})
-    view = PanelPage(page, cw.CutPanel(model))
+    view = PanelPage(page, cw.CutPanel(model, data=data))
     page.add_style_tag(content=BACKGROUND)
     return view
 
@@ -95,6 +96,13 @@ def run_resnet(view: PanelPage) -> None:
     view.page.mouse.move(1, 1)  # nothing is hovered
 
 
+def run_lesions(view: PanelPage) -> None:
+    """Colour the diagram by the error without each block."""
+    view.begin("lesions")
+    view.finish()
+    view.part("legend").wait_for()
+
+
 def look_at_tabs(view: PanelPage) -> Iterator[str]:
     """Go through all tabs of a ResNet, and then into a block."""
     page = view.page
@@ -108,9 +116,7 @@ def look_at_tabs(view: PanelPage) -> Iterator[str]:
             part.get_by_role("button", name=presses[tab]).click()
         part.locator(outcomes.get(tab, "table")).first.wait_for()
         yield tab
-    view.begin("lesions")
-    view.finish()
-    view.part("legend").wait_for()
+    run_lesions(view)
     yield "lab"
     page.locator("[role=listbox]").press("o")
     page.wait_for_selector("[data-layer]")
@@ -131,11 +137,13 @@ def look_at_refusals(view: PanelPage) -> Iterator[str]:
 
 
 def main() -> None:
-    """Write `panel-light.png` and `panel-dark.png` beside this file, and the rest to a folder."""
+    """Write the pictures of the README beside this file, and the rest to a folder."""
     model = resnet50()
     with chromium() as browser:
         run_resnet(view := open_panel(browser, model, 1120))
         take(view, DOCS, "panel")
+        run_lesions(view := open_panel(browser, lab.trained(), 1120, lab.digits().test))
+        take(view, DOCS, "lab")
         if len(sys.argv) < 2:
             return
         folder = Path(sys.argv[1])

@@ -4,6 +4,7 @@ import base64
 import json
 
 import ipywidgets
+from axe_playwright_python.sync_playwright import Axe
 
 # What anywidget gives to render(): get, set, save_changes, send, on, off. `kernel` is the CutPanel.
 FAKE_MODEL = """
@@ -151,3 +152,16 @@ class PanelPage:
 
     def live(self) -> str:
         return self.page.locator("[aria-live=polite]").first.text_content()
+
+    def colour(self, scheme: str) -> None:
+        """Show the page in the scheme `"light"` or `"dark"`."""
+        self.page.emulate_media(color_scheme=scheme)
+        background = {"light": "#ffffff", "dark": "#161b22"}[scheme]
+        self.page.add_style_tag(content=f"body {{ background: {background} }}")
+
+    def violations(self) -> list[str]:
+        """What axe finds wrong with the panel as it is shown."""
+        self.page.wait_for_timeout(200)  # until what fades has faded
+        found = Axe().run(self.page, context=".cutwidgets").response["violations"]
+        nodes = {one["id"]: [node["html"][:120] for node in one["nodes"]][:3] for one in found}
+        return [f"{name}: {where}" for name, where in nodes.items()]

@@ -161,6 +161,13 @@ def test_examples_that_do_not_fit_are_refused_at_once(tiny_resnet, wrong, words)
         cw.CutPanel(tiny_resnet, data=wrong)
 
 
+def test_a_model_without_a_classifier_takes_classes_for_its_probes(tiny_resnet, data):
+    features = cw.cut(tiny_resnet, None, -2)
+    panel = cw.CutPanel(features, data=data)
+    assert made(panel, "probes")["title"] == "Accuracy of a linear probe"
+    assert "as many" in str(pytest.raises(cw.CutError, cw.CutPanel, features, data=(data[0], [1])))
+
+
 def test_examples_that_do_not_fit_another_model_are_left_out(panel, tiny_resnet):
     panel.model = keras.models.clone_model(tiny_resnet)
     assert (panel._experiments["on"], panel._experiments["dropped"]) == (

@@ -5,7 +5,6 @@ import io
 import keras
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 
 import cutwidgets as cw
@@ -307,16 +306,11 @@ def test_a_long_diagram_has_an_overview(page):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(at, names, scheme):
-    at.page.emulate_media(color_scheme=scheme)
-    background = {"light": "#ffffff", "dark": "#161b22"}[scheme]
-    at.page.add_style_tag(content=f"body {{ background: {background} }}")
+    at.colour(scheme)
     found = []
 
     def look(where):
-        at.page.wait_for_timeout(200)  # until what fades has faded
-        for violation in Axe().run(at.page, context=".cutwidgets").response["violations"]:
-            nodes = [node["html"][:120] for node in violation["nodes"]][:3]
-            found.append(f"{where}: {violation['id']} {nodes}")
+        found.extend(f"{where}: {violation}" for violation in at.violations())
 
     look("at first")
     at.choose(names[1], names[2])
