@@ -7,6 +7,7 @@
 from . import lab
 from ._anatomy import Anatomy, anatomy
 from ._costs import Cost, Costs, costs
+from ._features import Features, features
 from .blocks import Block, Stage
 from .code import to_code
 from .errors import BypassedCutError, CutError, UnknownPlaceError, UnsupportedModelError
@@ -25,6 +26,7 @@ __all__ = [
     "Costs",
     "CutError",
     "CutPanel",
+    "Features",
     "Proof",
     "Stage",
     "UnknownPlaceError",
@@ -34,6 +36,7 @@ __all__ = [
     "check",
     "costs",
     "cut",
+    "features",
     "join",
     "lab",
     "remove",

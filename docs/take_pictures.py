@@ -1,7 +1,8 @@
 """Take the pictures of the panel for the README: `uv run python docs/take_pictures.py`.
 
-A small network is trained for one of them. With the ImageNet weights where they can be downloaded, else with random ones. With a folder,
-`docs/take_pictures.py FOLDER`, also of all tabs, and of many networks, to look through in there.
+A small network is trained for one of them. With the ImageNet weights where they can be downloaded,
+else with random ones. With a folder, `docs/take_pictures.py FOLDER`, also of all tabs, and of many
+networks, to look through in there.
 """
 
 import sys

@@ -17,12 +17,13 @@ LAB = (
     "progress results backend subjects gates backprop teaching deleting ratios pathways probing "
     "comparing exiting fields __init__"
 ).split()
+DATA = "examples datasets extracting storing rayengine _features".split()
 PANEL = "answers outcomes background experiments page panel __init__".split()
-ORDER = [*CORE, *(f"lab/{module}" for module in LAB), *PANEL]
+ORDER = [*CORE, *(f"lab/{module}" for module in LAB), *DATA, *PANEL]
 
 
 # Classes of results, whose functions have the examples.
-PLAIN = ("Block", "Cost", "Costs", "Digits", "Proof", "Stage")
+PLAIN = ("Block", "Cost", "Costs", "Digits", "Features", "Proof", "Stage")
 
 
 def imports(module):
@@ -32,7 +33,8 @@ def imports(module):
         if isinstance(node, ast.ImportFrom) and node.level:
             inside = f"{folder}/" if folder and node.level == 1 else ""
             for name in [node.module] if node.module else [name.name for name in node.names]:
-                yield f"{inside}{name}/__init__" if name == "lab" else inside + name
+                path = inside + name.replace(".", "/")
+                yield f"{path}/__init__" if name == "lab" else path
 
 
 def test_data_flows_one_way():
