@@ -23,6 +23,9 @@ def data():
     return x[:100], y[:100]
 
 
+by_tape = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's tape")
+
+
 def twin(model):
     """A copy, which may be called as in training."""
     copy = keras.models.clone_model(model)
@@ -101,6 +104,7 @@ def test_norm_ratios_are_those_of_the_tensors(model, data):
     assert row["cosine"] == pytest.approx(np.mean(cosines), abs=1e-4)
 
 
+@by_tape
 def test_gradients_are_those_of_the_pieces(model, data):
     """Against TensorFlow's own tape over head and tail, called as in training."""
     x, y = data
@@ -118,6 +122,7 @@ def test_gradients_are_those_of_the_pieces(model, data):
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
+@by_tape
 def test_gradients_at_weights_are_those_of_training(model, data):
     x, y = data
     found = lab.gradients(model, x, y).table.set_index("block")

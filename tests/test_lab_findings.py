@@ -19,7 +19,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def residual():
-    return lab.trained(BLOCKS, epochs=6)
+    return lab.trained(BLOCKS)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_more_lesions_are_worse(residual, data):
 
 def test_stochastic_depth_makes_lesions_milder(lesions, data):
     """Veit et al. 2016, section 4.4 and figure 7, with the training of Huang et al. 2016."""
-    network = lab.trained(BLOCKS, epochs=6, survival=0.5)
+    network = lab.trained(BLOCKS, survival=0.5)
     found = lab.lesions(network, *data.test)
     assert found.base < 0.1
     assert found.table["error"].max() < lesions.table["error"].max()
