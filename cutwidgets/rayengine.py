@@ -1,12 +1,14 @@
 """Compute features on Ray Data: actors hold the model, and chunks that are lost are computed anew.
 
-The module is imported only where that is asked for: Ray is an extra.
+Ray is an extra, and slow to import: the module itself is imported only where Ray is asked for.
 """
 
 import os
 import pickle
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,10 @@ from .storing import Store
 # anew; workers on this computer have it.
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 
-try:
-    import ray
-    import ray.data
-except ImportError as error:
-    raise CutError("engine='ray' needs Ray: pip install cutwidgets[ray]") from error
+ray: Any = None
+with suppress(ImportError):
+    ray = import_module("ray")
+    import_module("ray.data")
 
 
 def chunks_by_ray(
@@ -47,8 +48,10 @@ def chunks_by_ray(
         workers: How many actors hold the model; `None` for one a processor.
 
     Raises:
-        CutError: If the data or the model cannot be sent to other processes.
+        CutError: If there is no Ray, or the data or the model cannot be sent to other processes.
     """
+    if ray is None:
+        raise CutError("engine='ray' needs Ray: pip install cutwidgets[ray]")
     examples, size = extractor.examples, store.manifest["chunk"]
     if isinstance(examples, Stream) or examples.size is None:
         raise CutError(

@@ -396,6 +396,14 @@ def test_a_lost_array_is_told(model, tmp_path):
         features(model, numbers(), to=tmp_path / "out.npy", batch=2)
 
 
+def test_without_ray_it_says_how_to_get_it(model, tmp_path, monkeypatch):
+    from cutwidgets import rayengine
+
+    monkeypatch.setattr(rayengine, "ray", None)
+    with pytest.raises(CutError, match="pip install"):
+        features(model, numbers(), to=tmp_path / "a.parquet", engine="ray")
+
+
 def test_bad_input_gets_a_clear_error(model, tmp_path):
     import tensorflow as tf
 
