@@ -7,8 +7,8 @@ Every part of the SVG has an id, where i is the position of a block and j that o
 `block-i`, `joint-i` (residual blocks only), `branch-i` (from the card to the joint), `shortcut-i`
 (the arc into the joint), `spine-i` (into the card; the last one into the output), `skip-i-k` (what
 else enters the card, or the output, from further above), `stage-j`, `input`, `output`, `legend`.
-Classes say what a part is, such as `block residual`, `joint`,
-`shortcut projection`; by them `static/diagram.css` lets the diagram follow the theme of a page.
+Classes say what a part is, such as `block residual`, `joint`, `shortcut projection`; by them
+`static/diagram.css` lets the diagram follow the theme of a page.
 """
 
 import re
@@ -20,12 +20,14 @@ from html import escape
 from os import close, dup, dup2
 from pathlib import Path
 from threading import Lock
-
-import graphviz
+from typing import TYPE_CHECKING
 
 from . import flow
 from .blocks import Block, Stage, shape_text
 from .errors import CutError
+
+if TYPE_CHECKING:
+    import graphviz
 
 # Colours that the colour-blind can tell apart: Okabe and Ito 2008, "Color universal design".
 COLOURS = {
@@ -107,16 +109,16 @@ def source(name: str, blocks: Sequence[Block], stages: Sequence[Stage]) -> str:
     return text
 
 
-def empty() -> graphviz.Digraph:
-    """A graph in the style of the diagram, with nothing in it.
+def empty() -> "graphviz.Digraph":
+    """A graph in the style of the diagram, with nothing in it."""
+    import graphviz  # takes half a second, and not everybody draws
 
-    It has no name: Graphviz cannot read every name, and nothing shows it.
-    """
+    # It has no name: Graphviz cannot read every name, and nothing shows it.
     return graphviz.Digraph(graph_attr=_GRAPH, node_attr=_NODES, edge_attr=_EDGES)
 
 
 def _add_edges(
-    graph: graphviz.Digraph, blocks: Sequence[Block], sources: Sequence[Sequence[int]]
+    graph: "graphviz.Digraph", blocks: Sequence[Block], sources: Sequence[Sequence[int]]
 ) -> None:
     """The spine from the input to the output, the shortcuts past it, and what skips blocks."""
     leaves = [f"joint-{i}" if block.shortcut else f"block-{i}" for i, block in enumerate(blocks)]
@@ -133,7 +135,7 @@ def _add_edges(
     _add_entries(graph, len(blocks), "output", [leaves[source] for source in sources[-1]])
 
 
-def _add_entries(graph: graphviz.Digraph, i: int, card: str, sources: Sequence[str]) -> None:
+def _add_entries(graph: "graphviz.Digraph", i: int, card: str, sources: Sequence[str]) -> None:
     """What enters a card, or the output: the spine, and what comes from further above."""
     add_edge(graph, sources[0], card, f"spine-{i}", "spine", **STRAIGHT)
     for k, source in enumerate(sources[1:], 1):
@@ -141,7 +143,7 @@ def _add_entries(graph: graphviz.Digraph, i: int, card: str, sources: Sequence[s
 
 
 def _add_block(
-    graph: graphviz.Digraph, i: int, block: Block, widths: Sequence[int], column: int
+    graph: "graphviz.Digraph", i: int, block: Block, widths: Sequence[int], column: int
 ) -> None:
     """A card: name left, numbers right; and the joint of a residual block."""
     colour = COLOURS.get(block.kind, GREY)
@@ -152,13 +154,13 @@ def _add_block(
         add_node(graph, f"joint-{i}", "joint", "<<B>+</B>>", **_JOINT, **look)
 
 
-def add_node(graph: graphviz.Digraph, name: str, kind: str, label: str, **look: str) -> None:
+def add_node(graph: "graphviz.Digraph", name: str, kind: str, label: str, **look: str) -> None:
     """Add a node that has its own name as id, and what it is as class."""
     graph.node(name, label, id=name, **{"class": kind}, **look)
 
 
 def add_edge(
-    graph: graphviz.Digraph, start: str, end: str, name: str, kind: str, **look: str
+    graph: "graphviz.Digraph", start: str, end: str, name: str, kind: str, **look: str
 ) -> None:
     """Add an edge with an id, and what it is as class."""
     graph.edge(start, end, id=name, **{"class": kind}, **look)
@@ -334,6 +336,8 @@ def _draw_in_process(dot: str, form: str) -> bytes:
 
 
 def _draw_by_system(dot: str, form: str) -> bytes:
+    import graphviz
+
     try:
         drawn: bytes = graphviz.Source(dot).pipe(format=form)
     except graphviz.ExecutableNotFound as error:

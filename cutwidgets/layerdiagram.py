@@ -12,9 +12,9 @@ that lead to where it leads. `static/diagram.css` knows them.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 from unicodedata import east_asian_width
 
-import graphviz
 import keras
 
 from .blocks import shape_text
@@ -35,6 +35,9 @@ from .diagram import (
 from .graph import Call, CallGraph, entering
 from .opening import resolutions
 from .regions import WEIGHTED
+
+if TYPE_CHECKING:
+    import graphviz
 
 _SIGNS = {"addition": "+", "multiplication": "×"}
 # What enters and leaves is no card: it belongs to other blocks.
@@ -88,7 +91,10 @@ def _shapes(graph: CallGraph) -> list[str]:
 
 
 def _add_cards(
-    drawn: graphviz.Digraph, calls: Sequence[Call], shapes: Sequence[str], lines: Mapping[str, str]
+    drawn: "graphviz.Digraph",
+    calls: Sequence[Call],
+    shapes: Sequence[str],
+    lines: Mapping[str, str],
 ) -> None:
     """A card for each call, all equally wide."""
     given = {call.index: ", ".join(shapes[tensor] for tensor in call.outputs[:1]) for call in calls}
@@ -172,7 +178,7 @@ def _past(edges: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
 
 
 def _add_edges(
-    drawn: graphviz.Digraph, edges: Sequence[tuple[str, str]], lines: Mapping[str, str]
+    drawn: "graphviz.Digraph", edges: Sequence[tuple[str, str]], lines: Mapping[str, str]
 ) -> None:
     """Grey from one to the next, orange past others."""
     past = _past(edges)

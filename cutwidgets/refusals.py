@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
 
-import networkx
-
 from ._anatomy import Anatomy
 from .blocks import Block
 from .building import made_before
@@ -129,6 +127,8 @@ def _way(
     graph: CallGraph, tensor: int, calls: set[int], behind: set[int]
 ) -> tuple[list[str], str | None]:
     """The shortest way of a tensor to a call that also depends on the place that it passes."""
+    import networkx  # takes half a second, and is needed by refusals only
+
     source = graph.tensors[tensor].maker
     ways = networkx.DiGraph((source, user) for user in graph.tensors[tensor].users if user in calls)
     for index in calls:
@@ -160,6 +160,8 @@ def _last_end(
 
 def _distances(graph: CallGraph, source: int) -> dict[int, int]:
     """How many tensors lie between a call and each other one, against or along the arrows."""
+    import networkx
+
     edges = ((tensor.maker, user) for tensor in graph.tensors for user in tensor.users)
     ways = networkx.Graph(edges)
     ways.add_node(source)
