@@ -1,6 +1,5 @@
 """What each block of a model costs: parameters, operations, memory, and how much it sees."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -9,8 +8,9 @@ from typing import Any
 
 import keras
 
-from ._anatomy import Anatomy, anatomy
+from ._anatomy import anatomy
 from .blocks import shape_text
+from .crossing import SIDES, Splits, bar, bytes_of, readable, splits, text_table
 from .errors import CutError, UnknownPlaceError, similar
 from .graph import CallGraph, Shape
 from .macs import is_own, macs_of, without_inputs
@@ -58,6 +58,8 @@ class Costs:
         name: Name of the model.
         input_shapes: For which input shapes, with the batch axis; the costs are for one example.
         rows: A `Cost` for each block, in the order of the anatomy.
+        splits: What crosses, and what comes before and after, where `split` can cut: to choose
+            where to part a model between two machines.
 
     Example:
         >>> import cutwidgets as cw
@@ -73,6 +75,7 @@ class Costs:
     name: str
     input_shapes: tuple[Shape, ...]
     rows: tuple[Cost, ...]
+    splits: Splits
     # For each block the parameters of its layers, by a number for each layer.
     _layers: tuple[Mapping[int, int], ...] = field(repr=False, compare=False)
     _start: tuple[int, ...] | None = field(repr=False, compare=False)
@@ -163,15 +166,7 @@ class Costs:
     def __repr__(self) -> str:
         """The costs as a table of text."""
         table = [_HEADS, *map(_cells, (*self.rows, self.total))]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = (
-            "  ".join(
-                [cells[0].ljust(widths[0])]
-                + [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
-            ).rstrip()
-            for cells in table
-        )
-        return "\n".join([*lines, "", self._caption()])
+        return f"{text_table(table)}\n\n{self._caption()}"
 
     def _caption(self) -> str:
         shapes = ", ".join(map(shape_text, self.input_shapes))
@@ -180,7 +175,7 @@ class Costs:
         return f"{caption} ≥: without {', '.join(missing)}." if missing else caption
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th style="{_SIDES[i > 0]}">{name}</th>' for i, name in enumerate(_HEADS))
+        head = "".join(f'<th style="{SIDES[i > 0]}">{name}</th>' for i, name in enumerate(_HEADS))
         largest = [max((value(row) for row in self.rows), default=0) for value in _BARS]
         body = "".join(_html_row(row, largest) for row in self.rows)
         total = _html_row(self.total, [0] * len(_BARS), "border-top:1px solid;font-weight:bold")
@@ -221,6 +216,7 @@ def costs(model: keras.Model, input_shape: Any = None) -> Costs:
     shapes = _shapes(graph, input_shape)
     symbols = _symbols(graph, shapes)
     seen = fields(graph, symbols)
+    counts = {call.index: macs_of(call, symbols) for call in without_inputs(graph)}
     numbers: dict[int, int] = {}
     rows, layers = [], []
     for block in found:
@@ -232,45 +228,36 @@ def costs(model: keras.Model, input_shape: Any = None) -> Costs:
                 if isinstance(layer, keras.Layer)
             }
         )
-        macs, uncounted = _macs(found, block.calls, symbols)
+        macs, uncounted = _macs(graph, block.calls, counts)
         made = [symbols[tensor] for i in block.calls for tensor in graph.calls[i].outputs]
         rows.append(
             Cost(
                 name=block.name,
                 params=block.params,
                 macs=macs // _batch(graph),
-                activation_bytes=sum(map(_bytes, made)) // _batch(graph),
+                activation_bytes=sum(map(bytes_of, made)) // _batch(graph),
                 receptive_field=sizes(widest([seen[tensor] for tensor in block.exits])),
                 uncounted=uncounted,
             )
         )
     start = sizes(widest([seen[tensor] for tensor in graph.inputs]))
-    return Costs(found.name, shapes, tuple(rows), tuple(layers), start)
+    crossing = splits(found, symbols, counts, _batch(graph))
+    return Costs(found.name, shapes, tuple(rows), crossing, tuple(layers), start)
 
 
 def _macs(
-    found: Anatomy, calls: Sequence[int], symbols: Mapping[int, keras.KerasTensor]
+    graph: CallGraph, calls: Sequence[int], counts: Mapping[int, int | None]
 ) -> tuple[int, tuple[str, ...]]:
     """The MACs of calls, and the names of those that no rule knows."""
-    counts = [(call, macs_of(call, symbols)) for call in map(found.graph.calls.__getitem__, calls)]
     return (
-        sum(count for _, count in counts if count is not None),
-        tuple(call.name for call, count in counts if count is None),
+        sum(counts.get(i) or 0 for i in calls),
+        tuple(graph.calls[i].name for i in calls if counts.get(i, 0) is None),
     )
 
 
 def _batch(graph: CallGraph) -> int:
     """How many examples a model takes at once: 1, unless it was built for a fixed number."""
     return next((shape[0] for shape in _own_shapes(graph) if shape and shape[0]), 1)
-
-
-def _bytes(symbol: keras.KerasTensor) -> int:
-    """The size of a tensor; texts have none."""
-    bits = re.search(r"\d+", symbol.dtype)
-    width = int(bits.group()) // 8 if bits else int(symbol.dtype == "bool")
-    for length in symbol.shape:
-        width *= 1 if length is None else length
-    return width
 
 
 def _own_shapes(graph: CallGraph) -> list[Shape]:
@@ -333,47 +320,26 @@ def _is_settled(graph: CallGraph) -> bool:
 
 _HEADS = ("block", "parameters", "MACs", "activations", "receptive field")
 _BARS = (lambda row: row.params, lambda row: row.macs, lambda row: row.activation_bytes)
-_SIDES = ("text-align:left;padding:2px 8px", "text-align:right;padding:2px 8px")
 
 
 def _cells(row: Cost) -> tuple[str, ...]:
     """A row as text."""
     return (
         row.name,
-        _readable(row.params).strip(),
-        f"{'≥ ' if row.uncounted else ''}{_readable(row.macs).strip()}",
-        f"{_readable(row.activation_bytes)}B",
+        readable(row.params).strip(),
+        f"{'≥ ' if row.uncounted else ''}{readable(row.macs).strip()}",
+        f"{readable(row.activation_bytes)}B",
         "×".join(map(str, row.receptive_field)) if row.receptive_field else "—",
     )
-
-
-def _readable(number: int) -> str:
-    """A number in three digits, with a unit of the SI.
-
-    Example:
-        >>> _readable(3857973248), _readable(999_999), _readable(12), _readable(0)
-        ('3.86 G', '1 M', '12 ', '0 ')
-    """
-    scaled, units = float(number), iter(["", "k", "M", "G", "T", "P", "E"])
-    unit = next(units)
-    while float(f"{scaled:.3g}") >= 1000:
-        scaled, unit = scaled / 1000, next(units, unit)
-    return f"{float(f'{scaled:.3g}'):g} {unit}"
 
 
 def _html_row(row: Cost, largest: Sequence[int], style: str = "") -> str:
     """A row of the table, with bars beneath the numbers that say how they compare."""
     name, *numbers = map(escape, _cells(row))
     shares = [value(row) / most if most else 0 for value, most in zip(_BARS, largest, strict=True)]
-    bars = [_bar(share) for share in (*shares, 0)]
+    bars = [bar(share) for share in (*shares, 0)]
     cells = "".join(
-        f'<td style="{_SIDES[1]}">{number}{bar}</td>'
+        f'<td style="{SIDES[1]}">{number}{bar}</td>'
         for number, bar in zip(numbers, bars, strict=True)
     )
-    return f'<tr style="{style}"><td style="{_SIDES[0]}">{name}</td>{cells}</tr>'
-
-
-def _bar(share: float) -> str:
-    # This blue can be told from white and from black.
-    style = f"width:{100 * share:.0f}%;height:3px;margin-left:auto;background:#4a8fd0"
-    return f'<div style="{style}"></div>' if share else ""
+    return f'<tr style="{style}"><td style="{SIDES[0]}">{name}</td>{cells}</tr>'
