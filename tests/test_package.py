@@ -18,7 +18,7 @@ LAB = (
     "comparing exiting fields __init__"
 ).split()
 DATA = "examples datasets extracting storing rayengine _features".split()
-PANEL = "answers outcomes background experiments page panel __init__".split()
+PANEL = "answers outcomes background experiments page panel __init__ command_line".split()
 ORDER = [*CORE, *(f"lab/{module}" for module in LAB), *DATA, *PANEL]
 
 
