@@ -33,6 +33,7 @@ def encoder():
     return keras.Model(inputs, x, name="encoder")
 
 
+LARGE = ("NASNetMobile", "InceptionResNetV2")
 MODELS = {
     "ResNet50": lambda: networks.untrained("ResNet50"),
     "NASNetMobile": lambda: keras.applications.NASNetMobile(weights=None),
@@ -77,7 +78,10 @@ def assert_agrees(anatomy):
             assert reasons == (None if told is None else tuple(told)), (i, j)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in MODELS],
+)
 def test_every_pair_gets_the_answer_of_the_cut_itself(name):
     assert_agrees(cw.anatomy(MODELS[name]()))
 

@@ -45,6 +45,7 @@ def parts():
     yield "operations", cw.cut(application("MobileNetV3Small"), 3, 5)
 
 
+@pytest.mark.slow
 def test_every_kind_of_slice_loads_elsewhere(tmp_path):
     random = np.random.default_rng(0)
     wanted = {}

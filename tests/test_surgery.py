@@ -31,6 +31,7 @@ IDENTITY = [
 ]
 
 
+@pytest.mark.slow
 def test_every_identity_block_of_resnet50_can_go():
     model = application("ResNet50")
     x = images(model, batch=1)
@@ -59,7 +60,15 @@ def test_all_of_them_together_and_blocks_with_a_projection():
     assert rest == ["stem", "conv2_block1", "conv3_block1", "conv4_block1", "conv5_block1"]
 
 
-@pytest.mark.parametrize("name", ["ResNet50V2", "EfficientNetB0", "ConvNeXtTiny", "MobileNetV2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ResNet50V2",
+        "EfficientNetB0",
+        pytest.param("ConvNeXtTiny", marks=pytest.mark.slow),
+        "MobileNetV2",
+    ],
+)
 def test_a_removed_block_hands_its_input_on(name):
     model = application(name)
     anatomy = cw.anatomy(model)
