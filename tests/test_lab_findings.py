@@ -36,7 +36,7 @@ def test_a_residual_network_hardly_misses_a_block(lesions):
 
 
 def test_a_plain_network_misses_each_block(data):
-    found = lab.lesions(lab.trained(BLOCKS, epochs=6, shortcuts=False), *data.test)
+    found = lab.lesions(lab.trained(BLOCKS, shortcuts=False), *data.test)
     assert found.base < 0.3
     assert found.table["error"].median() - found.base > 0.5
 
