@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -161,10 +162,10 @@ def _load(path: Path, unsafe: bool, imports: list[str] | None) -> keras.Model:
     """Load a model, in Keras's safe mode unless told otherwise."""
     if not path.is_file():
         raise CutError(f"There is no file {str(path)!r}.")
-    sys.path.insert(0, os.getcwd())  # as `python -m` does
+    if path.suffix != ".keras":  # Keras's safe mode is for these alone
+        raise CutError(f"A model is read from a .keras file. Received: {str(path)!r}.")
     try:
-        for name in imports or ():
-            import_module(name)
+        _import(imports or ())
         with Console(stderr=True).status(f"Loading {path.name}"):
             return keras.saving.load_model(path, compile=False, safe_mode=not unsafe)
     except Exception as error:  # whatever Keras or a layer of the user's raises
@@ -174,6 +175,14 @@ def _load(path: Path, unsafe: bool, imports: list[str] | None) -> keras.Model:
         elif "locate" in str(error):
             hint = " --import MODULE imports the module that has the model's own layers."
         raise CutError(f"Cannot load {str(path)!r}: {error}{hint}") from error
+
+
+def _import(modules: Iterable[str]) -> None:
+    """Import modules, also from the current folder: from there nothing but what was asked for."""
+    sys.path.append(os.getcwd())
+    try:
+        for name in modules:
+            import_module(name)
     finally:
         sys.path.remove(os.getcwd())
 

@@ -115,6 +115,15 @@ def test_files_of_strangers_run_nothing(run, tmp_path):
     assert run("show", tmp_path / "a.keras", "--unsafe")[0] == 0
 
 
+def test_modules_beside_a_file_are_not_imported(run, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "beside.py").write_text("raise SystemExit('it ran')\n")
+    model.save("a.keras")
+    assert run("show", "a.keras")[0] == 0
+    assert str(tmp_path) not in sys.path
+    assert "beside" not in sys.modules
+
+
 def test_layers_of_ones_own_are_imported(run, tmp_path, monkeypatch):
     source = "import keras\n@keras.saving.register_keras_serializable('own')\n"
     (tmp_path / "own_layers.py").write_text(f"{source}class Own(keras.layers.ReLU):\n    pass\n")
@@ -134,6 +143,7 @@ def test_layers_of_ones_own_are_imported(run, tmp_path, monkeypatch):
     ("words", "told"),
     [
         (("show", "nothing.keras"), "no file"),
+        (("show", __file__), "read from a .keras file"),
         (("check", "MODEL", "stage9", "stage2"), "stage9"),
         (("cut", "MODEL", "stage1_block1_2_conv", "stage2", "-o", "x.keras"), "nearest"),
         (("cut", "MODEL", "stage1", "stage2", "-o", "x.h5"), ".keras"),
