@@ -10,7 +10,7 @@ import keras
 
 from ._anatomy import anatomy
 from .blocks import shape_text
-from .crossing import SIDES, Splits, bar, bytes_of, readable, splits, text_table
+from .crossing import Splits, bytes_of, splits
 from .errors import CutError, UnknownPlaceError, similar
 from .graph import CallGraph, Shape
 from .macs import is_own, macs_of, without_inputs
@@ -18,6 +18,7 @@ from .receptive import fields, sizes, widest
 from .repeating import RepeatError, specs
 from .running import USUAL_SIZE
 from .slicing import shapes_asked
+from .tables import SIDES, bar, readable, text_table
 
 USUAL_LENGTH = 16  # of sequences and all else that are no images
 

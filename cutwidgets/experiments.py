@@ -119,7 +119,7 @@ def examples(model: keras.Model, data: Any) -> Examples | None:
         # The model gives maps, and these are classes: probes can do with them.
         subjects.as_labels(y, seen.size)
     elif y is not None:
-        subjects.subject(model, x, y)
+        subjects.labels_of(seen.anatomy, y, seen.size)
     return Examples(x, y, seen.size)
 
 

@@ -15,9 +15,9 @@ from .callgraph import read
 from .errors import CutError
 from .examples import Examples, Id, blank
 from .graph import CallGraph
-from .lab.backend import compiled
+from .lab.backend import applied, compiled
 from .repeating import compute
-from .running import arrays, as_inputs, preprocessing
+from .running import as_inputs, preprocessing
 
 _BYTES = 2**25  # of a chunk's features, at most; it is in memory two or three times
 _BATCHES = 32  # of a chunk, at most: so much is computed again after a kill
@@ -160,15 +160,7 @@ class Extractor:
                 ) from error
         chosen = np.minimum(np.arange(self.batch), number - 1)
         given = as_inputs(self.graph, [values[chosen] for values in inputs])
-        try:
-            # Within a stateless scope a layer cannot change its variables.
-            with keras.StatelessScope():
-                tensors = {i: keras.ops.convert_to_tensor(value) for i, value in given.items()}
-                made = arrays(self._function(tensors))
-        except Exception as error:  # whatever a user's own layer or the backend raises
-            raise CutError(
-                f"The model {self.graph.name!r} cannot run on this input: {error}"
-            ) from error
+        made = applied(self._function, given, self.graph.name)
         for name, value in zip(self._names, made, strict=True):
             if value.shape[:1] != (self.batch,):
                 raise CutError(

@@ -1,11 +1,13 @@
 """What Keras has no word for, on the backends that we know: compiled functions, and gradients."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from ..errors import CutError
+from ..running import arrays
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,6 +31,32 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         jitted: Callable[..., Any] = jax.jit(function)
         return jitted
     return function
+
+
+def applied(
+    function: Callable[..., Any], given: Mapping[int, np.ndarray], name: str = ""
+) -> list[np.ndarray]:
+    """What a function gives for a model's inputs; within it no layer changes its variables.
+
+    Args:
+        function: From tensors, by the indices of the model's inputs, to tensors.
+        given: Arrays with the batch axis.
+        name: Name of the model, for the error.
+
+    Raises:
+        CutError: If a layer cannot take these values.
+
+    Example:
+        >>> applied(lambda values: [2 * values[0]], {0: np.ones(2)})
+        [array([2., 2.])]
+    """
+    try:
+        with keras.StatelessScope():
+            tensors = {i: keras.ops.convert_to_tensor(value) for i, value in given.items()}
+            return arrays(function(tensors))
+    except Exception as error:  # whatever a user's own layer or the backend raises
+        model = f"The model {name!r}" if name else "The model"
+        raise CutError(f"{model} cannot run on this input: {error}") from error
 
 
 def gradients(function: Callable[..., Any], at: Sequence[Any]) -> list[Any]:

@@ -11,8 +11,7 @@ from ..blocks import Block
 from ..errors import CutError
 from ..removal import swap_of
 from ..repeating import Edit, compute
-from ..running import arrays
-from .backend import compiled
+from .backend import applied, compiled
 
 
 class Gated:
@@ -172,14 +171,6 @@ def _batches(function: Any, given: Mapping[int, np.ndarray], at_once: int) -> It
     for first in range(0, size, at_once):
         chosen = np.arange(first, first + at_once)
         # The last ones are repeated until there are enough.
-        values = {
-            index: keras.ops.convert_to_tensor(value[np.minimum(chosen, size - 1)])
-            for index, value in given.items()
-        }
-        try:
-            # Within a stateless scope a layer cannot change its variables.
-            with keras.StatelessScope():
-                (output,) = arrays([function(values)])
-        except Exception as error:  # whatever a user's own layer or the backend raises
-            raise CutError(f"The model cannot run on this input: {error}") from error
+        values = {i: value[np.minimum(chosen, size - 1)] for i, value in given.items()}
+        (output,) = applied(lambda tensors: [function(tensors)], values)
         yield output[: size - first]

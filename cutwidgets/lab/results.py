@@ -5,6 +5,7 @@ import io
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from html import escape
+from itertools import cycle
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -51,7 +52,7 @@ class Result(ABC):
 
             _, axes = pyplot.subplots(figsize=(7, 3.2), layout="constrained")
         axes.autoscale()  # what was drawn before must not cut this off
-        for result, colour in zip((self, *others), COLOURS * len(others) or COLOURS, strict=False):
+        for result, colour in zip((self, *others), cycle(COLOURS), strict=False):
             result._draw(axes, colour)
         if self._from_zero:
             axes.set_ylim(0, 1.04 * axes.get_ylim()[1])

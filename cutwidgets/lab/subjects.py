@@ -112,11 +112,15 @@ def subject(model: keras.Model, x: Any, y: Any = None) -> Subject:
             )
     if y is None:
         return Subject(found, given, None, "change")
-    return Subject(found, given, *_labels(found, y, sizes.pop()))
+    return Subject(found, given, *labels_of(found, y, sizes.pop()))
 
 
-def _labels(found: Anatomy, y: Any, size: int) -> tuple[np.ndarray, str]:
-    """Labels as integers, or numbers of the shape of the output; and how they are compared."""
+def labels_of(found: Anatomy, y: Any, size: int) -> tuple[np.ndarray, str]:
+    """Labels as integers, or numbers of the shape of the output; and how they are compared.
+
+    Raises:
+        CutError: If they are not what the model answers.
+    """
     labels = as_labels(y, size)
     shape = found.graph.tensors[found.graph.outputs[0]].shape
     if labels.ndim == len(shape) and labels.shape[-1] == 1 != shape[-1]:
