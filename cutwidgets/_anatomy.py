@@ -1,9 +1,11 @@
 """The anatomy of a model: its blocks and stages, to look up, to go through and to look at."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Integral
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import keras
 
@@ -12,6 +14,11 @@ from .blocks import Block, Stage, find, shape_text
 from .callgraph import read
 from .errors import UnknownPlaceError, similar
 from .graph import CallGraph
+from .kerasgraph import functional
+
+# What was found in a model, for as long as its graph reads the same: a layer may be renamed, and a
+# model inside of it changed.
+_known: WeakKeyDictionary[Any, "Anatomy"] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, repr=False)
@@ -143,6 +150,8 @@ def anatomy(model: keras.Model) -> Anatomy:
         >>> [block.name for block in cw.anatomy(keras.applications.VGG16(weights=None))]
         ['block1', 'block2', 'block3', 'block4', 'block5', 'classifier']
     """
-    graph = read(model)
-    blocks, stages = find(graph)
-    return Anatomy(graph.name, blocks, stages, graph)
+    graph, source = read(model), functional(model)
+    known = _known.get(source)
+    if known is None or known.graph != graph:
+        known = _known[source] = Anatomy(graph.name, *find(graph), graph)
+    return replace(known, graph=graph)

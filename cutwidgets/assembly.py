@@ -60,6 +60,7 @@ def _line_parts(
 ) -> Iterator[Part]:
     chains = _chains(line)
     branched = [region for region in line.regions if region.role in BRANCHED]
+    signatures = set(patterns.values())
     opening = _opening_lengths(graph, chains, branched, patterns, scales)
     closing = _closing_lengths(chains, branched, postnormalized)
 
@@ -68,7 +69,7 @@ def _line_parts(
             before = chains[i - 1][len(chains[i - 1]) - opening[i - 1] :]
             yield branched[i - 1].role, [*before, branched[i - 1], *chain[: closing[i]]]
         middle = chain[closing[i] : len(chain) - opening[i]]
-        yield from _chain_parts(graph, middle, set(patterns.values()), line, i, len(branched))
+        yield from _chain_parts(graph, middle, signatures, line, i, len(branched))
 
 
 def _opening_lengths(

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count, zip_longest
+from os.path import commonprefix
 
 from .assembly import assemble
-from .chains import is_automatic, tokens
+from .chains import ends_a_word, is_automatic
 from .graph import CallGraph, Shape, entering, parameters
 from .opening import lines, resolutions
 from .regions import Region
@@ -31,11 +32,11 @@ class Block:
         input_shape: Shape of the tensor that enters, with the batch axis.
         output_shape: Shape of the tensor that leaves, with the batch axis.
         scale: By how much the resolution at its output is smaller than at the model's input.
-        params: Number of parameters, a shared layer counted once.
         entries: Indices of the tensors that enter, in the call graph: one, but where several
             inputs of the model meet.
         exits: Indices of the tensors that leave: one, but where several outputs of the model part.
         calls: Indices of its calls.
+        graph: The call graph that it was found in.
     """
 
     name: str
@@ -46,10 +47,15 @@ class Block:
     input_shape: Shape
     output_shape: Shape
     scale: float
-    params: int
     entries: tuple[int, ...]
     exits: tuple[int, ...]
     calls: tuple[int, ...]
+    graph: CallGraph = field(repr=False, compare=False)
+
+    @property
+    def params(self) -> int:
+        """Number of parameters, a shared layer counted once."""
+        return parameters(self.graph, self.calls)
 
     @property
     def start(self) -> str:
@@ -138,10 +144,10 @@ def _block(graph: CallGraph, kind: str, parts: list[Region], scales: list[float]
         input_shape=graph.tensors[entries[0]].shape,
         output_shape=graph.tensors[exits[-1]].shape,
         scale=scales[exits[-1]],
-        params=parameters(graph, calls),
         entries=entries,
         exits=tuple(exits),
         calls=calls,
+        graph=graph,
     )
 
 
@@ -208,19 +214,24 @@ def _named(
     ]
     stage_names = _stage_names(stages, suggested, taken, scopes)
 
-    names = list(suggested)
-    for i, block in enumerate(unnamed):
-        if block.kind in OUTSIDE_STAGES and names[i] is None:
-            names[i] = _free(_in(scopes[i], block.kind), taken | set(filter(None, names)))
+    wanted = {
+        i: _in(scopes[i], block.kind)
+        for i, block in enumerate(unnamed)
+        if block.kind in OUTSIDE_STAGES
+    }
     for stage_name, members in zip(stage_names, stages, strict=True):
-        for number, i in enumerate(members, 1):
-            if names[i] is None:
-                names[i] = _free(f"{stage_name}_block{number}", taken | set(filter(None, names)))
+        wanted |= {i: f"{stage_name}_block{number}" for number, i in enumerate(members, 1)}
+    names = list(suggested)
+    taken |= set(filter(None, names))
+    for i, name in wanted.items():
+        if names[i] is None:
+            names[i] = name = _free(name, taken)
+            taken.add(name)
 
     stage_of = {i: name for name, members in zip(stage_names, stages, strict=True) for i in members}
     blocks = tuple(
-        replace(block, name=name or "", stage=stage_of.get(i))
-        for i, (block, name) in enumerate(zip(unnamed, names, strict=True))
+        replace(block, name=names[i] or "", stage=stage_of.get(i))
+        for i, block in enumerate(unnamed)
     )
     return blocks, tuple(
         Stage(name, tuple(blocks[i] for i in members))
@@ -267,14 +278,9 @@ def _common_begin(names: Sequence[str]) -> str | None:
         >>> _common_begin(["conv3_block1_1_conv", "conv3_block1_out"]), _common_begin(["a1", "b1"])
         ('conv3_block1', None)
     """
-    columns = zip(*map(tokens, names), strict=False)
-    words = [column[0] for column in columns if len(set(column)) == 1]
-    # zip goes on behind a difference, so only the unbroken begin counts.
-    begin = ""
-    for word in words:
-        if not all(name.startswith(begin + word) for name in names):
-            break
-        begin += word
+    begin = commonprefix(names)  # noqa: RUF071 (characters are meant)
+    while begin and not all(ends_a_word(name, len(begin)) for name in names):
+        begin = begin[:-1]
     return begin or None
 
 
@@ -285,10 +291,11 @@ def _unique(
     ends: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]],
 ) -> list[str | None]:
     """Drop suggestions that two blocks share, or that mean a layer of other inputs or outputs."""
+    times = Counter(suggested)
 
     def is_clear(name: str, block: Block) -> bool:
         means_a_layer = name in taken and ends.get(name) != (block.entries, block.exits)
-        return suggested.count(name) == 1 and not means_a_layer
+        return times[name] == 1 and not means_a_layer
 
     return [
         name if name and is_clear(name, block) else None

@@ -11,8 +11,13 @@ from dataclasses import replace
 from functools import cache
 from itertools import groupby
 
+import numpy as np
+
 from .graph import CallGraph, entering
 from .regions import WEIGHTED, Region, regions
+
+# Where a word of a layer's name ends.
+_BORDER = re.compile(r"(?<=[^_\-./ ])(?=[_\-./ ]|$)|(?<=\d)(?=[^_\-./ \d])")
 
 Signature = tuple[str, ...]
 Piece = tuple[str, list[Region]]
@@ -204,16 +209,18 @@ def _repeated(graph: CallGraph, units: list[list[Region]]) -> set[Signature]:
     Pooling ends a group by itself, so no pattern holds one.
     """
     words = [signature(graph, unit) for unit in units]
-    for period in range(2, len(words) // 3 + 1):
-        run = 0
-        for i in range(len(words) - period):
-            run = run + 1 if words[i] == words[i + period] else 0
-            pattern = words[i + 1 : i + 1 + period]
+    numbers = {word: number for number, word in enumerate(words)}
+    numbered = np.array([numbers[word] for word in words])
+    for period in range(2, len(words) // 3 + 1 if len(numbers) > 1 else 0):
+        differs = np.flatnonzero(numbered[period:] != numbered[:-period])
+        starts = np.concatenate([[0], differs + 1])
+        lengths = np.diff(starts, append=len(words) - period + 1) - 1
+        for first in starts[lengths >= 2 * period]:
+            pattern = words[first : first + period]
             pooled = any("pooling" in unit for unit in pattern)
-            first = i + 1 - run
             divided = any(unit[0].opens for unit in units[first + 1 : first + period])
-            if run >= 2 * period and len(set(pattern)) > 1 and not pooled and not divided:
-                return {tuple(word for unit in words[first : first + period] for word in unit)}
+            if len(set(pattern)) > 1 and not pooled and not divided:
+                return {tuple(word for unit in pattern for word in unit)}
     return set()
 
 
@@ -306,10 +313,20 @@ def _snake(kind: str) -> str:
 def tokens(name: str) -> list[str]:
     """The words of a layer's name, each with the separator before it.
 
-    A border lies before `_`, `-`, `.` or `/`, and between a digit and the letter behind it.
+    A word ends before `_`, `-`, `.` or `/`, and between a digit and the letter behind it.
 
     Example:
         >>> tokens("block2a_expand_conv")
         ['block2', 'a', '_expand', '_conv']
     """
     return re.findall(r"[_\-./ ]*(?:[^_\-./ \d]+\d*|\d+)", name) or [name]
+
+
+def ends_a_word(name: str, position: int) -> bool:
+    """Whether one of the words of a name ends before a position.
+
+    Example:
+        >>> [name[:i] for i in range(13) if ends_a_word(name := "block2a_conv", i)]
+        ['block2', 'block2a', 'block2a_conv']
+    """
+    return _BORDER.match(name, position) is not None

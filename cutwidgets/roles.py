@@ -81,6 +81,9 @@ _OPERATION_ROLES = {
 }  # fmt: skip
 
 
+_ENLARGING = (layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D)
+
+
 def role_of(operation: keras.Operation) -> str:
     """What a layer or operation does to a tensor, in one word; `"other"` for what we do not know.
 
@@ -115,7 +118,7 @@ def stride_of(
 
     What the layer was told, or else the ratio of the resolutions before and after it.
     """
-    if isinstance(operation, layers.UpSampling1D | layers.UpSampling2D | layers.UpSampling3D):
+    if isinstance(operation, _ENLARGING):
         return 1 / _first(operation.size)
     strides = getattr(operation, "strides", None)
     # A layer of a user's own may keep anything under this name.

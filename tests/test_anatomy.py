@@ -1,6 +1,7 @@
 """Blocks and stages against the papers, and with names that say nothing."""
 
 from collections import Counter
+from random import Random
 
 import keras
 import pytest
@@ -8,6 +9,9 @@ from keras import layers
 
 import cutwidgets as cw
 import networks
+from cutwidgets.callgraph import read
+from cutwidgets.chains import _repeated, _units
+from cutwidgets.opening import lines
 from networks import application, renamed, residual_chain, untrained
 
 # He et al. 2015, "Deep residual learning for image recognition", table 1; and 2016, "Identity
@@ -455,3 +459,47 @@ def test_pooling_at_several_sizes_is_one_block():
     x = layers.Conv2D(4, 3, padding="same")(layers.Concatenate()([x, *ways]))
     kinds = [block.kind for block in cw.anatomy(keras.Model(inputs, x))]
     assert kinds == ["stem", "dense", "top"]
+
+
+def _repeats(kinds):
+    """The shortest pattern, by trying every one at every place."""
+    for period in range(2, len(kinds) // 3 + 1):
+        for first in range(len(kinds) - 3 * period + 1):
+            pattern = kinds[first : first + period]
+            if kinds[first : first + 3 * period] == pattern * 3 and len(set(pattern)) > 1:
+                return {"".join(pattern)}
+    return set()
+
+
+def test_the_pattern_of_a_chain_agrees_with_a_brute_force_search():
+    choices = {"c": lambda: layers.Conv1D(2, 3, padding="same"), "d": lambda: layers.Dense(2)}
+    random = Random(0)
+    found = 0
+    for _ in range(60):
+        begin, pattern, end = (random.choices("cd", k=random.randint(1, 5)) for _ in range(3))
+        kinds = [*begin, *pattern * random.randint(2, 4), *end]
+        x = inputs = keras.Input((8, 2))
+        for kind in kinds:
+            x = choices[kind]()(x)
+        chain = read(keras.Model(inputs, x))
+        (line,) = lines(chain)
+        signatures = _repeated(chain, _units(line.regions))
+        words = {"".join(kind[0].replace("f", "d") for kind in one) for one in signatures}
+        assert words == _repeats(kinds), kinds
+        found += bool(words)
+    assert 20 < found < 60
+
+
+def test_what_is_known_of_a_model_is_forgotten_as_it_changes():
+    x = inputs = keras.Input((4,))
+    inner = keras.Sequential([keras.Input((4,)), layers.Dense(4, name="one")], name="inner")
+    dense = layers.Dense(4)
+    model = keras.Model(inputs, dense(inner(x)))
+    assert cw.anatomy(model) == cw.anatomy(model)
+    dense.name = "renamed"
+    inner.add(layers.Dense(4, name="two"))
+    names = [name for block in cw.anatomy(model) for name in block.layers]
+    assert names == ["inner/one", "inner/two", "renamed"]
+    before = sum(block.params for block in cw.anatomy(model))
+    dense.enable_lora(2)
+    assert sum(block.params for block in cw.anatomy(model)) == before + 2 * (4 + 4)
