@@ -4,43 +4,8 @@
 `CutPanel` does all of it with two clicks in a notebook.
 """
 
-from . import lab
-from ._anatomy import Anatomy, anatomy
-from ._costs import Cost, Costs, costs
-from ._features import Features, features
-from .blocks import Block, Stage
-from .code import to_code
-from .errors import BypassedCutError, CutError, UnknownPlaceError, UnsupportedModelError
-from .panel import CutPanel
-from .proof import Proof, check
-from .removal import remove
-from .running import activations
-from .slicing import cut, split
-from .surgery import join, replace
+import lazy_loader
 
-__all__ = [
-    "Anatomy",
-    "Block",
-    "BypassedCutError",
-    "Cost",
-    "Costs",
-    "CutError",
-    "CutPanel",
-    "Features",
-    "Proof",
-    "Stage",
-    "UnknownPlaceError",
-    "UnsupportedModelError",
-    "activations",
-    "anatomy",
-    "check",
-    "costs",
-    "cut",
-    "features",
-    "join",
-    "lab",
-    "remove",
-    "replace",
-    "split",
-    "to_code",
-]
+# The names are in `__init__.pyi`, for type checkers too, and are imported when they are used: the
+# help of the command line needs no Keras, and a cut in a script no widgets.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -30,7 +30,8 @@ PLAIN = ("Block", "Cost", "Costs", "Digits", "Features", "Proof", "Stage")
 def imports(module):
     """Modules of the package that a module imports."""
     folder = module.rpartition("/")[0]
-    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text("utf-8"))):
+    file = PACKAGE / f"{module}.py{'i' if module == '__init__' else ''}"
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level:
             inside = f"{folder}/" if folder and node.level == 1 else ""
             for name in [node.module] if node.module else [name.name for name in node.names]:
@@ -58,10 +59,13 @@ def test_the_core_imports_no_tensorflow():
 
 
 def test_public_names_are_complete():
-    for package, folder in ((cw, ""), (cw.lab, "lab/")):
-        imported = [name for name in vars(package) if not name.startswith("_")]
-        modules = {module.removeprefix(folder) for module in ORDER}
-        assert sorted(package.__all__) == sorted(set(imported) - modules)
+    for package, stub in ((cw, "__init__.pyi"), (cw.lab, "lab/__init__.py")):
+        names = (
+            node.names
+            for node in ast.walk(ast.parse((PACKAGE / stub).read_text("utf-8")))
+            if isinstance(node, ast.ImportFrom)
+        )
+        assert sorted(package.__all__) == sorted(name.name for same in names for name in same)
         for name in set(package.__all__) - {"lab"}:
             text = getattr(package, name).__doc__
             # Results are made by functions, and these have the examples.
@@ -69,7 +73,7 @@ def test_public_names_are_complete():
 
 
 def test_all_errors_are_cut_errors():
-    errors = [value for value in vars(cw).values() if isinstance(value, type)]
+    errors = [value for value in map(cw.__getattr__, cw.__all__) if isinstance(value, type)]
     errors = [error for error in errors if issubclass(error, Exception)]
     assert len(errors) == 4
     assert all(issubclass(error, cw.CutError) for error in errors)
