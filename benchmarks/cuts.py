@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 import psutil
-from measure import Row, Times, interleaved, number
+from measure import Part, Row, Times, interleaved, number
 
 import cutwidgets as cw
 
@@ -60,16 +60,15 @@ def further(count: int, chunk: int) -> list[Row]:
             if i:  # the first chunk fills what Python keeps for later
                 grown[function] += _megabytes() - before
     left = {function: _nodes(model) - nodes[function] for function, model in models.items()}
-    early, late = slice(chunk), slice(-chunk, None)
     return [
         Times(times[ours], times[bare]).row(
             f"cut: {count} further ones from that start", 0.6, "keras.Model(tensor, tensor)"
         ),
-        Times(times[ours][late], times[ours][early]).row(
-            f"the last {chunk} of {count} cuts", 1.2, f"our first {chunk}"
+        _worn(ours, models[ours], count).row(
+            f"a cut of a model that was cut {count} times", 1.2, "ours, of a new model"
         ),
-        Times(times[bare][late], times[bare][early]).row(
-            f"the same, bare Keras: its last {chunk}", None, f"its first {chunk}"
+        _worn(bare, models[bare], count).row(
+            "the same, bare Keras", None, "bare Keras, of a new model"
         ),
         Row(
             f"nodes that a layer has more after {count} cuts",
@@ -88,6 +87,14 @@ def further(count: int, chunk: int) -> list[Row]:
             grown[ours] <= 2,
         ),
     ]
+
+
+def _worn(function: Any, model: keras.Model, count: int) -> Times:
+    """Cuts of a model that was cut so often, against those of a new one."""
+    new = resnet()
+    for end in ENDS:
+        function(new, end)
+    return interleaved(partial(function, model), partial(function, new), min(count // 20, 30))
 
 
 def _seconds(function: Any) -> float:
@@ -119,7 +126,10 @@ def copied(repeats: int) -> Row:
     return times.row('cut(weights="copy")', 1.0, "clone_model and set_weights")
 
 
-def rows(quick: bool) -> list[Row]:
-    """All rows of this topic."""
-    count = 200 if quick else 1000
-    return [first(3 if quick else 9), *further(count, 50), copied(3 if quick else 5)]
+def parts(quick: bool) -> dict[str, Part]:
+    """What this topic measures."""
+    return {
+        "the first cut": partial(first, 2 if quick else 5),
+        "further cuts": partial(further, 200 if quick else 1000, 50 if quick else 100),
+        "a cut with weights of its own": partial(copied, 3 if quick else 5),
+    }

@@ -5,7 +5,8 @@ neighbours in time. Python's garbage collector runs between the repeats, never w
 """
 
 import gc
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
 from time import perf_counter
@@ -26,7 +27,12 @@ class Row:
     @property
     def verdict(self) -> str:
         """In words."""
-        return "" if self.ok is None else "kept" if self.ok else "**limit missed**"
+        if self.ok is None:
+            return ""
+        return "kept" if self.ok else "**limit missed**" if self.limit else "**failed**"
+
+
+Part = Callable[[], Row | Iterable[Row]]  # what measures one thing, in one row or some
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,22 @@ class Times:
             "" if limit is None else f"≤ {number(limit)}",
             None if limit is None else median(self.ratios) <= limit,
         )
+
+
+def attempt(what: str, part: Part) -> Iterator[Row]:
+    """The rows of a part; an error becomes a row, after those that there are."""
+    try:
+        found = part()
+        yield from [found] if isinstance(found, Row) else found
+    except Exception as error:  # the other parts go on
+        yield Row(what, reason(error), ok=False)
+
+
+def reason(error: Exception) -> str:
+    """An error in one short line, without the paths of this machine."""
+    lines = str(error).strip().splitlines() or [""]
+    text = re.sub(r"(/[^/\s'\"]+){2,}", "…", lines[0])
+    return f"fails: {type(error).__name__}: {text:.120}"
 
 
 def interleaved(

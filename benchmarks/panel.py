@@ -1,23 +1,27 @@
-"""Measure the panel in a real JupyterLab in Chromium: `uv run python benchmarks/panel.py`.
+"""The panel in a real JupyterLab in Chromium: its latencies.
 
 From a click to the highlight and to the slice's new numbers and table, and how long a panel takes
 to open. The limits are those of the project; the peer of `open` is building the model itself.
 """
 
 import json
-import statistics
 import sys
 import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from statistics import quantiles
 from time import perf_counter
 
 import keras
+from measure import Part, Row, Times, duration, spread
 
 import cutwidgets as cw
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from browser import chromium, jupyterlab
+from browser import NoBrowserError, chromium, jupyterlab
 
 NOTEBOOK = """import keras, cutwidgets as cw
 resnet = keras.applications.ResNet50(include_top=False, weights=None)
@@ -45,7 +49,7 @@ WATCH = """
 """
 
 
-def clicks(rounds: int = 4) -> tuple[list[float], list[float], bool]:
+def clicks(rounds: int) -> tuple[list[float], list[float], bool]:
     """Milliseconds to the highlight, and to the slice; and whether rapid clicks end in the last."""
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         root, state = Path(folder, "root"), Path(folder, "state")
@@ -85,27 +89,47 @@ def clicks(rounds: int = 4) -> tuple[list[float], list[float], bool]:
     return list(highlights), list(slices), overtaken
 
 
-def opening(name: str) -> tuple[float, float]:
-    """Seconds to open a panel for a model of `keras.applications`, and to build the model."""
-    begun = perf_counter()
-    model = getattr(keras.applications, name)(weights=None)
-    built = perf_counter()
-    cw.CutPanel(model).get_state()
-    return perf_counter() - built, built - begun
+def latencies(rounds: int) -> Iterator[Row]:
+    """The rows of what follows a click."""
+    try:
+        highlights, slices, overtaken = clicks(rounds)
+    except NoBrowserError as error:
+        yield Row("from a click to what it shows", f"not measured: {error}")
+        return
+    for what, times in (("the highlight", highlights), ("the slice's numbers and table", slices)):
+        seconds = [milliseconds / 1000 for milliseconds in times]
+        late = duration(quantiles(seconds, n=20)[-1])
+        text = f"{spread(seconds, duration)}; 95 % within {late}"
+        yield Row(f"from a click to {what}, {len(times)} clicks", text)
+    answer = "yes" if overtaken else "no"
+    yield Row("rapid clicks end in the last selection", answer, limit="yes", ok=overtaken)
 
 
-def main() -> None:
-    """Print a table."""
-    opening("VGG16")  # warms up
-    for name, limit in (("ResNet50", 0.5), ("DenseNet201", 1.0), ("EfficientNetB7", 1.0)):
-        seconds, built = opening(name)
-        print(f"open {name}: {seconds:.3f} s (limit {limit} s; Keras builds it in {built:.2f} s)")
-    highlights, slices, overtaken = clicks()
-    for name, times in (("highlight", highlights), ("numbers and table", slices)):
-        cuts = statistics.quantiles(times, n=20)
-        print(f"click to {name}: p50 {cuts[9]:.0f} ms, p95 {cuts[18]:.0f} ms, n = {len(times)}")
-    print(f"a rapid series of clicks ends in the last selection: {'yes' if overtaken else 'NO'}")
+def opening(name: str, limit: float, repeats: int) -> Row:
+    """Opening a panel for a model of `keras.applications`, and building the model."""
+    warm = keras.applications.VGG16(include_top=False, weights=None)
+    cw.CutPanel(warm).get_state()  # loads what a first panel loads
+    ours, peer = [], []
+    for _ in range(repeats):
+        begun = perf_counter()
+        model = getattr(keras.applications, name)(weights=None)
+        built = perf_counter()
+        cw.CutPanel(model).get_state()
+        ours.append(perf_counter() - built)
+        peer.append(built - begun)
+    row = Times(ours, peer).row(f"opening a panel of {name}", None, "keras builds the model")
+    kept = sorted(ours)[len(ours) // 2] <= limit
+    return replace(row, limit=f"ours ≤ {duration(limit)}", ok=kept)
 
 
-if __name__ == "__main__":
-    main()
+def parts(quick: bool) -> dict[str, Part]:
+    """What this topic measures."""
+    limits = {"ResNet50": 0.5, "DenseNet201": 1.0, "EfficientNetB7": 1.0}
+    opened = {"ResNet50": 0.5} if quick else limits
+    return {
+        **{
+            f"opening a panel of {name}": partial(opening, name, limit, 1 if quick else 2)
+            for name, limit in opened.items()
+        },
+        "clicks": partial(latencies, 2 if quick else 3),
+    }

@@ -1,6 +1,9 @@
-"""Measure cutwidgets against its peers: `uv run python benchmarks/run.py [--quick]`.
+"""Measure cutwidgets against its peers: `uv run python benchmarks/run.py [--quick] [topic...]`.
 
-Writes `benchmarks/RESULTS.md`; with `--quick`, which repeats less, it prints only.
+A full run writes `benchmarks/RESULTS.md`, the picture `benchmarks/anatomy-time.png`, and a short
+table between the markers of the README, if it has them. With `--quick`, which repeats less, or
+with topics it prints only. `--peers` finds PyTorch and ONNX: `benchmarks/peers.py` says how to
+install these.
 """
 
 import os
@@ -8,99 +11,89 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is loaded
 
 import argparse
-import platform
-import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterator
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 
-from measure import Row
+from measure import Row, attempt
+from report import machine, short_table, table, write_between_markers
 
 TOPICS = {
     "imports": "Import",
     "cuts": "Cuts",
+    "peers": "Cuts, against PyTorch and ONNX",
     "diagrams": "Anatomy and diagram",
     "passes": "Forward passes",
     "lesions": "Lesions",
+    "panel": "The panel, in JupyterLab in Chromium",
 }
-RESULTS = Path(__file__).with_name("RESULTS.md")
-HEADER = ("what", "ours", "peer", "ours / peer", "limit", "")
+HERE = Path(__file__).parent
+RESULTS, PICTURE = HERE / "RESULTS.md", HERE / "anatomy-time.png"
+README = HERE.parent / "README.md"
 INTRODUCTION = """# Benchmarks
 
 By `uv run python benchmarks/run.py`, on {machine}.
 
 Each figure is the median, with the quartiles in brackets. Ours and the peer take turns in one
 process, and the ratio is that of neighbours in time, so a busy machine slows both.
-The panel's latencies, from a click to what it shows, are measured in a browser by
-`benchmarks/panel.py`.
 """
 
 
-def collect(topic: str, quick: bool) -> list[Row]:
+def collect(topic: str, quick: bool) -> Iterator[Row]:
     """The rows of a topic; an error becomes a row."""
     try:
-        return list(import_module(topic).rows(quick))
-    except Exception as error:  # the other topics go on
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        return [Row(f"failed: {text:.200}", ok=False)]
+        parts = import_module(topic).parts(quick)
+    except ImportError as error:
+        parts = {topic: lambda error=error: _fail(error)}
+    for what, part in parts.items():
+        yield from attempt(what, part)
 
 
-def machine() -> str:
-    """Versions and platform."""
-    found = subprocess.run(["dot", "-V"], capture_output=True, text=True) if _has_dot() else None
-    dot = found.stderr.split(" version ")[-1].split()[0] if found else "none"
-    names = ("keras", "tensorflow", "graphviz", "pygraphviz", "pydot", "onnx")
-    packages = ", ".join(f"{name} {_version(name)}" for name in names)
-    cores = f"{os.cpu_count()} cores (load {os.getloadavg()[0]:.1f})"
-    return (
-        f"{platform.platform()}, {cores}; Python {platform.python_version()}, {packages}; "
-        f"Graphviz' dot {dot}"
+def _fail(error: Exception) -> Row:
+    raise error
+
+
+def measured(topics: list[str], quick: bool) -> Iterator[tuple[str, list[Row]]]:
+    """Section by section, as it is measured: its text, and its rows."""
+    begun, missed = perf_counter(), []
+    import_module("keras")  # takes long, and is of no topic
+    spent = {"loading Keras": perf_counter() - begun}
+    for topic in topics:
+        start = perf_counter()
+        rows = list(collect(topic, quick))
+        spent[topic] = perf_counter() - start
+        missed += [row.what for row in rows if row.ok is False]
+        yield f"## {TOPICS[topic]}\n\n{table(rows)}\n\nIt took {spent[topic]:.0f} s.\n", rows
+    each = ", ".join(f"{topic} {seconds:.0f} s" for topic, seconds in spent.items())
+    yield (
+        f"Limits missed, or failed: {'; '.join(missed) or 'none'}.\n\n"
+        f"It took {perf_counter() - begun:.0f} s: {each}.\n",
+        [],
     )
 
 
-def _has_dot() -> bool:
-    from shutil import which
-
-    return which("dot") is not None
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed" if find_spec(name) is None else "of unknown version"
-
-
-def table(rows: Iterable[Row]) -> str:
-    """Rows in Markdown."""
-    lines = [HEADER, ("---",) * len(HEADER)]
-    for row in rows:
-        lines.append((row.what, row.ours, row.peer, row.ratio, row.limit, row.verdict))
-    cells = ([cell.replace("|", "\\|") for cell in line] for line in lines)
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
-
-
 def main() -> None:
-    """Measure all, and write the table."""
+    """Measure, print, and after a full run write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("topics", nargs="*", choices=[[], *TOPICS], help="all without one")
     parser.add_argument("--quick", action="store_true", help="fewer repeats, nothing is written")
+    parser.add_argument("--peers", type=Path, help="site-packages with PyTorch and ONNX")
     options = parser.parse_args()
-    parts, begun = [INTRODUCTION.format(machine=machine())], perf_counter()
-    missed = []
-    for topic in options.topics or TOPICS:
-        rows = collect(topic, options.quick)
-        missed += [row.what for row in rows if row.ok is False]
-        parts.append(f"## {TOPICS[topic]}\n\n{table(rows)}\n")
-        print(parts[-1], flush=True)
-    told = "; ".join(missed) or "none"
-    parts.append(f"Limits missed, or failed: {told}.\n\nIt took {perf_counter() - begun:.0f} s.\n")
-    print(parts[-1])
-    if not options.quick and not options.topics:
-        RESULTS.write_text("\n".join(parts), "utf-8")
+    if options.peers:
+        import_module("peers").look_in(options.peers)
+    full = not options.quick and not options.topics
+    sections, found = [INTRODUCTION.format(machine=machine())], []
+    print(sections[0], flush=True)
+    for section, rows in measured(options.topics or list(TOPICS), options.quick):
+        sections.append(section)
+        found += rows
+        print(section, flush=True)
+        if full:  # also what there is so far, should a later topic be stopped
+            RESULTS.write_text("\n".join(sections), "utf-8")
+    if full:
+        import_module("diagrams").draw_curves(PICTURE)
+        write_between_markers(README, short_table(found))
 
 
 if __name__ == "__main__":
