@@ -14,11 +14,10 @@ from .blocks import Block, Stage, find, shape_text
 from .callgraph import read
 from .errors import UnknownPlaceError, similar
 from .graph import CallGraph
-from .kerasgraph import functional
+from .kerasgraph import functional, state_of
 
-# What was found in a model, for as long as its graph reads the same: a layer may be renamed, and a
-# model inside of it changed.
-_known: WeakKeyDictionary[Any, "Anatomy"] = WeakKeyDictionary()
+# What was found in a model, and the state that its graph had then.
+_known: WeakKeyDictionary[Any, tuple[list[object], "Anatomy"]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, repr=False)
@@ -150,8 +149,11 @@ def anatomy(model: keras.Model) -> Anatomy:
         >>> [block.name for block in cw.anatomy(keras.applications.VGG16(weights=None))]
         ['block1', 'block2', 'block3', 'block4', 'block5', 'classifier']
     """
-    graph, source = read(model), functional(model)
-    known = _known.get(source)
-    if known is None or known.graph != graph:
-        known = _known[source] = Anatomy(graph.name, *find(graph), graph)
-    return replace(known, graph=graph)
+    source = functional(model)
+    state = state_of(source)
+    then, found = _known.get(source, (None, None))
+    if found is None or state != then or found.name != model.name:
+        graph = read(model)
+        found = Anatomy(graph.name, *find(graph), graph)
+        _known[source] = state, found
+    return replace(found)  # without the pictures that it may have: weights may have been added

@@ -123,9 +123,10 @@ class _Reader:
         self._append(frame, self._name(frame, node), node.operation, arguments, node.outputs)
 
     def _name(self, frame: _Frame, node: Node) -> str:
+        if id(node) in frame.names:
+            return frame.names[id(node)]
         # What makes a mask need not be among the calls of the model.
-        path = f"{frame.scope[-1]}/" if frame.scope else ""
-        return frame.names.get(id(node), f"{path}{node.operation.name}")
+        return f"{frame.scope[-1]}/{node.operation.name}" if frame.scope else node.operation.name
 
     def _append(
         self,
@@ -153,7 +154,7 @@ class _Reader:
         arguments: SymbolicArguments,
         outputs: Iterable[int],
     ) -> Call:
-        reads = tuple(frame.index[id(symbol)] for symbol in arguments.keras_tensors)
+        reads = tuple([frame.index[id(symbol)] for symbol in arguments.keras_tensors])
         outputs = tuple(outputs)
         before = self.specs[reads[0]].shape if reads else ()
         return Call(
@@ -286,8 +287,10 @@ def _given(node: Node) -> tuple[Functional, list[keras.KerasTensor], bool | None
 
     `None` where it is none, or where it is called with more than that.
     """
+    if node.is_input or not isinstance(node.operation, keras.Model):
+        return None
     args, kwargs = node.arguments.args, dict(node.arguments.kwargs)
-    if node.is_input or not isinstance(node.operation, keras.Model) or len(args) > 1:
+    if len(args) > 1:
         return None
     training = kwargs.pop("training", None)
     if any(value is not None for value in keras.tree.flatten(kwargs.pop("mask", None))):

@@ -77,6 +77,23 @@ def nodes_of(source: Functional) -> list[Node]:
     return sorted(nodes, key=lambda node: not node.is_input)
 
 
+def state_of(source: Functional) -> list[object]:
+    """What may become another in a model's graph: names of layers, and models inside of it.
+
+    Two states are equal if nothing did. Only those of one model can be compared, while its layers
+    live, as they tell calls apart by their ids.
+    """
+    state: list[object] = []
+    for node in nodes_of(source):
+        operation = node.operation
+        state += (id(node), operation.name)
+        if isinstance(operation, keras.Sequential):
+            operation = operation._functional
+        if isinstance(operation, Functional):
+            state.append(state_of(operation))
+    return state
+
+
 def maker_of(symbol: keras.KerasTensor) -> Node | None:
     """The call that made a tensor; `None` for a tensor that no call made."""
     history = getattr(symbol, "_keras_history", None)

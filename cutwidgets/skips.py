@@ -78,9 +78,11 @@ def _weigh(
     strengths: dict[int, float] = {}
 
     def wait(users: list[int], is_mask: bool, least: float, tie: float) -> None:
-        longest = max(users, key=ways.__getitem__)
+        longest = max(users, key=ways.__getitem__) if len(users) > 1 else users[0]
         for user in users:
-            weight = max(least, ways[longest] - ways[user], 0 if user == longest else tie)
+            weight = least
+            if user != longest:
+                weight = max(least, ways[longest] - ways[user], tie)
             if is_mask or _masks(graph, graph.calls[user].outputs[0]):
                 weight = inf
             heappush(waiting, (weight, user))
@@ -91,15 +93,15 @@ def _weigh(
     for index in sorted(inside):
         while waiting and waiting[0][1] <= index:
             heappop(waiting)
-        read = {
-            tensor: [user for user in graph.tensors[tensor].users if user in inside]
-            for tensor in graph.calls[index].outputs
-        }
-        used = [tensor for tensor, users in read.items() if users]
+        used = []
+        for tensor in graph.calls[index].outputs:
+            users = [user for user in graph.tensors[tensor].users if user in inside]
+            if users:
+                used.append((tensor, users))
         if len(used) == 1:
-            strengths[used[0]] = waiting[0][0] if waiting else inf
-        for tensor in used:
-            wait(read[tensor], _masks(graph, tensor), aside[index], 0)
+            strengths[used[0][0]] = waiting[0][0] if waiting else inf
+        for tensor, users in used:
+            wait(users, _masks(graph, tensor), aside[index], 0)
     strengths.pop(whole.exit, None)
     return strengths, aside
 
