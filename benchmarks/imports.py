@@ -3,55 +3,50 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 
-from measure import Part, Row, Times, duration, number, spread
+from measure import Part, Row, Times
 
 HEAVY = [
     "IPython", "anywidget", "graphviz", "h5py", "ipywidgets", "jax", "matplotlib", "networkx",
     "pandas", "platformdirs", "pyarrow", "pygraphviz", "ray", "scipy", "skimage", "sklearn",
     "torch", "tqdm",
 ]  # fmt: skip
-# Both are timed in the same interpreter: the peer first, as we import Keras anyway. Objects of
-# Keras and TensorFlow are many, and a full garbage collection that falls into our share goes
-# through all of them: it is told apart.
+# What is imported when it is used is timed as it is used: one after another, in one interpreter
+# with the peer, which comes first as we import Keras anyway.
+STATEMENTS = (
+    "import cutwidgets",
+    "from cutwidgets import cut",
+    "from cutwidgets import CutPanel",
+)
 SCRIPT = f"""
-import gc, json, sys
+import json, sys
 from time import perf_counter as now
 begun = now()
 import keras
-peer, before, spent = now() - begun, set(sys.modules), [0.0]
-def watch(phase, info):
-    spent[0] += -now() if phase == "start" else now()
-gc.callbacks.append(watch)
-begun = now()
-import cutwidgets
-ours = now() - begun
-new = [name for name in {HEAVY} if name in set(sys.modules) - before]
-print(json.dumps([peer, ours, spent[0], new]))
+found, before = [now() - begun], set(sys.modules)
+for statement in {STATEMENTS}:
+    exec(statement)
+    new = [name for name in {HEAVY} if name in set(sys.modules) - before]
+    found.append((now() - begun - found[0], new))
+print(json.dumps(found))
 """
 
 
-def importing(repeats: int) -> list[Row]:
-    """The share that is added, and what heavy libraries it loads."""
+def importing(repeats: int) -> Iterator[Row]:
+    """The shares that are added, and what heavy libraries are loaded."""
     found = []
     for _ in range(repeats):
         run = subprocess.run(
             [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True
         )
         found.append(json.loads(run.stdout.splitlines()[-1]))
-    peer, ours, collecting, new = ([*column] for column in zip(*found, strict=True))
-    own = [one - other for one, other in zip(ours, collecting, strict=True)]
-    shares = Times(own, peer).ratios
-    return [
-        Times(ours, peer).row("import cutwidgets, after import keras", 0.05, "import keras"),
-        Row(
-            "of it, without Python's garbage collection of what Keras left",
-            spread(own, duration),
-            ratio=spread(shares, number),
-        ),
-        Row(f"heavy libraries that it loads besides Keras': {', '.join(new[0]) or 'none'}"),
-    ]
+    peer, *ours = zip(*found, strict=True)
+    for statement, runs in zip(STATEMENTS, ours, strict=True):
+        seconds, new = zip(*runs, strict=True)
+        text = f"{statement} (loads {', '.join(new[0]) or 'nothing'} besides)"
+        yield Times(list(seconds), list(peer)).row(text, 0.05, "import keras")
 
 
 def parts(quick: bool) -> dict[str, Part]:
