@@ -93,7 +93,8 @@ def features(
     Of the data set no more is in memory than a batch, and of the features no more than a part of
     32 MB at most, or of a batch. A run that was stopped, or whose process was killed, goes on when
     it is called again with the same arguments: parts that are stored are not computed again, and
-    what is stored in the end is the same, bit for bit. Called once more it does nothing.
+    what is stored in the end is the same, bit for bit. Called once more it does nothing. A run
+    into a place that another one stores into at that moment, on this computer, is refused.
 
     Images that cannot be read are listed in the result's `broken`, and do not stop the run.
 
@@ -176,16 +177,17 @@ def features(
         outputs = extractor.outputs()
         return outputs, chunk_size(outputs, extractor.batch)
 
-    store.begin(run, first_look)
-    if not store.complete:
-        _check_same(store, extractor)
-        chunks = _chunks(store, extractor)
-        if engine == "ray":
-            from .rayengine import chunks_by_ray
+    with store.alone():
+        store.begin(run, first_look)
+        if not store.complete:
+            _check_same(store, extractor)
+            chunks = _chunks(store, extractor)
+            if engine == "ray":
+                from .rayengine import chunks_by_ray
 
-            chunks = chunks_by_ray(store, extractor, model, preprocess, workers)
-        _store(store, chunks, examples.size)
-        store.finish()
+                chunks = chunks_by_ray(store, extractor, model, preprocess, workers)
+            _store(store, chunks, examples.size)
+            store.finish()
     return _result(store)
 
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from hashlib import blake2b
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
 
 from .errors import CutError
 from .extracting import Chunk, Output
@@ -64,24 +67,7 @@ class Store:
         # Empty until something is stored.
         self.manifest: dict[str, Any] = {}
         self.parts: dict[int, Part] = {}
-        try:
-            self.manifest = json.loads((self.folder / _MANIFEST).read_text("utf-8"))
-        except FileNotFoundError:
-            others = [self.array] if self.array and self.array.exists() else []
-            if self.folder.is_dir():
-                begun = f".{_MANIFEST}"  # by a process that was killed
-                others += [p for p in self.folder.iterdir() if not p.name.startswith(begun)]
-            elif self.folder.exists():
-                others += [self.folder]
-            if others:
-                raise CutError(
-                    f"{str(others[0])!r} is there, and holds no features of an earlier run. Give "
-                    "another place, to=..., or delete it."
-                ) from None
-        except (OSError, ValueError) as error:
-            raise CutError(
-                f"{str(self.folder / _MANIFEST)!r} cannot be read: {error}. {self._again()}"
-            ) from error
+        self._look()
 
     @property
     def outputs(self) -> dict[str, Output]:
@@ -96,6 +82,28 @@ class Store:
         """Whether all of it is there."""
         return "examples" in self.manifest
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes of this user from storing in the same place.
+
+        Raises:
+            CutError: If one does so at the moment.
+        """
+        name = blake2b(str(self.path.resolve()).encode(), digest_size=16).hexdigest()
+        lock = FileLock(user_cache_path("cutwidgets", ensure_exists=True) / f"{name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise CutError(
+                f"Another run stores features in {str(self.path)!r} at this moment. Wait for it, "
+                "or give another place, to=..."
+            ) from None
+        try:
+            self._look()  # another run may have come before
+            yield
+        finally:
+            lock.release()
+
     def begin(
         self, run: dict[str, Any], outputs: Callable[[], tuple[dict[str, Output], int]]
     ) -> None:
@@ -108,7 +116,8 @@ class Store:
         Raises:
             CutError: If what was begun is another run, or parts of it are damaged or gone.
         """
-        if not self.manifest:
+        # What has no part yet is lost to nobody, such as a run whose first batch did not fit.
+        if not self.complete and not any(self.folder.glob("part-*.parquet")):
             made, chunk = outputs()
             if self.array and len(made) > 1:
                 raise CutError(
@@ -175,6 +184,27 @@ class Store:
             self._save()
             for left in self.folder.glob(".*.tmp"):  # by a process that was killed
                 left.unlink(missing_ok=True)
+
+    def _look(self) -> None:
+        """See what is there."""
+        try:
+            self.manifest = json.loads((self.folder / _MANIFEST).read_text("utf-8"))
+        except FileNotFoundError:
+            others = [self.array] if self.array and self.array.exists() else []
+            if self.folder.is_dir():
+                begun = f".{_MANIFEST}"  # by a process that was killed
+                others += [p for p in self.folder.iterdir() if not p.name.startswith(begun)]
+            elif self.folder.exists():
+                others += [self.folder]
+            if others:
+                raise CutError(
+                    f"{str(others[0])!r} is there, and holds no features of an earlier run. Give "
+                    "another place, to=..., or delete it."
+                ) from None
+        except (OSError, ValueError) as error:
+            raise CutError(
+                f"{str(self.folder / _MANIFEST)!r} cannot be read: {error}. {self._again()}"
+            ) from error
 
     def stored(self) -> int:
         """The number of examples that are stored."""

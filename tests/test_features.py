@@ -328,6 +328,31 @@ def test_what_is_another_run_is_refused(model, tmp_path):
     assert features(model, x, to=to, batch=2).examples == 100
 
 
+def test_a_run_that_stored_nothing_is_in_nobodys_way(model, tmp_path):
+    texts = np.full((4, 8, 8, 3), "text", object)
+    for to in (tmp_path / "out.parquet", tmp_path / "out.npy"):
+        with pytest.raises(CutError, match="text"):
+            features(model, texts, to=to)
+        assert features(model, numbers(), to=to).examples == 100
+
+
+def test_two_runs_do_not_store_in_one_place(model, tmp_path):
+    x, to, seen = numbers(), tmp_path / "out.parquet", []
+
+    def meanwhile(values):
+        if not seen:
+            seen.append(1)
+            with pytest.raises(CutError, match="Another run stores features in .* at this moment"):
+                features(model, x, to=to)
+            assert features(model, x, to=tmp_path / "other.parquet").examples == 100
+            seen.append(2)
+        return values
+
+    features(model, x, to=to, preprocess=meanwhile)
+    assert seen == [1, 2]
+    assert features(model, x, to=to, preprocess=meanwhile).examples == 100
+
+
 def test_a_dataset_that_changes_is_refused(model, tmp_path):
     import tensorflow as tf
 
