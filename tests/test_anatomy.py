@@ -33,7 +33,7 @@ def residual(blocks):
 def test_residual_blocks_as_in_the_paper(name, include_top):
     if name in ("ResNet101", "ResNet152") and include_top:
         pytest.skip("takes seconds to build, and its classifier is that of ResNet50")
-    anatomy = cw.anatomy(application(name, include_top))
+    anatomy = cw.anatomy(application(name, True) if include_top else untrained(name))
     assert tuple(len(residual(stage.blocks)) for stage in anatomy.stages) == RESNETS[name]
     assert anatomy[0].kind == "stem"
     assert (anatomy[-1].kind == "classifier") == include_top
@@ -41,13 +41,13 @@ def test_residual_blocks_as_in_the_paper(name, include_top):
 
 @pytest.mark.parametrize("name", ["ResNet50", "ResNet101", "ResNet152"])
 def test_first_block_of_a_stage_has_a_projection(name):
-    for stage in cw.anatomy(application(name)).stages:
+    for stage in cw.anatomy(untrained(name)).stages:
         shortcuts = [block.shortcut for block in stage.blocks]
         assert shortcuts == ["projection"] + ["identity"] * (len(shortcuts) - 1)
 
 
 def test_resnet50v2_opens_with_its_preactivation():
-    anatomy = cw.anatomy(application("ResNet50V2"))
+    anatomy = cw.anatomy(untrained("ResNet50V2"))
     shortcuts = Counter(block.shortcut for block in residual(anatomy))
     assert shortcuts == {"identity": 9, "projection": 4, "pooling": 3}
     for stage in anatomy.stages:
@@ -63,7 +63,7 @@ def test_resnet50v2_opens_with_its_preactivation():
 # Simonyan and Zisserman 2014, table 1, configurations D and E.
 @pytest.mark.parametrize(("name", "convolutions"), [("VGG16", "22333"), ("VGG19", "22444")])
 def test_vgg(name, convolutions):
-    anatomy = cw.anatomy(application(name))
+    anatomy = cw.anatomy(untrained(name))
     assert [block.kind for block in anatomy] == ["linear"] * 5
     assert [block.name for block in anatomy] == [f"block{i}" for i in range(1, 6)]
     # Each group: its convolutions and one pooling.
@@ -79,7 +79,7 @@ def test_vgg16_with_its_classifier():
 # Sandler et al. 2018, table 2: bottlenecks per stage, and the strides and widths that allow or
 # forbid a shortcut.
 def test_mobilenetv2():
-    anatomy = cw.anatomy(application("MobileNetV2"))
+    anatomy = cw.anatomy(untrained("MobileNetV2"))
     bottlenecks = [block for block in anatomy if block.stage]
     assert [len(stage.blocks) for stage in anatomy.stages] == [1, 2, 3, 4, 3, 3, 1]
     assert len(bottlenecks) == 17
@@ -92,7 +92,7 @@ def test_mobilenetv2():
 
 @pytest.mark.parametrize("name", ["ResNet50", "ResNet50V2", "MobileNetV2", "VGG16"])
 def test_names_do_not_decide(name):
-    model = application(name)
+    model = untrained(name)
     named, nameless = cw.anatomy(model), cw.anatomy(renamed(model))
 
     def structure(anatomy):
@@ -108,7 +108,7 @@ def test_names_do_not_decide(name):
     "name", [*RESNETS, "MobileNetV2", "VGG16", "EfficientNetB0", "DenseNet121"]
 )
 def test_blocks_divide_the_calls(name):
-    model = application(name)
+    model = untrained(name)
     anatomy = cw.anatomy(model)
     layers_in_blocks = [layer for block in anatomy for layer in block.layers]
     assert sorted(layers_in_blocks) == sorted(layer.name for layer in model.layers[1:])
@@ -119,7 +119,7 @@ def test_blocks_divide_the_calls(name):
 
 
 def test_names_come_from_layers():
-    anatomy = cw.anatomy(application("ResNet50"))
+    anatomy = cw.anatomy(untrained("ResNet50", 64))
     assert [stage.name for stage in anatomy.stages] == ["conv2", "conv3", "conv4", "conv5"]
     block = anatomy["conv3_block1"]
     assert (block.start, block.end) == ("conv3_block1_1_conv", "conv3_block1_out")
@@ -132,7 +132,7 @@ def test_names_come_from_layers():
 
 
 def test_lookup():
-    anatomy = cw.anatomy(application("ResNet50"))
+    anatomy = cw.anatomy(untrained("ResNet50"))
     assert anatomy[4] is anatomy["conv3_block1"]
     assert anatomy[-1] is anatomy["conv5_block3"]
     assert list(anatomy) == list(anatomy.blocks)
@@ -152,7 +152,7 @@ def test_unknown_resolution_is_shown_by_its_ratio():
 
 
 def test_squeeze_and_excite_gate_is_no_shortcut():
-    anatomy = cw.anatomy(application("EfficientNetB0"))
+    anatomy = cw.anatomy(untrained("EfficientNetB0"))
     # Tan and Le 2019, table 1: 16 MBConv blocks in 7 stages; those that keep resolution and width
     # have a shortcut.
     assert [len(stage.blocks) for stage in anatomy.stages] == [1, 2, 2, 3, 3, 4, 1]
@@ -187,7 +187,7 @@ def test_names_decide_where_the_graph_is_silent():
 
 
 def test_a_slice_has_the_same_blocks():
-    model = application("ResNet50")
+    model = untrained("ResNet50")
     whole, part = cw.anatomy(model), cw.anatomy(cw.cut(model, "conv3", "conv4"))
     assert [(b.name, b.shortcut, b.layers) for b in part] == [
         (b.name, b.shortcut, b.layers) for b in whole if b.stage in ("conv3", "conv4")
@@ -278,7 +278,7 @@ def test_residual_blocks_are_counted(name, count):
 
 def test_dense_layers_as_in_the_paper():
     # Huang et al. 2017, "Densely connected convolutional networks", table 1.
-    anatomy = cw.anatomy(application("DenseNet121"))
+    anatomy = cw.anatomy(untrained("DenseNet121"))
     dense = [len(s.blocks) for s in anatomy.stages if s.blocks[0].kind == "dense"]
     assert dense == [6, 12, 24, 16]
 
@@ -378,7 +378,7 @@ def test_residual_blocks_in_a_unet():
 
 
 def test_a_pyramid_keeps_the_blocks_of_its_backbone():
-    alone, anatomy = cw.anatomy(application("ResNet50")), cw.anatomy(networks.pyramid())
+    alone, anatomy = cw.anatomy(untrained("ResNet50")), cw.anatomy(networks.pyramid())
     assert [(b.name, b.kind, b.layers) for b in anatomy][: len(alone)] == [
         (b.name, b.kind, b.layers) for b in alone
     ]
@@ -475,7 +475,7 @@ def test_the_pattern_of_a_chain_agrees_with_a_brute_force_search():
     choices = {"c": lambda: layers.Conv1D(2, 3, padding="same"), "d": lambda: layers.Dense(2)}
     random = Random(0)
     found = 0
-    for _ in range(60):
+    for _ in range(25):
         begin, pattern, end = (random.choices("cd", k=random.randint(1, 5)) for _ in range(3))
         kinds = [*begin, *pattern * random.randint(2, 4), *end]
         x = inputs = keras.Input((8, 2))
@@ -487,7 +487,7 @@ def test_the_pattern_of_a_chain_agrees_with_a_brute_force_search():
         words = {"".join(kind[0].replace("f", "d") for kind in one) for one in signatures}
         assert words == _repeats(kinds), kinds
         found += bool(words)
-    assert 20 < found < 60
+    assert 5 < found < 25
 
 
 def test_what_is_known_of_a_model_is_forgotten_as_it_changes():

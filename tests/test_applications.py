@@ -12,9 +12,10 @@ from cutwidgets.regions import cut_points
 from networks import images, settle
 
 # One network of each architecture: the others of a family differ in depth and width alone.
-QUICK = ("InceptionV3", "MobileNetV3Small", "VGG16")
+QUICK = ("MobileNetV3Small", "VGG16")
 SLOW = (
     "ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetV2B0", "InceptionResNetV2",
+    "InceptionV3",
     "MobileNet", "MobileNetV2", "MobileNetV3Large", "NASNetMobile", "ResNet50", "ResNet50V2",
     "Xception",
 )  # fmt: skip

@@ -33,12 +33,12 @@ HOSTILE = [
 
 @pytest.fixture(params=["ResNet50", "ResNet50V2", "VGG16", "MobileNetV2", "DenseNet121"])
 def found(request):
-    return anatomy(networks.application(request.param))
+    return anatomy(networks.untrained(request.param, 64))
 
 
 @pytest.fixture(scope="module")
 def resnet():
-    return anatomy(networks.application("ResNet50", size=224))
+    return anatomy(networks.untrained("ResNet50", 224))
 
 
 def unquoted(text):

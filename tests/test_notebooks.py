@@ -23,14 +23,10 @@ OUTPUTS = {
 }
 
 
-def notebooks():
-    """The first is what the README opens; training for the others takes minutes."""
-    for path in NOTEBOOKS:
-        marks = [] if path.stem.startswith("01") else [pytest.mark.slow, pytest.mark.timeout(900)]
-        yield pytest.param(path, id=path.stem, marks=marks)
-
-
-@pytest.mark.parametrize("path", notebooks())
+# The first, which the README opens, is also run in a real JupyterLab, by `test_jupyterlab.py`.
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path):
     notebook = nbformat.read(path, as_version=4)
     # Two minutes on an idle machine, and the machines of tests are not idle.

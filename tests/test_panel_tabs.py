@@ -304,7 +304,7 @@ def test_a_long_diagram_has_an_overview(page):
     )
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_axe_finds_nothing(at, names, scheme):
     at.colour(scheme)
     found = []

@@ -274,6 +274,7 @@ needs_tensorflow = pytest.mark.skipif(
 @pytest.mark.skipif("litert" not in keras.Model.export.__doc__, reason="an older Keras")
 @pytest.mark.skipif(not hasattr(tf.lite, "Interpreter"), reason="TensorFlow without an interpreter")
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
+@pytest.mark.slow
 def test_halves_run_as_litert(halves, tmp_path):
     value, values = halves[2], []
     for i, piece in enumerate(halves[1]):
