@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import keras
@@ -42,19 +43,23 @@ class Subject:
 
     @property
     def at_once(self) -> int:
-        """How many examples are computed at once."""
+        """How many examples are computed at once, in batches that are as good as equally large."""
+        return ceil(self.size / ceil(self.size / self._at_most))
+
+    @property
+    def _at_most(self) -> int:
         elements = sum(value.size for value in self.given.values()) // self.size
         return max(1, min(EXAMPLES_AT_ONCE, self.size, _ELEMENTS_AT_ONCE // max(elements, 1)))
 
     def first_inputs(self) -> dict[int, Any]:
-        """Tensors of the examples that are computed at once."""
+        """Tensors of the first examples, as many as are computed at once at most."""
         convert = keras.ops.convert_to_tensor
-        return {index: convert(value[: self.at_once]) for index, value in self.given.items()}
+        return {index: convert(value[: self._at_most]) for index, value in self.given.items()}
 
     def first_labels(self) -> Any:
         """Their labels, a tensor."""
         assert self.labels is not None
-        labels = self.labels[: self.at_once]
+        labels = self.labels[: self._at_most]
         return keras.ops.convert_to_tensor(
             labels.astype("float32" if labels.dtype.kind == "f" else "int32")
         )
