@@ -193,6 +193,7 @@ def test_a_plot_shows_all_of_its_lines(model, data):
             assert (y <= top).all(), one.finding
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_network_and_the_same_training():
     found = []
     for seed, watch in ((3, False), (3, True), (4, False)):

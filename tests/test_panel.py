@@ -289,9 +289,9 @@ def ask(panel, question, trait, buffers=(), **details):
     return answer
 
 
-def photograph(size=(40, 30)):
+def photograph(size=(40, 30), mode="RGB"):
     file = io.BytesIO()
-    Image.new("RGB", size, "red").save(file, "PNG")
+    Image.new(mode, size, "red" if mode == "RGB" else 1).save(file, "PNG")
     return file.getvalue()
 
 
@@ -405,7 +405,7 @@ def test_a_photograph_is_chosen_or_uploaded(panel, names):
 
 
 def test_what_is_no_photograph_is_said_and_the_old_one_stays(panel, names):
-    huge = photograph((20_000, 20_000))
+    huge = photograph((20_000, 20_000), "1")
     for name, content in (("notes.txt", b"no picture"), ("empty", b""), ("huge.png", huge)):
         answer = ask(panel, "photo", "_photo", [content], name=name)
         assert answer["failed"]
