@@ -17,6 +17,7 @@ from .graph import CallGraph
 from .kerasgraph import functional, state_of
 
 # What was found in a model, and the state that its graph had then.
+_REMEMBERED = 8
 _known: WeakKeyDictionary[Any, tuple[list[object], "Anatomy"]] = WeakKeyDictionary()
 
 
@@ -150,10 +151,13 @@ def anatomy(model: keras.Model) -> Anatomy:
         ['block1', 'block2', 'block3', 'block4', 'block5', 'classifier']
     """
     source = functional(model)
-    state = state_of(source)
+    state = [model.name, *state_of(source)]
     then, found = _known.get(source, (None, None))
-    if found is None or state != then or found.name != model.name:
+    if found is None or state != then:
         graph = read(model)
         found = Anatomy(graph.name, *find(graph), graph)
         _known[source] = state, found
+        # A model that is called on its own tensors is reached from its layers, and would stay.
+        while len(_known) > _REMEMBERED:
+            del _known[next(iter(_known))]
     return replace(found)  # without the pictures that it may have: weights may have been added

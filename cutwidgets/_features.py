@@ -94,7 +94,7 @@ def features(
     32 MB at most, or of a batch. A run that was stopped, or whose process was killed, goes on when
     it is called again with the same arguments: parts that are stored are not computed again, and
     what is stored in the end is the same, bit for bit. Called once more it does nothing. A run
-    into a place that another one stores into at that moment, on this computer, is refused.
+    into a place that another one stores into at that moment is refused.
 
     Images that cannot be read are listed in the result's `broken`, and do not stop the run.
 
@@ -130,7 +130,8 @@ def features(
 
     Raises:
         CutError: If the data do not fit the model; if there is something else where it is to be
-            stored, or features of another model, other data or another batch; if the disk is full.
+            stored, or features of another model, other data or another batch, or another run is
+            storing there; if the disk is full.
             What was done stays, in all cases.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 

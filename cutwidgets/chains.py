@@ -313,13 +313,13 @@ def _snake(kind: str) -> str:
 def tokens(name: str) -> list[str]:
     """The words of a layer's name, each with the separator before it.
 
-    A word ends before `_`, `-`, `.` or `/`, and between a digit and the letter behind it.
+    A word ends before `_`, `-`, `.`, `/` or a blank, and between a digit and the letter behind it.
 
     Example:
         >>> tokens("block2a_expand_conv")
         ['block2', 'a', '_expand', '_conv']
     """
-    return re.findall(r"[_\-./ ]*(?:[^_\-./ \d]+\d*|\d+)", name) or [name]
+    return [word for word in _BORDER.split(name) if word] or [name]
 
 
 def ends_a_word(name: str, position: int) -> bool:

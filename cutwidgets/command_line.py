@@ -37,6 +37,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+_CLOSED = 141  # as shells tell of programs that a closed pipe ends
 _BUG = 70  # EX_SOFTWARE of sysexits.h; Python's own 1 would say that a proof failed
 
 
@@ -70,9 +71,13 @@ def _exit_codes() -> Iterator[None]:
     except CutError as error:
         _say(f"cutwidgets: {error}", err=True)
         raise typer.Exit(2) from None
-    except (typer.Exit, BrokenPipeError):  # Typer knows what to do with these
+    except typer.Exit:
         raise
-    except Exception:
+    except BrokenPipeError:
+        # What is left to write has to go somewhere when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(_CLOSED) from None
+    except (Exception, SystemExit):
         _say(traceback.format_exc(), err=True)
         raise typer.Exit(_BUG) from None
 
@@ -198,7 +203,7 @@ def features(
 
     with _working():
         loaded = _load(model, unsafe, imports)
-        source = _read(data, any(tensor.dtype == "string" for tensor in loaded.inputs))
+        source = _read(data, {tensor.name: tensor.dtype for tensor in loaded.inputs})
         found = extract(loaded, source, to=to, batch=batch, engine=engine.value, workers=workers)
     broken = found.broken.to_dict("records")
     if as_json:
@@ -218,10 +223,10 @@ def _working() -> redirect_stdout[Any]:
 def _counted(cost: "Cost", whole: bool) -> dict[str, Any]:
     """The numbers of a block that are shown."""
     counted: dict[str, Any] = {"parameters": cost.params, "macs": cost.macs}
+    counted["uncounted"] = cost.uncounted
     if whole:
         counted["activation_bytes"] = cost.activation_bytes
         counted["receptive_field"] = cost.receptive_field
-        counted["uncounted"] = cost.uncounted
     return counted
 
 
@@ -234,7 +239,8 @@ def _table(rows: list[dict[str, Any]], costs: "Costs", with_costs: bool) -> Tabl
         title=Text(_cell(f"{costs.name}: {len(rows)} blocks")),
         caption=Text(f"Costs are for one example of {shapes}.") if with_costs else None,
     )
-    columns = [name for name in rows[0] if name != "uncounted"]
+    columns = ["block", "kind", "shortcut", "stage", "output", *_counted(costs.total, with_costs)]
+    columns = [name for name in columns if name != "uncounted"]
     for name in columns:
         is_number = name not in ("block", "kind", "shortcut", "stage", "output")
         table.add_column(name, justify="right" if is_number else "left", overflow="fold")
@@ -245,6 +251,8 @@ def _table(rows: list[dict[str, Any]], costs: "Costs", with_costs: bool) -> Tabl
         told = row | {"output": ", ".join(map(shape_text, row.get("output", ())))}
         if row.get("receptive_field"):
             told["receptive_field"] = "×".join(map(str, row["receptive_field"]))
+        if row.get("uncounted"):
+            told["macs"] = f"≥ {row['macs']:,}"
         table.add_row(*(Text(_cell(told.get(name))) for name in columns))
     return table
 
@@ -309,29 +317,32 @@ def _write(output: Path, save: Callable[[Path], Any], force: bool = False) -> No
 
 
 def _rename(old: Path, new: Path) -> None:
-    """Rename a file, but to no name that is taken, even if it was a moment ago.
-
-    A hard link would do it in one step, but there are file systems without them.
-    """
-    new.touch(exist_ok=False)
+    """Rename a file, but to no name that is taken, even if it was a moment ago."""
     try:
-        old.replace(new)
-    except BaseException:
-        new.unlink()
+        os.link(old, new)  # the old name goes later
+    except FileExistsError:
         raise
+    except OSError:  # there are file systems without hard links
+        new.touch(exist_ok=False)
+        old.replace(new)
 
 
-def _read(data: Path, with_texts: bool) -> Any:
-    """The array of a file, or several by their names; a folder as it is."""
+def _read(data: Path, dtypes: dict[str, str]) -> Any:
+    """The array of a file, or those for a model's inputs by their names; a folder as it is."""
     import numpy as np
 
     if data.suffix not in (".npy", ".npz"):
         return data
     try:
         read = np.load(data, mmap_mode="r")
-        arrays = {"": read} if isinstance(read, np.ndarray) else dict(read)
+        if isinstance(read, np.ndarray):
+            arrays = {"": read}
+        else:
+            names = [name for name in read.files if name in dtypes]
+            arrays = {name: read[name] for name in names or read.files}
     except Exception as error:  # what damaged files make NumPy raise is no closed list
         raise CutError(f"Cannot read {str(data)!r}: {error}") from error
+    with_texts = "string" in dtypes.values()
     for array in arrays.values():
         if array.dtype.kind not in ("biufSU" if with_texts else "biuf"):
             wanted = "numbers or texts" if with_texts else "numbers"

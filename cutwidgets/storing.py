@@ -8,9 +8,8 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
-from platformdirs import user_cache_path
 
 from .errors import CutError
 from .extracting import Chunk, Output
 
 _MANIFEST = "_features.json"  # readers of Parquet folders leave out what begins with an underscore
+_LOCK = "_features.lock"
 _KEY = b"cutwidgets"
 # What tells one run from another, and how to say so.
 _SAME = {
@@ -84,25 +83,36 @@ class Store:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other processes of this user from storing in the same place.
+        """Keep other runs from storing in the same place, unless all of it is there.
 
         Raises:
-            CutError: If one does so at the moment.
+            CutError: If one does so at the moment, or the place cannot be written to.
         """
-        name = blake2b(str(self.path.resolve()).encode(), digest_size=16).hexdigest()
-        lock = FileLock(user_cache_path("cutwidgets", ensure_exists=True) / f"{name}.lock")
+        if self.complete:
+            yield
+            return
+        lock = FileLock(self.folder / _LOCK)
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout:
             raise CutError(
                 f"Another run stores features in {str(self.path)!r} at this moment. Wait for it, "
                 "or give another place, to=..."
             ) from None
+        except OSError as error:
+            raise CutError(
+                f"Cannot write to {str(self.path)!r}: {error.strerror or error}."
+            ) from error
         try:
             self._look()  # another run may have come before
             yield
         finally:
             lock.release()
+            if not self.manifest:
+                with suppress(OSError):
+                    (self.folder / _LOCK).unlink()
+                    self.folder.rmdir()
 
     def begin(
         self, run: dict[str, Any], outputs: Callable[[], tuple[dict[str, Output], int]]
@@ -144,9 +154,7 @@ class Store:
                 f"{', '.join(other)}. Give another place, to=... {self._again()}"
             )
         self.parts = {} if self.complete else self._parts()
-        if self.array and not self.parts and not self.complete:
-            self._begin_array()
-        elif self.array:
+        if self.array:
             ends = (n * was["chunk"] + part.examples for n, part in self.parts.items())
             rows = was.get("examples", max(ends, default=0))
             size = self.array.stat().st_size if self.array.exists() else -1
@@ -187,13 +195,14 @@ class Store:
 
     def _look(self) -> None:
         """See what is there."""
+        self.manifest = {}
         try:
             self.manifest = json.loads((self.folder / _MANIFEST).read_text("utf-8"))
         except FileNotFoundError:
             others = [self.array] if self.array and self.array.exists() else []
             if self.folder.is_dir():
-                begun = f".{_MANIFEST}"  # by a process that was killed
-                others += [p for p in self.folder.iterdir() if not p.name.startswith(begun)]
+                own = (f".{_MANIFEST}", _LOCK)  # of a process that was killed
+                others += [p for p in self.folder.iterdir() if not p.name.startswith(own)]
             elif self.folder.exists():
                 others += [self.folder]
             if others:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import cutwidgets as cw
 from cutwidgets import lab
+from cutwidgets.lab.subjects import subject
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +208,9 @@ def test_a_seed_gives_the_same_network_and_the_same_training():
     assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
     assert not np.array_equal(one[-2], other[-2])
     assert loss == pytest.approx(same_loss, rel=1e-3)
+
+
+def test_batches_are_equally_large():
+    model = lab.residual_network((1,), width=4)
+    x = np.zeros((360, 8, 8, 1), "float32")
+    assert [subject(model, x[:n], None).at_once for n in (1, 256, 257, 360)] == [1, 256, 129, 180]

@@ -399,6 +399,20 @@ def test_the_model_is_freed_with_its_last_slice():
     assert [ref() for ref in alive] == [None, None]
 
 
+def test_models_that_are_called_on_their_own_tensors_are_not_remembered_for_good():
+    alive = []
+    for _ in range(20):
+        model = residual_chain(2)
+        cw.anatomy(model)
+        model(model.inputs)
+        alive.append(weakref.ref(model))
+    del model
+    keras.backend.clear_session()
+    for _ in range(4):
+        gc.collect()
+    assert sum(ref() is not None for ref in alive) <= 8
+
+
 def test_chains_too_long_for_keras_get_a_clear_error():
     model = residual_chain(300)
     limit = sys.getrecursionlimit()
