@@ -172,6 +172,7 @@ def test_only_a_command_that_runs_imports_what_is_slow():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_no_failed_proof(file):
     code = "from cutwidgets import command_line; command_line.main()"
     words = [sys.executable, "-c", code, "check", file, "-", "stage1"]
