@@ -15,6 +15,7 @@ from .callgraph import read
 from .errors import UnknownPlaceError, similar
 from .graph import CallGraph
 from .kerasgraph import functional, state_of
+from .tables import text_table
 
 # What was found in a model, and the state that its graph had then.
 _REMEMBERED = 8
@@ -122,12 +123,7 @@ class Anatomy:
             )
             for block in self.blocks
         ]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = (
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        )
-        return "\n".join(lines)
+        return text_table(rows, left=len(rows[0]))
 
 
 def anatomy(model: keras.Model) -> Anatomy:

@@ -131,8 +131,7 @@ def features(
     Raises:
         CutError: If the data do not fit the model; if there is something else where it is to be
             stored, or features of another model, other data or another batch, or another run is
-            storing there; if the disk is full.
-            What was done stays, in all cases.
+            storing there; if the disk is full. What was done stays, in all cases.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 
     Example:
