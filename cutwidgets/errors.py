@@ -3,8 +3,10 @@
 Every message says what was asked, why that is impossible, and the nearest thing that works.
 """
 
+import copyreg
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 
 class CutError(ValueError):
@@ -15,6 +17,11 @@ class CutError(ValueError):
         >>> issubclass(cw.UnknownPlaceError, cw.CutError) and issubclass(cw.CutError, ValueError)
         True
     """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Python would call `__init__` with the finished message alone. Errors come back from the
+        # workers of a pool, whatever their constructors take.
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 class UnknownPlaceError(CutError):
