@@ -5,6 +5,7 @@ from ._features import Features, features
 from .blocks import Block, Stage
 from .code import to_code
 from .errors import BypassedCutError, CutError, UnknownPlaceError, UnsupportedModelError
+from .loading import load
 from .panel import CutPanel
 from .proof import Proof, check
 from .removal import remove
@@ -33,6 +34,7 @@ __all__ = [
     "features",
     "join",
     "lab",
+    "load",
     "remove",
     "replace",
     "split",

@@ -6,16 +6,14 @@ Each command imports what it needs when it runs: Keras is slow to import, and `-
 import json
 import os
 import sys
-import traceback
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout, suppress
 from dataclasses import asdict
 from enum import StrEnum
 from importlib import import_module
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from zipfile import is_zipfile
 
 import typer
 from rich.console import Console
@@ -23,6 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from .errors import BypassedCutError, CutError
+from .exitcodes import FAILED_PROOF, exit_codes, run, say, visible
+from .loading import load, refuse_unreadable
 
 if TYPE_CHECKING:
     import keras
@@ -31,14 +31,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Look at Keras models, and cut them between their blocks.\n\n"
-    "Exit codes: 0 if all is well, 1 if a proof fails, 2 if something cannot be done, 70 for a "
-    "bug of cutwidgets or of a model's own layers, whose traceback is then on stderr.",
+    "Exit codes: 0 if all is well; 1 if a proof fails; 2 if something cannot be done, which may be "
+    "for want of memory or disk space; 70 for a bug of cutwidgets or of a model's own layers, "
+    "whose traceback is then on stderr; 130 after Ctrl-C; 141 if nobody reads what is printed.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-_CLOSED = 141  # as shells tell of programs that a closed pipe ends
-_BUG = 70  # EX_SOFTWARE of sysexits.h; Python's own 1 would say that a proof failed
 
 
 class Engine(StrEnum):
@@ -48,7 +47,7 @@ class Engine(StrEnum):
     RAY = "ray"
 
 
-File = Annotated[Path, typer.Argument(metavar="MODEL", help="A .keras file.")]
+File = Annotated[Path, typer.Argument(metavar="MODEL", help="A .keras or .h5 file.")]
 Start = Annotated[
     str, typer.Argument(help="Block, stage or layer that the slice starts with; - for the input.")
 ]
@@ -63,27 +62,8 @@ Imports = Annotated[
 ]
 
 
-@contextmanager
-def _exit_codes() -> Iterator[None]:
-    """End a command whose work cannot be done, or that has a bug, with the code that says so."""
-    try:
-        yield
-    except CutError as error:
-        _say(f"cutwidgets: {error}", err=True)
-        raise typer.Exit(2) from None
-    except typer.Exit:
-        raise
-    except BrokenPipeError:
-        # What is left to write has to go somewhere when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(_CLOSED) from None
-    except (Exception, SystemExit):
-        _say(traceback.format_exc(), err=True)
-        raise typer.Exit(_BUG) from None
-
-
 @app.command()
-@_exit_codes()
+@exit_codes()
 def show(
     model: File,
     with_costs: Annotated[
@@ -97,11 +77,12 @@ def show(
     imports: Imports = None,
 ) -> None:
     """Show the blocks of a model, with what each costs."""
+    refuse_unreadable(model)  # before Keras is imported
+    if svg is not None:
+        _refuse_output(svg, ".svg", "A diagram")
     from ._anatomy import anatomy
     from ._costs import costs
 
-    if svg is not None:
-        _refuse_output(svg, ".svg", "A diagram")
     with _working():
         loaded = _load(model, unsafe, imports)
         found, counted = anatomy(loaded), costs(loaded)
@@ -125,11 +106,12 @@ def show(
         _print_json(shown)
         return
     # What reads it from a pipe wants whole names.
-    Console(width=None if sys.stdout.isatty() else 240).print(_table(rows, counted, with_costs))
+    at_terminal = sys.stdout is not None and sys.stdout.isatty()
+    Console(width=None if at_terminal else 240).print(_table(rows, counted, with_costs))
 
 
 @app.command()
-@_exit_codes()
+@exit_codes()
 def cut(
     model: File,
     start: Start,
@@ -143,9 +125,10 @@ def cut(
     imports: Imports = None,
 ) -> None:
     """Cut a slice out of a model, both ends included, and save it."""
+    refuse_unreadable(model)  # before Keras is imported
+    _refuse_output(output, ".keras", "A slice", force, " --force replaces it.")
     from .slicing import cut as cut_out
 
-    _refuse_output(output, ".keras", "A slice", force, " --force replaces it.")
     with _working():
         loaded = _load(model, unsafe, imports)
         try:
@@ -153,11 +136,11 @@ def cut(
         except BypassedCutError as error:
             raise CutError(f"{error} On the command line that is --bypass.") from error
         _write(output, part.save, force)
-    _say(f"{output}: {part.name}, {part.count_params():,} parameters")
+    say(f"{output}: {part.name}, {part.count_params():,} parameters")
 
 
 @app.command()
-@_exit_codes()
+@exit_codes()
 def check(
     model: File,
     start: Start,
@@ -167,6 +150,7 @@ def check(
     imports: Imports = None,
 ) -> None:
     """Prove that head, slice and tail together compute the model."""
+    refuse_unreadable(model)  # before Keras is imported
     from .proof import check as prove
 
     with _working():
@@ -175,13 +159,13 @@ def check(
         verdict = {"ok": proof.ok, "conclusive": proof.conclusive, "verdict": str(proof)}
         _print_json(verdict | asdict(proof))
     else:
-        _say(str(proof))
+        say(str(proof))
     if not proof.ok:
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED_PROOF)
 
 
 @app.command()
-@_exit_codes()
+@exit_codes()
 def features(
     model: File,
     data: Annotated[
@@ -199,6 +183,7 @@ def features(
     imports: Imports = None,
 ) -> None:
     """Run a model over a data set, and store what it gives. A run that was killed goes on."""
+    refuse_unreadable(model)  # before Keras is imported
     from ._features import features as extract
 
     with _working():
@@ -210,9 +195,9 @@ def features(
         told = {"path": str(found.path), "examples": found.examples, "broken": broken}
         _print_json({**told, "shapes": found.shapes})
         return
-    _say(repr(found))
+    say(repr(found))
     for row in broken:
-        _say(f"{row['id']}: {row['reason']}", err=True)
+        say(f"{row['id']}: {row['reason']}", err=True)
 
 
 def _working() -> redirect_stdout[Any]:
@@ -261,19 +246,7 @@ def _cell(value: Any) -> str:
     """A value in one line."""
     if isinstance(value, int):
         return f"{value:,}"
-    return _visible(str(value or "")).replace("\n", "\\n")
-
-
-def _visible(text: str) -> str:
-    """A text with its control characters spelled out: names in files are written by strangers."""
-    return "".join(
-        letter if letter.isprintable() or letter in "\n\t" else repr(letter)[1:-1]
-        for letter in text
-    )
-
-
-def _say(text: str, err: bool = False) -> None:
-    typer.echo(_visible(text), err=err)
+    return visible(str(value or "")).replace("\n", "\\n")
 
 
 def _print_json(value: Any) -> None:
@@ -352,43 +325,38 @@ def _read(data: Path, dtypes: dict[str, str]) -> Any:
 
 def _load(path: Path, unsafe: bool, imports: list[str] | None) -> "keras.Model":
     """Load a model, in Keras's safe mode unless told otherwise."""
-    import keras
-
-    if not os.path.isfile(path):
-        raise CutError(f"There is no file {str(path)!r}{', but a folder' * os.path.isdir(path)}.")
-    if path.suffix != ".keras":  # Keras's safe mode is for these alone
-        raise CutError(f"A model is read from a .keras file. Received: {str(path)!r}.")
-    if not is_zipfile(path):
-        raise CutError(f"Cannot load {str(path)!r}: it is no .keras file, or a damaged one.")
     try:
         _import(imports or ())
-        with Console(stderr=True).status(Text(_visible(f"Loading {path.name}"))):
-            return keras.saving.load_model(path, compile=False, safe_mode=not unsafe)
-    # Whatever Keras or a layer of the user's raises; a module that is imported may also exit.
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # whatever a module raises; it may also exit
+        raise CutError(f"Cannot import what --import names: {error}") from error
+    try:
+        with Console(stderr=True).status(Text(visible(f"Loading {path.name}"))):
+            return load(path, safe_mode=not unsafe)
+    except CutError as error:
         hint = ""
-        if "safe_mode" in str(error) and not unsafe:
-            hint = " --unsafe allows it; do so only if you trust where the file comes from."
-        elif "locate" in str(error):
-            hint = " --import MODULE imports the module that has the model's own layers."
-        raise CutError(f"Cannot load {str(path)!r}: {error}{hint}") from error
+        if "safe_mode=False" in str(error):
+            hint = " On the command line that is --unsafe."
+        elif "custom_objects" in str(error):
+            hint = " On the command line, --import MODULE imports the module."
+        raise CutError(f"{error}{hint}") from error
 
 
 def _import(modules: Iterable[str]) -> None:
     """Import modules, also from the current folder: from there nothing but what was asked for."""
+    path = sys.path.copy()
     sys.path.append(os.getcwd())
     try:
         for name in modules:
             import_module(name)
     finally:
-        sys.path.remove(os.getcwd())
+        sys.path[:] = path  # to remove the folder by name might remove the user's own entry
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line, and end Python with its exit code."""
     # Before TensorFlow is imported, which reports on processors and absent GPUs each time.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    app()
+    run(app)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from .errors import UnsupportedModelError
+from .loading import conversion
 
 try:  # Keras has no public name for these.
     from keras.src.models.functional import Functional
@@ -20,7 +21,7 @@ try:  # Keras has no public name for these.
 except ImportError as error:  # pragma: no cover
     raise ImportError(
         f"cutwidgets reads the graph of Keras 3, and Keras {keras.__version__} keeps it elsewhere. "
-        "Please install a Keras that this version of cutwidgets was tested with: 3.10 to 3.15."
+        "Please install a Keras that this version of cutwidgets was tested with: 3.11.3 to 3.15."
     ) from error
 
 __all__ = ["Functional", "Node", "SymbolicArguments"]
@@ -63,6 +64,11 @@ def functional(model: keras.Model) -> Functional:
             "written in its call() method, so there is no graph of layers to read. Build the same "
             "network with the functional API, keras.Model(inputs, outputs); often "
             "keras.Model(x, model.call(x)) with x = keras.Input(shape) does."
+        )
+    if any(kind.__module__.partition(".")[0] == "tf_keras" for kind in type(model).__mro__):
+        raise UnsupportedModelError(
+            "This is a model of tf_keras (Keras 2), and cutwidgets reads models of Keras 3. These "
+            f"lines convert it, where `old` is your model:\n{conversion('old', 'converted.h5')}"
         )
     raise UnsupportedModelError(
         f"Expected a keras.Model, functional or Sequential. Received: {model!r:.200} "

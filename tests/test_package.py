@@ -9,9 +9,9 @@ from cutwidgets.lab import Result
 PACKAGE = Path(cw.__file__).parent
 # Each module may import those before it.
 CORE = (
-    "errors pictures tables roles graph kerasgraph callgraph repeating regions skips opening "
-    "chains assembly blocks flow diagram layerdiagram _anatomy places copies building reach "
-    "refusals slicing removal surgery running changes proof macs receptive crossing _costs "
+    "errors loading pictures tables roles graph kerasgraph callgraph repeating regions skips "
+    "opening chains assembly blocks flow diagram layerdiagram _anatomy places copies building "
+    "reach refusals slicing removal surgery running changes proof macs receptive crossing _costs "
     "literals code"
 ).split()
 LAB = (
@@ -19,7 +19,7 @@ LAB = (
     "comparing exiting fields __init__"
 ).split()
 DATA = "examples datasets extracting storing rayengine _features".split()
-PANEL = "answers outcomes background experiments page panel __init__ command_line".split()
+PANEL = "answers outcomes background experiments page panel __init__ exitcodes command_line".split()
 ORDER = [*CORE, *(f"lab/{module}" for module in LAB), *DATA, *PANEL]
 
 
