@@ -1,14 +1,20 @@
 """Copies of layers: of the same configuration and weights, sharing nothing."""
 
+from collections.abc import Iterator
 from itertools import count
+from types import FunctionType
+from typing import Any
 
 import keras
+import numpy as np
 
 from .callgraph import read
 from .errors import CutError
 from .graph import Call
 from .kerasgraph import functional, maker_name
+from .likeness import difference, state_within
 from .repeating import RepeatError, repeat, units
+from .states import ShapeError, StateError, give, give_flags, require_equal
 
 
 class Copier:
@@ -23,6 +29,7 @@ class Copier:
     def __init__(self, taken: dict[str, object] | None = None, prefix: str = "") -> None:
         self._taken = {} if taken is None else taken
         self._prefix = prefix
+        # Shared with the copiers of nested models: what they share with each other stays shared.
         self._copies: dict[int, tuple[keras.Operation, keras.Operation]] = {}
 
     def __call__(self, call: Call) -> keras.Operation:
@@ -31,6 +38,12 @@ class Copier:
         Raises:
             CutError: If it cannot be copied.
         """
+        if any(isinstance(leaf, keras.Variable) for leaf in _constants(call)):
+            raise CutError(
+                f"The call {call.name!r} ({call.kind}) reads a variable of another layer, and "
+                "Keras records no copy of that. Put the call into a layer, or share the layers "
+                "with weights='share'."
+            )
         if id(call.layer) not in self._copies:
             copy = self._copy(call)
             self._copies[id(call.layer)] = call.layer, copy
@@ -38,38 +51,41 @@ class Copier:
         return self._copies[id(call.layer)][1]
 
     def finish(self) -> None:
-        """Give the copies the weights and flags of the layers, once they have been called.
+        """Give the copies the states and flags of the layers, once they have been called.
 
         Raises:
-            CutError: If a copy has not the same weights.
+            CutError: If a copy differs from its layer.
         """
-        for layer, copy in self._copies.values():
-            if not isinstance(layer, keras.Layer):
-                continue
-            old, new = layer.variables, copy.variables
-            if [tuple(v.shape) for v in old] != [tuple(v.shape) for v in new]:
-                raise CutError(
-                    f"{_cannot_copy(layer)}: what its get_config() says makes a layer of other "
-                    "weights."
-                )
-            for variable, value in zip(new, old, strict=True):
-                variable.assign(value)
-            copy.trainable = layer.trainable
+        pairs = list(self._copies.values())
+        for old, new in reversed(pairs):  # outer models first: they set the flags of what is inside
+            if isinstance(old, keras.Model) and new.trainable != old.trainable:
+                new.trainable = old.trainable
+        owners: dict[int, tuple[keras.Operation, object]] = {}
+        for old, new in pairs:
+            for variable, copied in _finished(old, new):
+                owner, known = owners.setdefault(id(variable), (old, copied))
+                if known is not copied:
+                    raise _tied(owner, old)
+        self._require_no_ties(owners)
+
+    def _require_no_ties(self, owners: dict[int, tuple[keras.Operation, object]]) -> None:
+        """Refuse to copy a layer whose variables belong to another one that is not copied."""
+        copied = {id(layer) for pair in self._copies.values() for layer in pair}
+        for layer in self._taken.values():
+            if isinstance(layer, keras.Layer) and id(layer) not in copied:
+                for variable in layer.variables:
+                    if id(variable) in owners:
+                        raise _tied(owners[id(variable)][0], layer)
 
     def _copy(self, call: Call) -> keras.Operation:
         layer, name = call.layer, self._name(call)
+        if _is_graph(layer):
+            return self._copy_model(call, name, functional(layer))
         try:
-            source = functional(layer)
-        except CutError:
-            pass
-        else:
-            return self._copy_model(call, name, source)
-        # Keras takes no Python lambda from a file of unknown origin; this one is in memory already.
-        trusted = {"safe_mode": False} if isinstance(layer, keras.layers.Lambda) else {}
-        try:
-            return type(layer).from_config({**layer.get_config(), "name": name}, **trusted)
+            copy = _anew(layer, name)
         except Exception as error:  # whatever a user's own layer raises
             raise CutError(f"{_cannot_copy(layer)}: {error}") from error
+        return _built(layer, copy, name) if isinstance(layer, keras.Layer) else copy
 
     def _copy_model(self, call: Call, name: str, source: keras.Model) -> keras.Model:
         graph = read(call.layer)
@@ -81,18 +97,17 @@ class Copier:
         }
         inside = range(len(graph.inputs), len(graph.calls))
         inner = Copier()
+        inner._copies = self._copies
         try:
             calls = units(graph, inside, graph.inputs, graph.outputs)
             symbols = repeat(graph, calls, symbols, inner)
         except RepeatError as error:
             raise CutError(f"{_cannot_copy(call.layer)}: {error.__cause__}") from error
-        copy = keras.Model(
+        return keras.Model(
             keras.tree.pack_sequence_as(source.input, [symbols[t] for t in graph.inputs]),
             keras.tree.pack_sequence_as(source.output, [symbols[t] for t in graph.outputs]),
             name=name,
         )
-        inner.finish()
-        return copy
 
     def _name(self, call: Call) -> str:
         """The layer's own name; where it is taken, behind a prefix."""
@@ -103,6 +118,119 @@ class Copier:
             n for n in numbered if n not in self._taken
         )
         return name
+
+
+def _constants(call: Call) -> Iterator[Any]:
+    """What a call is given besides tensors of the graph."""
+    args, kwargs = call.fill(dict.fromkeys(call.reads))
+    yield from keras.tree.flatten((args, kwargs))
+
+
+def _is_graph(layer: keras.Operation) -> bool:
+    try:
+        functional(layer)
+    except CutError:
+        return False
+    return True
+
+
+def _anew(layer: keras.Operation, name: str) -> keras.Operation:
+    """A layer of the same configuration, without its state."""
+    kind: Any = type(layer)
+    if kind is keras.layers.Lambda:
+        # By way of its configuration, a function would lose the globals that it reads.
+        for function in filter(callable, (layer.function, layer.mask, layer._output_shape)):
+            if state := state_within(function):
+                raise ValueError(
+                    f"its function reads {state!r} from around it, which the copy would share"
+                )
+        return kind(
+            layer.function,
+            output_shape=layer._output_shape,
+            mask=layer.mask,
+            arguments=dict(layer.arguments),
+            name=name,
+            dtype=layer.dtype_policy,
+            trainable=layer.trainable,
+        )
+    # Keras takes no Python lambda from a file of unknown origin; this one is in memory already.
+    trusted = {"safe_mode": False} if isinstance(layer, keras.layers.Lambda) else {}
+    with keras.saving.custom_object_scope(_own_objects(layer)):
+        return kind.from_config({**_unshared(layer.get_config()), "name": name}, **trusted)
+
+
+def _unshared(config: Any) -> Any:
+    """A configuration whose arrays and containers are not those of the layer."""
+    if isinstance(config, dict):
+        return {key: _unshared(value) for key, value in config.items()}
+    if type(config) in (list, tuple):
+        return type(config)(map(_unshared, config))
+    return config.copy() if isinstance(config, np.ndarray) else config
+
+
+def _own_objects(layer: keras.Operation) -> dict[str, Any]:
+    """Classes and functions of the user's within a layer, by which Keras finds them again."""
+    if not isinstance(layer, keras.Layer):
+        return {}
+    inside = [layer, *layer._flatten_layers(include_self=False)]
+    functions = {
+        value.__name__: value
+        for each in inside
+        for value in vars(each).values()
+        if isinstance(value, FunctionType)
+    }
+    objects = functions | {type(each).__name__: type(each) for each in inside}
+    return {n: o for n, o in objects.items() if not o.__module__.startswith("keras.")}
+
+
+def _built(layer: keras.Layer, copy: keras.Layer, name: str) -> keras.Layer:
+    """A copy with variables and state, where Keras can build it before it is called."""
+    try:
+        config = layer.get_build_config()
+        if config and not copy.built:
+            copy.build_from_config(config)
+            copy.built = True
+        if copy.built:
+            give(layer, copy)
+    except ShapeError as error:
+        raise _differs(layer, error) from error
+    except Exception:  # it may need the call; what is wrong with it then shows in the end
+        return _anew(layer, name)
+    return copy
+
+
+def _finished(old: keras.Operation, new: keras.Operation) -> list[tuple[Any, Any]]:
+    """Give a copy its state and flags, and compare; the variables of both."""
+    if _is_graph(old):
+        return []
+    try:
+        if not isinstance(old, keras.Layer):
+            found = difference(_arguments(old), _arguments(new), "its configuration")
+            if found:
+                raise StateError(f"they differ in {found}")
+            return []
+        give(old, new)
+        give_flags(old, new)
+        return [(match.old, match.new) for match in require_equal(old, new)]
+    except StateError as error:
+        raise _differs(old, error) from error
+
+
+def _differs(layer: keras.Operation, error: StateError) -> CutError:
+    return CutError(
+        f"{_cannot_copy(layer)}: what its configuration makes is another layer; {error}."
+    )
+
+
+def _arguments(operation: keras.Operation) -> dict[str, Any]:
+    return {key: value for key, value in operation.get_config().items() if key != "name"}
+
+
+def _tied(one: keras.Operation, other: keras.Operation) -> CutError:
+    return CutError(
+        f"The layers {one.name!r} and {other.name!r} hold the same variable, and copies would not. "
+        "Share the layers with weights='share', or put both into one layer."
+    )
 
 
 def _cannot_copy(layer: keras.Operation) -> str:

@@ -1,0 +1,270 @@
+"""The state of layers: everything that Keras saves and loads, and the flags.
+
+States go from a layer to its copy by Keras's own protocol (`save_own_variables`, `save_assets` and
+their counterparts), with a store in memory. Inner layers and variables are matched by where in
+their layer they are, as Keras does: never by their position among all variables.
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import keras
+
+from .likeness import STATEFUL, SeedGenerator, difference, equal_bits, to_numpy
+
+# What Keras neither saves nor builds anew: the scale of LoRA, which saving merges into the kernel,
+# and the sketch of the data that Discretization keeps beside the boundaries.
+FORGOTTEN = ("lora_alpha", "summary")
+
+
+class StateError(Exception):
+    """The state of a layer cannot be given to its copy; the message is the reason."""
+
+
+class ShapeError(StateError):
+    """A variable of the copy has another shape or dtype, which no call will change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A layer or variable, and what corresponds to it in the copy.
+
+    Attributes:
+        path: Where in the layer it is, as `".cell.kernel"`; `""` for the layer itself.
+        old: That of the original.
+        new: That of the copy.
+    """
+
+    path: str
+    old: Any
+    new: Any
+
+
+def give(layer: keras.Layer, copy: keras.Layer) -> None:
+    """Give a copy the state of a layer: variables, seeds, vocabularies.
+
+    Raises:
+        StateError: If the copy has no such state.
+    """
+    for match in layers_of(layer, copy):
+        for name in FORGOTTEN:
+            if hasattr(match.old, name) and hasattr(match.new, name):
+                setattr(match.new, name, getattr(match.old, name))
+        _load(match)
+    # Loading may make inner layers and variables that were not there before.
+    for match in variables_of(layers_of(layer, copy)):
+        if not equal_bits(match.old, match.new):
+            # The array itself must not be shared: JAX reuses the memory of what it trains.
+            match.new.assign(keras.ops.copy(match.old))
+
+
+def give_flags(layer: keras.Layer, copy: keras.Layer) -> None:
+    """Give a copy the `trainable` flags of a layer, its inner layers and all variables."""
+    matches = layers_of(layer, copy)
+    for match in matches:  # outer ones first: they set the flags of what is inside
+        if match.new.trainable != match.old.trainable:
+            match.new.trainable = match.old.trainable
+    for match in variables_of(matches):
+        if match.new.trainable != match.old.trainable:
+            match.new.trainable = match.old.trainable
+
+
+def require_equal(layer: keras.Layer, copy: keras.Layer) -> list[Match]:
+    """Compare a layer and its copy: configuration, states, flags and attributes.
+
+    Returns:
+        All their variables.
+
+    Raises:
+        StateError: If they differ.
+    """
+    _require(difference(_config(layer), _config(copy), "its configuration"))
+    matches = layers_of(layer, copy)
+    for match in matches:
+        own = {"trainable": match.old.trainable, **_plain(match.old)}
+        other = {"trainable": match.new.trainable, **_plain(match.new)}
+        for name, value in own.items():
+            if name not in other:
+                raise StateError(f"{match.path}.{name} is set in the original alone")
+            _require(difference(value, other[name], f"{match.path}.{name}"))
+        if _overrides(match.old, "save_own_variables"):
+            stores = _saved(match.old), _saved(match.new)
+            _require(difference(*stores, f"{match.path}.save_own_variables()"))
+    variables = variables_of(matches)
+    for match in variables:
+        if match.old.trainable != match.new.trainable or not equal_bits(match.old, match.new):
+            raise StateError(f"{match.path} has another value or another trainable flag")
+        for name in ("constraint", "regularizer"):
+            values = getattr(match.old, name, None), getattr(match.new, name, None)
+            _require(difference(*values, f"{match.path}.{name}"))
+    return variables
+
+
+def layers_of(layer: keras.Layer, copy: keras.Layer) -> list[Match]:
+    """A layer and all layers inside of it, with those of its copy; outer ones first.
+
+    Raises:
+        StateError: If the copy has not the same layers inside, or shares one.
+    """
+    found: dict[int, Match] = {}
+    waiting = [Match("", layer, copy)]
+    while waiting:
+        match = waiting.pop(0)
+        known = found.setdefault(id(match.old), match)
+        if known is not match:
+            if known.new is not match.new:
+                raise StateError(f"{known.path} and {match.path} are one layer in the original")
+            continue
+        if match.old is match.new:
+            raise StateError(f"{match.path} is the original's own layer")
+        if type(match.old) is not type(match.new):
+            raise StateError(f"{match.path} is a {type(match.new).__name__}")
+        waiting += _paired(match, keras.Layer)
+    return list(found.values())
+
+
+def variables_of(matches: Sequence[Match]) -> list[Match]:
+    """The variables of layers, and the states of their seed generators.
+
+    Raises:
+        StateError: If a copy has not the same variables, or shares one.
+    """
+    found: dict[int, Match] = {}
+    for layer in matches:
+        pairs = _paired(layer, keras.Variable)
+        pairs += [
+            Match(f"{m.path}.state", m.old.state, m.new.state)
+            for m in _paired(layer, SeedGenerator)
+        ]
+        for match in pairs:
+            known = found.setdefault(id(match.old), match)
+            if known.new is not match.new:
+                raise StateError(f"{known.path} and {match.path} are one variable in the original")
+            if match.old is match.new:
+                raise StateError(f"{match.path} is the original's own variable")
+            form = [
+                (tuple(v.shape), keras.backend.standardize_dtype(v.dtype))
+                for v in (match.old, match.new)
+            ]
+            if form[0] != form[1]:
+                raise ShapeError(
+                    f"{match.path} has the shape and dtype {form[0]}, that of the copy {form[1]}"
+                )
+    return list(found.values())
+
+
+def _paired(match: Match, kind: type) -> list[Match]:
+    """The variables, layers or seed generators that two layers hold themselves, by their place."""
+    old, new = _held(match.old, kind), _held(match.new, kind)
+    if old.keys() != new.keys():
+        other = sorted(old.keys() ^ new.keys())
+        raise StateError(f"of the two, only one has {match.path}{other[0]}")
+    return [Match(match.path + place, old[place], new[place]) for place in old]
+
+
+def _held(layer: Any, kind: type) -> dict[str, Any]:
+    """What a layer holds of some kind, by the attribute that it is in."""
+    if isinstance(layer, keras.Model) and _has_graph(layer):
+        # Names are unique in a model, and its configuration keeps them.
+        own = {f".{inner.name}": inner for inner in layer.layers}
+        return own if kind is keras.Layer else {}
+    found = {
+        place: value
+        for name, value in _own_attributes(layer).items()
+        for place, value in _leaves(value, f".{name}")
+        if isinstance(value, kind)
+    }
+    # Keras also tracks what is in no attribute.
+    tracked = {
+        keras.Variable: ("_trainable_variables", "_non_trainable_variables"),
+        keras.Layer: ("_layers",),
+    }.get(kind, ("_seed_generators",))
+    ids = {id(value) for value in found.values()}
+    for name in tracked:
+        rest = [value for value in getattr(layer, name, ()) if id(value) not in ids]
+        found |= {f".{name}[{number}]": value for number, value in enumerate(rest)}
+    return found
+
+
+def _leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, list | tuple):
+        for number, part in enumerate(value):
+            yield from _leaves(part, f"{place}[{number}]")
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _leaves(part, f"{place}[{key!r}]")
+    else:
+        yield place, value
+
+
+def _has_graph(model: keras.Model) -> bool:
+    return isinstance(model, keras.Sequential) or bool(getattr(model, "inputs", None))
+
+
+def _own_attributes(layer: Any) -> dict[str, Any]:
+    """The attributes that the layer's class or user has set, without Keras's bookkeeping."""
+    usual = _usual(isinstance(layer, keras.Model))
+    return {
+        name: value
+        for name, value in vars(layer).items()
+        # TensorFlow's own bookkeeping of checkpoints begins so.
+        if name not in usual and not name.startswith(("_self_", "_tf_"))
+    }
+
+
+@cache
+def _usual(of_model: bool) -> frozenset[str]:
+    names = set(vars(keras.layers.Layer())) | (set(vars(keras.Model())) if of_model else set())
+    return frozenset(names | {"_self_setattr_tracking", "_jax_state", "_build_shapes_dict"})
+
+
+def _plain(layer: Any) -> dict[str, Any]:
+    """Attributes that are no state, and are compared."""
+    if isinstance(layer, keras.Model) and _has_graph(layer):
+        return {}
+    own = {
+        name: value
+        for name, value in _own_attributes(layer).items()
+        if not any(isinstance(leaf, STATEFUL) for _, leaf in _leaves(value, ""))
+    }
+    return own | {"supports_masking": layer.supports_masking}
+
+
+def _config(layer: keras.Operation) -> dict[str, Any]:
+    return {key: value for key, value in layer.get_config().items() if key != "name"}
+
+
+def _overrides(layer: Any, method: str) -> bool:
+    return getattr(type(layer), method, None) is not getattr(keras.Layer, method, None)
+
+
+def _load(match: Match) -> None:
+    """Through Keras's own protocol, where the class of the layer has one of its own."""
+    old, new = match.old, match.new
+    if _overrides(old, "save_own_variables") or _overrides(old, "load_own_variables"):
+        _try(match, new.load_own_variables, _saved(old))
+    if hasattr(old, "save_assets") and hasattr(old, "load_assets"):
+        with tempfile.TemporaryDirectory() as folder:
+            _try(match, old.save_assets, folder)
+            _try(match, new.load_assets, folder)
+
+
+def _try(match: Match, method: Any, argument: Any) -> None:
+    try:
+        method(argument)
+    except Exception as error:  # whatever a user's own layer raises
+        raise StateError(f"{match.path}.{method.__name__}() failed: {error}") from error
+
+
+def _saved(layer: Any) -> dict[str, Any]:
+    store: dict[str, Any] = {}
+    layer.save_own_variables(store)
+    return {key: to_numpy(value) for key, value in store.items()}
+
+
+def _require(found: str | None) -> None:
+    if found:
+        raise StateError(f"they differ in {found}")
