@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Integral
-from typing import Any
-from weakref import WeakKeyDictionary
 
 import keras
 
@@ -14,12 +12,8 @@ from .blocks import Block, Stage, find, shape_text
 from .callgraph import read
 from .errors import UnknownPlaceError, similar
 from .graph import CallGraph
-from .kerasgraph import functional, state_of
+from .kerasgraph import alone, functional, memory_of, state_of
 from .tables import text_table
-
-# What was found in a model, and the state that its graph had then.
-_REMEMBERED = 8
-_known: WeakKeyDictionary[Any, tuple[list[object], "Anatomy"]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, repr=False)
@@ -126,6 +120,7 @@ class Anatomy:
         return text_table(rows, left=len(rows[0]))
 
 
+@alone
 def anatomy(model: keras.Model) -> Anatomy:
     """Find the blocks and stages of a model, from its graph. The model is not touched.
 
@@ -148,12 +143,11 @@ def anatomy(model: keras.Model) -> Anatomy:
     """
     source = functional(model)
     state = [model.name, *state_of(source)]
-    then, found = _known.get(source, (None, None))
-    if found is None or state != then:
+    memory = memory_of(source)
+    # What was found, and the state that the graph had then.
+    then, found = memory.get("anatomy", (None, None))
+    if not isinstance(found, Anatomy) or state != then:
         graph = read(model)
         found = Anatomy(graph.name, *find(graph), graph)
-        _known[source] = state, found
-        # A model that is called on its own tensors is reached from its layers, and would stay.
-        while len(_known) > _REMEMBERED:
-            del _known[next(iter(_known))]
+        memory["anatomy"] = state, found
     return replace(found)  # without the pictures that it may have: weights may have been added

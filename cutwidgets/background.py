@@ -58,11 +58,15 @@ class BackgroundWidget(anywidget.AnyWidget):
             job = self._job = threading.Event()
             self._progress = {"done": 0, "total": 0, "label": "beginning"}
             work_here = (self._work, job, self._thread, work, ended)
-            # What was printed is shown where the job was begun.
-            self._thread = threading.Thread(
-                target=copy_context().run, args=work_here, daemon=True, name="cutwidgets"
-            )
-            self._thread.start()
+            try:
+                # What was printed is shown where the job was begun.
+                self._thread = threading.Thread(
+                    target=copy_context().run, args=work_here, daemon=True, name="cutwidgets"
+                )
+                self._thread.start()
+            except BaseException:  # no thread can be made, or an interrupt
+                self._drop()
+                raise
 
     def _work(
         self,
@@ -94,7 +98,7 @@ class BackgroundWidget(anywidget.AnyWidget):
             outcome.set_result({"stopped": True} if job.is_set() else answer)
         except _Stopped:
             outcome.set_result({"stopped": True})
-        except Exception as problem:  # it is raised again, where it can be shown
+        except BaseException as problem:  # it is raised again, where it can be shown
             outcome.set_exception(problem)
         with self._lock:
             if self._job is not job:

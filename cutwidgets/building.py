@@ -6,20 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import keras
 
 from .copies import Copier
 from .errors import CutError
 from .graph import Call, CallGraph, Shape, between
-from .kerasgraph import functional
+from .kerasgraph import alone, functional, memory_of, undone_on_failure
 from .repeating import RepeatError, repeat, units
-
-# For each model and start, the calls behind the start, repeated on a new input. Keras keeps a node
-# in a layer for each repeated call, for good; as every slice from that start shares them, it is one
-# node however often is cut.
-_clones: WeakKeyDictionary[Any, dict[Any, dict[int, keras.KerasTensor]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +61,7 @@ def model_name(*parts: str | None) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "_", "_".join(filter(None, parts)))
 
 
+@alone
 def build(
     model: keras.Model,
     section: Section,
@@ -93,6 +88,7 @@ def build(
     return model_of(inputs, outputs, section.name)
 
 
+@alone
 def symbols_of(
     model: keras.Model,
     section: Section,
@@ -119,14 +115,18 @@ def symbols_of(
     _require_names(section, calls)
     # Nested models that are taken in part are opened, and called as a whole elsewhere.
     opened = frozenset(name for call in calls for name in call.scope)
-    known = _clones.setdefault(functional(model), {})
+    # For each start, the calls behind it, repeated on a new input. Keras keeps a node in a layer
+    # for each repeated call, for good; all slices from one start share them.
+    known = memory_of(functional(model)).setdefault("repeated", {})
     key = (section.inputs, shapes, opened, graph.swaps)
     symbols = known.get(key) or _inputs(graph, section.inputs, shapes)
     missing = [call for call in calls if not symbols.keys() >= set(call.outputs)]
-    known[key] = symbols = _repeat(section, missing, symbols, shapes)
+    # Remembered once it can no longer be taken back.
+    known[key] = symbols = _repeat_shared(section, missing, symbols, shapes)
     return symbols
 
 
+@alone
 def model_of(inputs: Any, outputs: Any, name: str) -> keras.Model:
     """A Keras model of symbols.
 
@@ -178,6 +178,9 @@ def _repeat(
                 f"{', '.join(map(str, usual))}, and it does not take another shape"
             )
         raise CutError(f"Cannot build {section.name!r}: {reason}. {error.__cause__}") from error
+
+
+_repeat_shared = undone_on_failure(_repeat)
 
 
 def _require_names(section: Section, calls: Sequence[Call]) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from enum import StrEnum
 from importlib import import_module
@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from . import files
 from .errors import BypassedCutError, CutError
 from .exitcodes import FAILED_PROOF, exit_codes, run, say, visible
 from .loading import load, refuse_unreadable
@@ -277,27 +278,11 @@ def _refuse_output(
 
 
 def _write(output: Path, save: Callable[[Path], Any], force: bool = False) -> None:
-    """Write a file, all of it or nothing: beside it first, and then under its name."""
-    unfinished = output.with_name(f".{output.stem}-{os.getpid()}{output.suffix}")
+    """Write a file, all of it or nothing."""
     try:
-        save(unfinished)
-        (os.replace if force else _rename)(unfinished, output)
+        files.write(output, save, replace=force)
     except OSError as error:
-        raise CutError(f"Cannot write {str(output)!r}: {error}") from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
-
-
-def _rename(old: Path, new: Path) -> None:
-    """Rename a file, but to no name that is taken, even if it was a moment ago."""
-    try:
-        os.link(old, new)  # the old name goes later
-    except FileExistsError:
-        raise
-    except OSError:  # there are file systems without hard links
-        new.touch(exist_ok=False)
-        old.replace(new)
+        raise CutError(f"Cannot write {str(output)!r}: {error.strerror or error}") from error
 
 
 def _read(data: Path, dtypes: dict[str, str]) -> Any:

@@ -5,14 +5,16 @@ never from a layer's `_inbound_nodes`, which also hold the calls that other mode
 """
 
 import inspect
-from collections.abc import Sequence
-from functools import cache
-from typing import Any
+import threading
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import keras
 
 from .errors import UnsupportedModelError
 from .loading import conversion
+from .roles import per_class
 
 try:  # Keras has no public name for these.
     from keras.src.models.functional import Functional
@@ -25,6 +27,76 @@ except ImportError as error:  # pragma: no cover
     ) from error
 
 __all__ = ["Functional", "Node", "SymbolicArguments"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Keras appends a node to a layer and then looks up its position, so two threads that record calls
+# of one layer may give both nodes the same position, for good. Whatever records calls holds this.
+_lock = threading.RLock()
+_recorded: list[Node] | None = None  # what `undone_on_failure` takes back; guarded by the lock
+
+
+def alone(function: Callable[P, T]) -> Callable[P, T]:
+    """Let one thread at a time run any of the functions that record calls in Keras's graph.
+
+    Such a function never waits for another thread, and runs no model on values.
+    """
+
+    @wraps(function)
+    def locked(*args: P.args, **kwargs: P.kwargs) -> T:
+        # A context manager of our own could be interrupted before its body, and keep the lock.
+        with _lock:
+            return function(*args, **kwargs)
+
+    return locked
+
+
+def undone_on_failure(function: Callable[P, T]) -> Callable[P, T]:
+    """Let a function run alone, and take back the calls that it recorded if it raises.
+
+    This also undoes a call that an interrupt left half recorded.
+    """
+
+    @wraps(function)
+    def undoing(*args: P.args, **kwargs: P.kwargs) -> T:
+        global _recorded
+        with _lock:
+            outer, _recorded = _recorded, []
+            recorded = _recorded
+            try:
+                return function(*args, **kwargs)
+            except BaseException:
+                _take_back(recorded)
+                raise
+            finally:
+                _recorded = outer
+
+    return undoing
+
+
+def _take_back(nodes: Sequence[Node]) -> None:
+    """Take calls out of Keras's graph. Nobody has their tensors, as what made them has failed."""
+    for node in reversed(nodes):
+        inbound = node.operation._inbound_nodes if hasattr(node, "operation") else []
+        if not inbound or inbound[-1] is not node:
+            continue  # not recorded yet; or others are behind it, whose positions have to stay
+        for symbol in node.arguments.keras_tensors:
+            maker = symbol._keras_history.operation if hasattr(symbol, "_keras_history") else None
+            if maker is not None and node in maker._outbound_nodes:
+                maker._outbound_nodes.remove(node)
+        inbound.pop()
+
+
+def memory_of(source: Functional) -> dict[str, Any]:
+    """What is remembered of a model, for as long as it lives and no longer.
+
+    What is remembered holds the model's layers, and these may lead back to the model. In a
+    dictionary of ours, even a weak one, it would keep the model alive. So the model itself holds
+    it, out of sight of Keras's attributes: it is neither saved, pickled nor copied.
+    """
+    memory: dict[str, Any] = vars(source._tracker).setdefault("_cutwidgets", {})
+    return memory
 
 
 def functional(model: keras.Model) -> Functional:
@@ -153,7 +225,7 @@ def travelling_masks(node: Node) -> dict[str, Any]:
     }
 
 
-@cache
+@per_class
 def parameters_of(kind: Any) -> list[str]:
     """Names of the arguments that layers of a class are called with."""
     return list(inspect.signature(kind.call).parameters)[1:]
@@ -219,6 +291,7 @@ def specs_inside(
     return specs
 
 
+@alone
 def record(
     layer: keras.Operation, arguments: Any, outputs: Sequence[keras.KerasTensor]
 ) -> list[keras.KerasTensor]:
@@ -240,5 +313,24 @@ def record(
         keras.KerasTensor(old.shape, dtype=old.dtype, sparse=old.sparse, name=old.name)
         for old in outputs
     ]
-    Node(operation=layer, call_args=args, call_kwargs=kwargs, outputs=made)
+    node = Node.__new__(Node)
+    if _recorded is not None:
+        _recorded.append(node)
+    Node.__init__(node, operation=layer, call_args=args, call_kwargs=kwargs, outputs=made)
     return made
+
+
+@alone
+def call(layer: keras.Operation, arguments: Any) -> list[keras.KerasTensor]:
+    """Call a layer on symbols, as Keras does.
+
+    Raises:
+        Exception: Whatever the layer raises, if it does not take these arguments.
+    """
+    args, kwargs = arguments
+    before = len(layer._inbound_nodes)
+    try:
+        return list(keras.tree.flatten(layer(*args, **kwargs)))
+    finally:
+        if _recorded is not None:
+            _recorded.extend(layer._inbound_nodes[before:])

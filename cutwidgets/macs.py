@@ -9,7 +9,6 @@ lies beneath it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from math import prod
 from typing import Any
 
@@ -21,7 +20,7 @@ from .errors import CutError
 from .graph import Call, CallGraph
 from .kerasgraph import parameters_of, specify
 from .repeating import RepeatError, specs
-from .roles import role_of
+from .roles import per_class, role_of
 
 Lengths = tuple[int, ...]
 # Of a layer, its arguments by their names, and the shapes that it gives; `None` for "not known".
@@ -64,7 +63,7 @@ def is_own(operation: Any) -> bool:
     return _is_own(_kind(operation))
 
 
-@cache
+@per_class
 def _is_own(kind: Any) -> bool:
     writer = next(base for base in kind.__mro__ if "call" in vars(base))
     opens = issubclass(kind, layers.Lambda | layers.Wrapper | keras.Model)
@@ -356,7 +355,7 @@ _HEAVY = frozenset(
 )  # fmt: skip
 
 
-@cache
+@per_class
 def _rule_of(kind: Any) -> Rule | None:
     """The rule for a class; not for one that extends a layer but computes something else."""
     if issubclass(kind, keras.Model):

@@ -2,9 +2,9 @@
 
 import base64
 import json
+import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from . import diagram
 from ._anatomy import Anatomy
 from .blocks import shape_text
 from .errors import CutError
+from .files import write
 
 _STATIC = Path(__file__).parent / "static"
 # Parts of one module, in this order: so short files need no bundler.
@@ -134,29 +135,34 @@ def file(anatomy: Anatomy, suffix: str, state: Mapping[str, Any]) -> bytes:
     raise CutError(f"A panel is saved as .keras, .svg, .png, .dot or .html, not as {suffix!r}.")
 
 
-@contextmanager
-def whole(path: Path) -> Iterator[None]:
-    """Within this a file is written, all of it or nothing.
+def whole(path: Path, save: Callable[[Path], Any]) -> None:
+    """Write a new file, all of it or nothing.
+
+    Args:
+        path: The file.
+        save: Writes a file at the path that it is given.
 
     Raises:
         CutError: If there is one already, or it cannot be written.
 
     Example:
-        >>> with whole(Path("some file")):
-        ...     raise OSError("no room")
+        >>> whole(Path("no folder", "a.txt"), lambda unfinished: unfinished.write_text("a"))
         Traceback (most recent call last):
-        cutwidgets.errors.CutError: Cannot save 'some file': no room
+        cutwidgets.errors.CutError: Cannot save 'no folder/a.txt': No such file or directory
     """
-    if path.exists():
-        raise CutError(f"There is a file {str(path)!r} already, and it is left alone.")
+    taken = CutError(f"There is a file {str(path)!r} already, and it is left alone.")
+    if os.path.lexists(path):
+        raise taken
     try:
-        yield
+        write(path, save)
     except CutError:
         raise
-    except Exception as problem:  # whatever a user's own layer raises as it is saved
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
-        raise CutError(f"Cannot save {str(path)!r}: {problem}") from problem
+    except FileExistsError:
+        raise taken from None
+    except Exception as error:  # whatever a user's own layer raises as it is saved
+        # The whole text of an error of the system would name the file beside it.
+        problem = getattr(error, "strerror", None) or error
+        raise CutError(f"Cannot save {str(path)!r}: {problem}") from error
 
 
 def file_name(name: str, suffix: str) -> str:

@@ -186,11 +186,10 @@ class CutPanel(BackgroundWidget):
             True
         """
         path = Path(path)
-        with page.whole(path):
-            if path.suffix == ".keras":
-                self._required_slice().save(path)
-            else:
-                path.write_bytes(self._content(path.suffix))
+        if path.suffix == ".keras":
+            page.whole(path, lambda unfinished: self._required_slice().save(unfinished))
+        else:
+            page.whole(path, lambda unfinished: unfinished.write_bytes(self._content(path.suffix)))
         return path
 
     def _content(self, suffix: str) -> bytes:
@@ -239,26 +238,27 @@ class CutPanel(BackgroundWidget):
 
     @traitlets.observe("selection", "bypass", "weights")
     def _selected(self, _change: object) -> None:
-        part, error = None, ""
+        # What holds if an interrupt comes.
+        part, inside, error = None, None, "The cut was interrupted. Select the slice again."
         answer: dict[str, Any] = {"selection": list(self.selection), "count": next(self._count)}
         answer |= {"bypass": self.bypass, "weights": self.weights, "asked": self._places_asked}
-        self._outcome = None
         try:
+            found = built = None
             if self.selection:
-                self._section = section(self._anatomy, *self._places(), bypass=self.bypass)
-                part = build(self.model, self._section, self.weights)
-                answer |= answers.summary(
-                    self._anatomy, self._section, part, self.selection, self.weights
-                )
+                found = section(self._anatomy, *self._places(), bypass=self.bypass)
+                built = build(self.model, found, self.weights)
+                answer |= answers.summary(self._anatomy, found, built, self.selection, self.weights)
+            part, inside, error = built, found, ""
         except Exception as problem:
-            part, error = None, answers.message(problem)
+            error = answers.message(problem)
             answer |= answers.refusal(self._anatomy, problem, self.selection)
-        with self.hold_sync():
-            self.slice = part
-            self.error = self._refusal = error
-            self._result = answer
-            for name in _OF_SLICE:
-                setattr(self, name, {})
+        finally:
+            with self.hold_sync():
+                self.slice, self._section, self._outcome = part, inside, None
+                self.error = self._refusal = error
+                self._result = answer
+                for name in _OF_SLICE:
+                    setattr(self, name, {})
 
     def _asked(self, _panel: object, content: dict[str, Any], buffers: Sequence[Any]) -> None:
         """Answer the page: what takes longer than a summary is made when it is asked for."""
@@ -293,9 +293,13 @@ class CutPanel(BackgroundWidget):
         except Exception as problem:
             error = answers.message(problem)
             answer["failed"] = True
-        with self.hold_sync():
-            self.error = error
-            setattr(self, name, answer)
+        except BaseException:
+            error, answer["failed"] = "Interrupted.", True
+            raise
+        finally:  # the page waits for an answer
+            with self.hold_sync():
+                self.error = error
+                setattr(self, name, answer)
 
     def _required_slice(self) -> keras.Model:
         if self.slice is None:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from .graph import Call, CallGraph, Shape, between
+from .kerasgraph import call as call_layer
 from .kerasgraph import record, specify, takes_training
 
 
@@ -111,9 +112,8 @@ def repeat(
         if layer is call.layer:
             outputs = record(layer, call.fill(made), [expected[t] for t in call.outputs])
         else:
-            args, kwargs = call.fill(made)
             try:
-                outputs = keras.tree.flatten(layer(*args, **kwargs))
+                outputs = call_layer(layer, call.fill(made))
             except Exception as error:  # whatever a layer raises
                 raise RepeatError(call, [tuple(made[t].shape) for t in call.reads]) from error
         _keep(made, call, outputs)

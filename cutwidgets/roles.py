@@ -1,11 +1,33 @@
 """What layers and operations do to a tensor, in one word each."""
 
-from collections.abc import Sequence
-from functools import cache
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import keras
 from keras import layers
+
+T = TypeVar("T")
+
+
+def per_class(function: Callable[[Any], T]) -> Callable[[Any], T]:
+    """Remember what a function returns for each class, for as long as the class lives.
+
+    A plain cache would keep a user's class, and all that its methods refer to.
+    """
+    known: WeakKeyDictionary[Any, T] = WeakKeyDictionary()
+
+    @wraps(function)
+    def remembering(kind: Any) -> T:
+        try:
+            return known[kind]
+        except KeyError:
+            found = known[kind] = function(kind)
+            return found
+
+    return remembering
+
 
 _ROLES: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("input", (layers.InputLayer,)),
@@ -100,7 +122,7 @@ def role_of(operation: keras.Operation) -> str:
     return _role_of_class(kind)
 
 
-@cache
+@per_class
 def _role_of_class(kind: Any) -> str:
     return next((role for role, kinds in _ROLES if issubclass(kind, kinds)), "other")
 

@@ -11,13 +11,15 @@ from .callgraph import read
 from .copies import Copier
 from .errors import CutError, alternatives
 from .graph import Call, CallGraph, between
-from .kerasgraph import functional, maker_name
+from .kerasgraph import call as call_layer
+from .kerasgraph import functional, maker_name, undone_on_failure
 from .places import Place, PlaceLike, resolve
 from .repeating import RepeatError, repeat, specs, units
 
 Symbols = dict[int, keras.KerasTensor]
 
 
+@undone_on_failure
 def replace(model: keras.Model, place: PlaceLike, other: keras.Layer) -> keras.Model:
     """The model with another layer or model in place of a block, stage or layer.
 
@@ -76,6 +78,7 @@ def replace(model: keras.Model, place: PlaceLike, other: keras.Layer) -> keras.M
     return assembly.finish(outputs, functional(model).output, name)
 
 
+@undone_on_failure
 def join(*models: keras.Layer) -> keras.Model:
     """One flat model of several, each of which takes what the one before it gives.
 
@@ -189,7 +192,7 @@ def _as_model(layer: keras.Layer, *symbols: keras.KerasTensor) -> keras.Model:
         raise CutError(f"Expected a Keras layer or model. Received: {layer!r:.200}")
     inputs = [keras.Input(batch_shape=s.shape, dtype=s.dtype, sparse=s.sparse) for s in symbols]
     try:
-        outputs = layer(inputs[0] if len(inputs) == 1 else inputs)
+        outputs = call_layer(layer, ((inputs[0] if len(inputs) == 1 else inputs,), {}))
     except Exception as error:  # whatever a layer raises
         shapes = ", ".join(str(tuple(symbol.shape)) for symbol in symbols)
         raise CutError(f"The layer {layer.name!r} does not take {shapes}: {error}") from error

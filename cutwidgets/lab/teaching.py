@@ -13,6 +13,7 @@ import pandas as pd
 from keras import layers
 
 from ..errors import CutError
+from ..files import write
 from .backprop import Gradients, meter
 from .progress import track
 from .results import Result
@@ -309,12 +310,11 @@ def trained(
     file = cache_folder() / f"{model.name}-{key}.weights.h5"
     try:
         model.load_weights(file)
-    except (OSError, ValueError):  # there is none, or half of one
+    except (OSError, ValueError):  # there is none, or a damaged one
+        model = residual_network(blocks, seed=seed, **options)  # some weights may have been read
         train(model, digits(options.get("size", 8)), epochs, seed=seed)
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f"{key}-{id(model)}.weights.h5")
-        model.save_weights(part)
-        part.replace(file)
+        write(file, model.save_weights, replace=True)
     return model
 
 
