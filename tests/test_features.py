@@ -1,5 +1,7 @@
 import errno
+import multiprocessing
 import os
+import random
 import re
 import signal
 import subprocess
@@ -42,11 +44,9 @@ def numbers(size=100, seed=0):
     return np.random.default_rng(seed).normal(size=(size, 8, 8, 3)).astype("float32")
 
 
-PAUSE = 0.0  # set in the processes that are killed
-
-
 def slowly(values):
-    time.sleep(PAUSE)
+    # Set in the processes that are killed, where it is no part of what this function is.
+    time.sleep(float(os.environ.get("PAUSE", "0")))
     return values / 255
 
 
@@ -206,8 +206,8 @@ def test_what_is_complete_is_not_computed_again(model, tmp_path, monkeypatch):
 def started(kind, to, folder):
     """A run in a process of its own."""
     arguments = (kind, str(to), str(folder))
-    code = f"import test_features as t; t.PAUSE = 0.1; t.slow_run(*{arguments})"
-    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    code = f"import test_features as t; t.slow_run(*{arguments})"
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PAUSE": "0.1"}
     return subprocess.Popen([sys.executable, "-c", code], cwd=HERE, env=quiet)
 
 
@@ -224,9 +224,11 @@ def kill(running):
     return stored
 
 
-def slow_run(kind, to, folder, batch=2):
+def slow_run(kind, to, folder, batch=2, pause=None):
     import tensorflow as tf
 
+    if pause:
+        os.environ["PAUSE"] = pause
     extracting._BATCHES = 4
     data = {
         "folder": folder,
@@ -236,6 +238,7 @@ def slow_run(kind, to, folder, batch=2):
     return features(small(), data, to=to, batch=batch, preprocess=slowly)
 
 
+ENDS = ("parquet", "npy")
 KINDS = [("folder", "out.parquet"), ("array", "out.npy"), ("dataset", "out.parquet")]
 
 
@@ -267,6 +270,90 @@ def test_a_killed_run_goes_on(tmp_path):
         assert contents(killed) == contents(whole)
         assert repr(found).split(", in ")[0] == repr(undisturbed).split(", in ")[0]
         assert not list(killed.parent.rglob(".*"))
+
+
+def whole_or_not_there(to):
+    """No half file beside what is stored, and an array once it is whole."""
+    assert not [file for file in to.parent.rglob("*") if file.name.endswith(".tmp")]
+    if to.suffix == ".npy" and to.exists():
+        assert np.isfinite(np.load(to)).all()
+
+
+@pytest.mark.parametrize("name", ["out.parquet", "out.npy"])
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+@pytest.mark.parametrize("after", [False, True])
+def test_an_interrupt_at_any_file_leaves_no_half_of_it(
+    model, tmp_path, monkeypatch, name, function, after
+):
+    x, real, calls = numbers(12), getattr(os, function), []
+
+    def interrupted(*given):
+        calls.append(given)
+        if after:
+            real(*given)
+        if len(calls) == wanted:
+            raise KeyboardInterrupt
+        if not after:
+            real(*given)
+
+    whole = tmp_path / "whole" / name
+    features(model, x, to=whole, batch=2)
+    for wanted in range(1, 20):
+        to = tmp_path / str(wanted) / name
+        calls.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, function, interrupted)
+            try:
+                features(model, x, to=to, batch=2)
+            except KeyboardInterrupt:
+                whole_or_not_there(to)
+            else:
+                break
+        features(model, x, to=to, batch=2)
+        assert contents(to) == contents(whole)
+    assert 4 <= wanted < 19
+
+
+TWENTY = [(kind, f"out.{end}") for kind in ("folder", "array", "dataset") for end in ENDS]
+
+
+@pytest.mark.slow  # a new process imports TensorFlow anew
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("kind", "name"), TWENTY)
+def test_twenty_kills_at_random_moments(kind, name, tmp_path):
+    folder = pictures(tmp_path / "images", 60, broken=(2, 50, 59))
+    context = multiprocessing.get_context("forkserver")  # imports TensorFlow once
+    context.set_forkserver_preload(["test_features"])
+    chance = random.Random(f"{kind} {name}")
+
+    def run(to, seconds=None):
+        process = context.Process(target=slow_run, args=(kind, to, folder, 2, "0.02"))
+        process.start()
+        process.join(seconds)
+        killed = process.exitcode is None
+        if killed:
+            process.kill()
+            process.join()
+        assert killed or process.exitcode == 0
+        return killed
+
+    started = time.monotonic()
+    whole = tmp_path / "whole" / name
+    assert not run(whole)
+    longest = time.monotonic() - started
+    assert contents(whole)
+    kills = place = 0
+    while kills < 20:
+        to = tmp_path / f"killed{place}" / name
+        if run(to, chance.uniform(0, longest)):
+            kills += 1
+            assert to.suffix != ".npy" or not to.exists() or len(np.load(to))
+        else:  # all of it is there
+            assert contents(to) == contents(whole)
+            place += 1
+    run(to)
+    assert contents(to) == contents(whole)
+    assert not list(to.parent.rglob(".*"))
 
 
 @pytest.mark.parametrize("name", ["out.parquet", "out.npy"])
