@@ -326,6 +326,7 @@ class Identifier:
                 own["seeds"] = [
                     v for v in vars(layer).values() if isinstance(v, keras.random.SeedGenerator)
                 ]
+        own["layers"] = list(vars(layer).get("_layers", ()))  # which the configuration names only
         self._layer_state(layer)
         return hashed("layer", self._of(type(layer)), self._config(layer), self._attributes(own))
 

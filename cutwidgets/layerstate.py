@@ -72,4 +72,5 @@ def internal() -> frozenset[str]:
     """The attributes that Keras gives to each layer and model, for its own use."""
     model = keras.Model()
     model.compile(optimizer="sgd", loss="mse")
-    return frozenset([*vars(keras.Layer()), *vars(model), "history"])
+    of_running = ("history", "_eval_epoch_iterator", "stop_predicting", "stop_evaluating")
+    return frozenset([*vars(keras.Layer()), *vars(model), *of_running])

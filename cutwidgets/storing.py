@@ -160,8 +160,7 @@ class Store:
             if _unnamed(was.get(key)) != _unnamed(run[key])
         ]
         if other:
-            shuffled = was["data"].get("first") != run["data"].get("first")
-            hint = SHUFFLES if shuffled else ""
+            hint = SHUFFLES if was["data"].get("first") != run["data"].get("first") else ""
             raise CutError(
                 f"{str(self.path)!r} holds features of another run. What differs: "
                 f"{', '.join(other)}. Give another place, to=... {hint}{self._again()}"

@@ -155,6 +155,9 @@ def test_what_can_be_called_and_is_no_function():
         (layers.Rescaling(2), layers.Rescaling(2), layers.Rescaling(3)),
         (layers.Activation(scaling(2)), layers.Activation(scaling(2)), layers.Activation("relu")),
         (taking(Hidden(2)), taking(Hidden(2)), taking(Hidden(3))),
+        tuple(keras.Sequential([layers.Rescaling(k)]) for k in (2, 2, 3)),  # not built
+        tuple(layers.Pipeline([layers.Rescaling(k)]) for k in (2, 2, 3)),
+        tuple(keras.Sequential([Hidden(k)]) for k in (2, 2, 3)),
     ]
     for one, same, other in cases:
         assert of(one) == of(same) != of(other), one
