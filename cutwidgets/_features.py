@@ -1,6 +1,7 @@
 """Run a slice over a data set and store what it gives, a row for each example."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import escape
@@ -12,13 +13,17 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .callgraph import read
 from .datasets import examples_of
 from .errors import CutError
-from .extracting import Chunk, Extractor, chunk_size, fingerprint
-from .storing import Store
+from .examples import Examples
+from .extracting import Chunk, Extractor, chunk_size, output_names
+from .featurefiles import part_files
+from .identity import Identifier
+from .storing import SHUFFLES, Store
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -49,12 +54,14 @@ class Features:
         """
         is_array = self.path.suffix == ".npy"
         try:
-            table = pq.read_table(self.path.with_suffix(".ids.parquet") if is_array else self.path)
+            folder = self.path.with_suffix(".ids.parquet") if is_array else self.path
+            files = part_files(folder).values()
+            table = pa.concat_tables([pq.read_table(file, partitioning=None) for file in files])
             ids = table["id"].to_numpy()
             if is_array:
                 return ids, np.load(self.path, mmap_mode="r")
             arrays = {name: _array(table[name], shape) for name, shape in self.shapes.items()}
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, ValueError, pa.ArrowException) as error:
             raise CutError(f"Cannot read features from {str(self.path)!r}: {error}") from error
         return ids, arrays["features"] if list(arrays) == ["features"] else arrays
 
@@ -74,7 +81,7 @@ def _array(column: Any, shape: tuple[int, ...]) -> np.ndarray:
     if not shape:
         return np.asarray(column.to_numpy())
     chunks = [c.flatten().to_numpy(zero_copy_only=False) for c in column.chunks]
-    values = np.concatenate(chunks) if chunks else np.empty(0)
+    values = np.concatenate(chunks)
     return values.reshape(-1, *shape)
 
 
@@ -87,6 +94,7 @@ def features(
     batch: int = 32,
     engine: str = "local",
     workers: int | None = None,
+    version: str | None = None,
 ) -> Features:
     """Run a model or a slice over a data set, and store what it gives, a row for each example.
 
@@ -96,23 +104,36 @@ def features(
     what is stored in the end is the same, bit for bit. Called once more it does nothing. A run
     into a place that another one stores into at that moment is refused.
 
-    Images that cannot be read are listed in the result's `broken`, and do not stop the run.
+    What is stored is that of one run, and any other run into the same place is refused. A run is
+    another one if anything differs that its values depend on: the model's layers, their code,
+    states and weights; the code of `preprocess` with all functions, variables and objects that it
+    reads; the batch; the data. Of arrays in memory all rows are looked at. Of mapped arrays, and of
+    the images of a folder, the sizes and times of the files and a sample of 64: a copy of a file
+    counts as another file, unless it keeps its time. Names that Keras makes up do not matter, nor
+    where code stands in a file. What cannot be looked into, such as the elements of a
+    `tf.data.Dataset` but for the first, is named in a warning. Files that `preprocess` reads by
+    itself are not seen at all: give a `version`.
+
+    Images that cannot be read are listed in the result's `broken`, and do not stop the run; nor do
+    folders that cannot be read, and whatever else has the name of an image and is none.
 
     Args:
         model: A built functional or Sequential model, such as what `cut` and `split` give. Its
             weights and states are not changed.
-        data: The path of a folder of images, which are looked for in its folders too and resized
-            to what the model takes; or an array, or as many of them in a list or a dictionary as
-            the model takes, with an example a row (`np.load(file, mmap_mode="r")` for one that
-            does not fit into memory); or a `tf.data.Dataset`, of examples or of batches, with or
-            without labels, that gives the same examples in the same order each time.
+        data: The path of a folder of images, which are looked for in its folders too and resized to
+            what the model takes (folders that are links too, but none twice; a file whose name is
+            no UTF-8 is broken, and listed with a backslash, x and two digits for such a byte); or
+            an array, or as many of them in a list or a dictionary as the model takes, with an
+            example a row (`np.load(file, mmap_mode="r")` for one that does not fit into memory); or
+            a `tf.data.Dataset`, of examples or of batches, with or without labels, that gives the
+            same examples in the same order each time.
         to: Where to store. `"name.parquet"` is a folder of Parquet files, for pandas and all else
             that reads them, with the columns `id` and `features` (or one named after each of
-            several outputs): a flat list, whose shape the result tells. Broken images have no row.
-            `"name.npy"` is one array for `np.load`, best for feature maps: row i is example i, and
-            of NaN (of zeros, for integers) where that is broken. The folder `name.ids.parquet`
-            beside it has the ids. The id is the path of an image in its folder, or the number of
-            an example, from 0.
+            several outputs, `output_1` where Keras made up the name): a flat list, whose shape the
+            result tells. Broken images have no row. `"name.npy"` is one array for `np.load`, best
+            for feature maps: row i is example i, and of NaN (of zeros, for integers) where that is
+            broken. It is there once it is whole. The folder `name.ids.parquet` beside it has the
+            ids. The id is the path of an image in its folder, or the number of an example, from 0.
         preprocess: What turns a batch of the data into the model's input, such as
             `keras.applications.resnet.preprocess_input`. `None` to find out for images, as the
             panel does; arrays and datasets are then taken as they are.
@@ -124,6 +145,8 @@ def features(
             processors of the same kind they are those of the local engine, bit for bit.
         workers: How many processes of Ray compute, each with a copy of the model; `None` for one a
             processor.
+        version: A text that is another one whenever something has changed that cannot be looked
+            into. With it there is no warning.
 
     Returns:
         What is stored, and which examples were broken.
@@ -156,6 +179,8 @@ def features(
             raise CutError(f"{name} is a number from 1. Received: {number!r:.200}")
     if preprocess is not None and not callable(preprocess):
         raise CutError(f"preprocess is a function. Received: {preprocess!r:.200}")
+    if version is not None and not isinstance(version, str):
+        raise CutError(f"version is a text. Received: {version!r:.200}")
     graph = read(model)
     fixed = {graph.tensors[tensor].shape[0] for tensor in graph.inputs} - {None, batch}
     if fixed:
@@ -167,9 +192,7 @@ def features(
     examples = examples_of(data, graph)
     extractor = Extractor(model, examples, preprocess, int(batch))
     run = {
-        **fingerprint(model),
-        "data": {**examples.identity(), "ids": examples.ids.__name__},
-        "preprocessing": getattr(extractor.preprocessing, "name", "none"),
+        **_identity(model, examples, extractor, preprocess, version),
         "batch": int(batch),
     }
 
@@ -191,6 +214,38 @@ def features(
     return _result(store)
 
 
+def _identity(
+    model: keras.Model,
+    examples: Examples,
+    extractor: Extractor,
+    preprocess: Callable[..., Any] | None,
+    version: str | None,
+) -> dict[str, Any]:
+    """What tells this run from others, for JSON; a warning names what cannot be told."""
+    identifier, of_model = Identifier(), Identifier()
+    name = getattr(extractor.preprocessing, "name", "none")
+    if preprocess is None:
+        steps = {"hash": f"{name} {keras.config.image_data_format()}"}
+    else:
+        steps = {"hash": identifier.value(preprocess, "preprocess")}
+    run = {
+        **of_model.model(model),
+        "outputs' names": output_names(extractor.graph),
+        "data": {**examples.identity(), "ids": examples.ids.__name__},
+        "preprocessing": {"name": name, **steps},
+        "version": version,
+    }
+    unknown = [*of_model.unknown, *identifier.unknown, *examples.unknown]
+    if unknown and version is None:
+        warnings.warn(
+            f"Whether features that are stored already are those of this run cannot be told where "
+            f"it depends on: {'; '.join(dict.fromkeys(unknown))}. Give version='...', and another "
+            "one whenever that changes.",
+            stacklevel=3,
+        )
+    return run
+
+
 def _check_same(store: Store, extractor: Extractor) -> None:
     """Look whether the data are still those of the part before the first that is missing."""
     size, batch = store.manifest["chunk"], extractor.batch
@@ -203,8 +258,7 @@ def _check_same(store: Store, extractor: Extractor) -> None:
         raise CutError(
             f"{str(store.path)!r} cannot be gone on with: the examples {first:,} to "
             f"{last * size + part.examples:,} of the data are others now, in another order, or "
-            "gone. A data set that shuffles gives another order each time; give it a seed and "
-            "reshuffle_each_iteration=False, or begin anew in another place, to=..."
+            f"gone. {SHUFFLES}Or begin anew in another place, to=..."
         )
 
 

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from .errors import CutError
-from .examples import Arrays, Batch, Examples, Folder, by_input
+from .examples import Arrays, Batch, Examples, by_input
+from .folders import Folder
 from .graph import CallGraph
 
 
@@ -25,6 +26,7 @@ class Stream(Examples):
     """
 
     kind = "tf.data.Dataset"
+    unknown = ("the content of a tf.data.Dataset, of which the first example is looked at",)
 
     def __init__(self, dataset: Any, graph: CallGraph) -> None:
         self._element = str(dataset.element_spec)
@@ -52,20 +54,27 @@ class Stream(Examples):
         self.size = number if number >= 0 else None
         self._iterator: Any = None
         self._position = -1
+        self._specs = self._of_model(dataset.element_spec, graph)
+        self._first = self.batch(graph, 0, 1)
+        if not self._first.ids:
+            raise CutError("The data set is empty.")
 
     def identity(self) -> dict[str, Any]:
-        """The shapes of its elements, and their number where it is known."""
-        return {"kind": self.kind, "elements": self._element, "number": self.size}
+        """Shapes and dtypes of what a model reads, their number where it is known, the first.
+
+        Raises:
+            CutError: If it is empty.
+        """
+        return {
+            "kind": self.kind,
+            "elements": [f"{spec.dtype} {spec.shape}" for spec in self._specs],
+            "number": self.size,
+            "first": self._first.digest,
+        }
 
     def shapes(self, graph: CallGraph) -> list[tuple[int, ...]]:
         """The shapes of an element: of the first, where the data set does not say."""
-        specs = self._of_model(self._dataset.element_spec, graph)
-        if any(None in tuple(spec.shape) for spec in specs):
-            specs = self.batch(graph, 0, 1).inputs
-            if not specs:
-                raise CutError("The data set is empty.")
-            return [spec.shape[1:] for spec in specs]
-        return [tuple(spec.shape) for spec in specs]
+        return [values.shape[1:] for values in self._first.inputs]
 
     def batch(self, graph: CallGraph, first: int, last: int) -> Batch:
         """Read elements; to go back or ahead takes as long as to read from the beginning."""

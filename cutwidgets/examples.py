@@ -1,6 +1,5 @@
 """Data sets as examples in a row, each with an id, of which any batch can be read."""
 
-import errno
 import mmap
 import os
 from collections.abc import Mapping, Sequence
@@ -10,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from .errors import CutError
 from .graph import CallGraph
-from .pictures import photo
-from .running import dtype_of, pixels, takes_images
+from .hashing import array_hash, atom, hashed
+from .running import dtype_of
 
 Id = str | int
 
@@ -51,11 +49,13 @@ class Examples:
         size: The number of examples; `None` where nobody knows.
         kind: What it is, in words.
         ids: The type of its ids.
+        unknown: What `identity` cannot tell from another, in words.
     """
 
     size: int | None
     kind: str
     ids: type = int
+    unknown: tuple[str, ...] = ()
 
     def identity(self) -> dict[str, Any]:
         """What tells this data set from others, for JSON."""
@@ -74,82 +74,9 @@ class Examples:
         raise NotImplementedError
 
 
-class Folder(Examples):
-    """The images of a folder and those below it, in the order of their paths.
-
-    Args:
-        path: The folder.
-        graph: The graph of the model that will look at them.
-
-    Raises:
-        CutError: If there are none, or the model takes no images.
-    """
-
-    kind = "folder of images"
-    ids = str
-
-    def __init__(self, path: Path, graph: CallGraph) -> None:
-        if not takes_images(graph):
-            shapes = ", ".join(str(graph.tensors[tensor].shape) for tensor in graph.inputs)
-            raise CutError(
-                f"The model {graph.name!r} takes {shapes}, and a folder holds images: four axes, "
-                "and 1 or 3 channels. A slice that begins in the middle of a model takes what the "
-                "blocks before it give: cut the head instead, cw.cut(model, end=...), or give "
-                "arrays of that shape."
-            )
-        Image.init()
-        formats = Image.registered_extensions()
-        known = {end for end in formats if Image.MIME.get(formats[end], "").startswith("image/")}
-        self.root = path.resolve()
-        hashed = blake2b(digest_size=16)
-        self.names: list[str] = []
-        for folder, _, files in os.walk(self.root):
-            for name in files:
-                if os.path.splitext(name)[1].lower() in known and not name.startswith("."):
-                    full = Path(folder, name)
-                    self.names.append(full.relative_to(self.root).as_posix())
-        if not self.names:
-            raise CutError(
-                f"There are no images in the folder {str(path)!r} or below it: no file ends as "
-                "those do (.jpg, .png, .tif, .webp, ...)."
-            )
-        self.names.sort()
-        self.size = len(self.names)
-        for name in self.names:
-            full = self.root / name
-            hashed.update(f"{name}\0{full.stat().st_size if full.exists() else -1}\0".encode())
-        self._digest = hashed.hexdigest()
-
-    def identity(self) -> dict[str, Any]:
-        """The paths and sizes of the files."""
-        return {"kind": self.kind, "number": self.size, "names and sizes": self._digest}
-
-    def shapes(self, graph: CallGraph) -> list[tuple[int, ...]]:
-        """What images are resized to."""
-        return [pixels(graph, Image.new("RGB", (8, 8))).shape[1:]]
-
-    def batch(self, graph: CallGraph, first: int, last: int) -> Batch:
-        """Read images, as pixels from 0 to 255 of the size that the model takes."""
-        ids: list[Id] = list(self.names[first:last])
-        read, broken = [], {}
-        for name in ids:
-            try:
-                read.append(pixels(graph, photo(self.root / str(name))))
-            except Exception as error:  # what the readers of image files raise is no closed list
-                reason = error.__cause__ or error
-                if isinstance(reason, MemoryError):
-                    raise
-                if isinstance(reason, OSError) and reason.errno not in _OF_ONE_FILE:
-                    raise CutError(
-                        f"Cannot read {name!r} of the folder {str(self.root)!r}: {reason}. What "
-                        "was done is stored: call again with the same arguments."
-                    ) from error
-                broken[name] = f"{type(reason).__name__}: {reason}"
-        return Batch(ids, [np.concatenate(read)] if read else [], broken)
-
-
-# Errors of the system that are those of a file, not of the disk; Pillow's own have no number.
-_OF_ONE_FILE = (None, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.EINVAL)
+def spread(size: int) -> list[int]:
+    """Up to 64 numbers below a size, spread evenly, the last among them."""
+    return [int(i) for i in np.unique(np.linspace(0, size - 1, 64).astype(int))]
 
 
 class Arrays(Examples):
@@ -175,17 +102,22 @@ class Arrays(Examples):
                 f"Arrays have an example a row, and as many for each input. Received: {shapes}."
             )
         self.size = int(sizes.pop())
+        self.unknown = tuple(
+            f"the data (of type {type(array).__name__}, of which 64 rows are looked at)"
+            for array in self._arrays.values()
+            if not _in_memory(array) and _mapped(array) is None
+        )
 
     def identity(self) -> dict[str, Any]:
-        """Shapes, dtypes, and a hash of 64 examples spread over all of them."""
-        assert self.size
-        arrays = self._arrays
-        spread = np.unique(np.linspace(0, self.size - 1, 64).astype(int)).tolist()
-        some = [np.stack([np.asarray(a[i]) for i in spread]) for a in arrays.values()]
+        """Shapes, dtypes and a hash of all rows.
+
+        Of a file that is mapped: its size, its time, and a sample of 64 rows.
+        """
+        arrays = list(self._arrays.values())
         return {
             "kind": self.kind,
-            "arrays": {name: f"{a.dtype} {tuple(a.shape)}" for name, a in arrays.items()},
-            "values": Batch(spread, some).digest,
+            "arrays": [f"{array.dtype} {tuple(array.shape)}" for array in arrays],
+            "values": [_rows_hash(array) for array in arrays],
         }
 
     def shapes(self, graph: CallGraph) -> list[tuple[int, ...]]:
@@ -212,12 +144,50 @@ class Arrays(Examples):
         }
 
 
-def _on_disk(array: Any) -> dict[str, Any] | None:
-    """Where the values of an array are on disk, if they are there."""
+def _in_memory(array: Any) -> bool:
+    """Whether all rows of an array can be looked at; not where they are read from somewhere."""
+    whole = _mapped(array)
+    if whole is not None:
+        return bool(whole.mode == "c")  # changes of such a one are not in the file
+    return (
+        isinstance(array, np.ndarray)
+        or hasattr(array, "__array_interface__")
+        or (type(array).__module__.partition(".")[0] in ("tensorflow", "jaxlib", "jax", "torch"))
+    )
+
+
+def _rows_hash(array: Any) -> str:
+    """What tells the values of an array from others."""
+    if _in_memory(array):
+        return _values_hash(np.asarray(array))
+    whole = _mapped(array)
+    some = spread(len(array))
+    sample = _values_hash(np.stack([np.asarray(array[i]) for i in some]))
+    if whole is None or not whole.filename:
+        return f"64 rows {sample}"
+    about = os.stat(whole.filename)
+    place = array.ctypes.data - whole.ctypes.data
+    return f"{about.st_size} {about.st_mtime_ns} {place} {array.strides} {sample}"
+
+
+def _values_hash(values: np.ndarray) -> str:
+    if values.dtype.kind == "O":
+        return hashed(values.shape, *(atom(v) for v in values.ravel().tolist())).hex()
+    return array_hash(values).hex()
+
+
+def _mapped(array: Any) -> Any:
+    """The array of a whole file that an array is a part of, if it is mapped from one."""
     whole = array
     while isinstance(whole, np.memmap) and not isinstance(whole.base, mmap.mmap):
         whole = whole.base
-    if not (isinstance(whole, np.memmap) and whole.filename and array.flags.c_contiguous):
+    return whole if isinstance(whole, np.memmap) else None
+
+
+def _on_disk(array: Any) -> dict[str, Any] | None:
+    """Where the values of an array are on disk, if they are there."""
+    whole = _mapped(array)
+    if whole is None or not (whole.filename and array.flags.c_contiguous):
         return None
     offset = whole.offset + array.ctypes.data - whole.ctypes.data
     file = str(Path(whole.filename).resolve())

@@ -1,10 +1,8 @@
 """What a model gives for the examples of a data set, a chunk at a time."""
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from math import prod
 from typing import Any
 
@@ -14,7 +12,7 @@ import numpy as np
 from .callgraph import read
 from .errors import CutError
 from .examples import Examples, Id, blank
-from .graph import CallGraph
+from .graph import Call, CallGraph
 from .lab.backend import applied, compiled
 from .repeating import compute
 from .running import as_inputs, preprocessing
@@ -38,14 +36,15 @@ class Chunk:
     Attributes:
         number: The how-manieth chunk it is, from 0.
         ids: The examples' ids, also those of broken ones.
-        outputs: For each output an array of the examples that are not broken, in their order.
+        outputs: For each output, in the model's order, an array of the examples that are not
+            broken; empty where all are.
         broken: For the ids of broken examples, the reasons.
         digest: A hash of the last batch that went into the model.
     """
 
     number: int
     ids: list[Id]
-    outputs: dict[str, np.ndarray]
+    outputs: list[np.ndarray]
     broken: dict[Id, str]
     digest: str
 
@@ -84,15 +83,7 @@ class Extractor:
         detect = preprocess is not None or examples.ids is str
         self.preprocessing = preprocessing(model, preprocess) if detect else None
         self._function = compiled(lambda values: compute(graph, graph.outputs, values))
-        names = [graph.maker(tensor).name for tensor in graph.outputs]
-        self._names = (
-            ["features"]
-            if len(names) == 1
-            else [
-                f"{name}_{i}" if names.count(name) > 1 or name == "id" else name
-                for i, name in enumerate(names)
-            ]
-        )
+        self._names = output_names(graph)
 
     def outputs(self) -> dict[str, Output]:
         """Shapes and dtypes of what it gives for an example, by the outputs' names.
@@ -137,11 +128,7 @@ class Extractor:
                 rows.append(self._forward(read.inputs, kept))
             if len(read.ids) < self.batch:
                 break
-        outputs = {
-            name: np.concatenate([row[i] for row in rows])
-            for i, name in enumerate(self._names)
-            if rows
-        }
+        outputs = [np.concatenate(values) for values in zip(*rows, strict=True)]
         return Chunk(number, ids, outputs, broken, digest)
 
     def digest(self, first: int) -> str:
@@ -176,6 +163,43 @@ class Extractor:
         ]
 
 
+def output_names(graph: CallGraph) -> list[str]:
+    """Names for a model's outputs, which are the same when it is built again.
+
+    That of a single output is `"features"`; of several each has the name of its layer, or its
+    number where Keras made up the name.
+
+    Example:
+        >>> import keras
+        >>> from cutwidgets.callgraph import read
+        >>> x = keras.Input((2,))
+        >>> named, other = keras.layers.Dense(1, name="scores")(x), keras.layers.ReLU()(x)
+        >>> output_names(read(keras.Model(x, [named, other])))
+        ['scores', 'output_1']
+    """
+    makers = [graph.maker(tensor) for tensor in graph.outputs]
+    if len(makers) == 1:
+        return ["features"]
+    names = [maker.name for maker in makers]
+    made_up = [_made_up(maker) for maker in makers]
+    taken = {"id", *(name for name, numbered in zip(names, made_up, strict=True) if not numbered)}
+    found = []
+    for i, name in enumerate(names):
+        own = name if not made_up[i] else "output"
+        while made_up[i] and f"{own}_{i}" in taken:
+            own += "_"
+        found.append(f"{own}_{i}" if made_up[i] or name == "id" or names.count(name) > 1 else name)
+    return found
+
+
+def _made_up(call: Call) -> bool:
+    """Whether Keras made up a layer's name, with a number that is another in each process."""
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", call.kind).lower()
+    plain = re.sub(r"_\d+$", "", call.own_name)
+    in_unnamed = any(re.fullmatch(r"(functional|sequential)(_\d+)?(#\d+)?", n) for n in call.scope)
+    return in_unnamed or plain.replace("_", "") == snake.replace("_", "")
+
+
 def chunk_size(outputs: Mapping[str, Output], batch: int) -> int:
     """How many examples make a chunk: a multiple of the batch, of at most 32 MB of features.
 
@@ -187,44 +211,3 @@ def chunk_size(outputs: Mapping[str, Output], batch: int) -> int:
     """
     row = sum(np.dtype(o.dtype).itemsize * prod(o.shape) for o in outputs.values())
     return batch * min(max(_BYTES // (row * batch), 1), _BATCHES)
-
-
-def fingerprint(model: keras.Model) -> dict[str, str]:
-    """Hashes of a model's layers, without their names, and of its weights.
-
-    Example:
-        >>> import keras
-        >>> build = lambda: keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-        >>> one, other = fingerprint(build()), fingerprint(build())
-        >>> one["layers"] == other["layers"], one["weights"] == other["weights"]
-        (True, False)
-    """
-    weights = blake2b(digest_size=16)
-    for variable in model.weights:
-        value = np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
-        weights.update(f"{value.dtype} {value.shape}".encode())
-        weights.update(value.tobytes())
-    layers = blake2b("\n".join(_described(read(model))).encode(), digest_size=16)
-    return {"layers": layers.hexdigest(), "weights": weights.hexdigest()}
-
-
-def _described(graph: CallGraph) -> list[str]:
-    """Each call of a model in a line that is the same in every process."""
-    lines = [str(graph.outputs)]
-    for call in graph.calls:
-        try:
-            config = _nameless(keras.saving.serialize_keras_object(call.layer))
-        except Exception:  # whatever a layer raises that cannot be saved
-            config = call.kind
-        arguments = call.fill({tensor: f"tensor {tensor}" for tensor in call.reads})
-        text = json.dumps([config, call.outputs], default=str, sort_keys=True)
-        lines.append(re.sub(r" at 0x\w+", "", f"{text} {arguments!r}"))
-    return lines
-
-
-def _nameless(config: Any) -> Any:
-    """A configuration without names, which Keras numbers anew for each model, and training."""
-    if isinstance(config, Mapping):
-        left_out = ("name", "trainable", "build_config", "compile_config", "shared_object_id")
-        return {key: _nameless(value) for key, value in config.items() if key not in left_out}
-    return [_nameless(v) for v in config] if isinstance(config, list | tuple) else config

@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -21,17 +22,28 @@ from filelock import FileLock, Timeout
 
 from .errors import CutError
 from .extracting import Chunk, Output
+from .featurefiles import PART, flush, part_files, place, write_whole
 
 _MANIFEST = "_features.json"  # readers of Parquet folders leave out what begins with an underscore
 _LOCK = "_features.lock"
 _KEY = b"cutwidgets"
+_MAKER = "cutwidgets.features"  # what is not by it is the user's own
+_FORMS = {True: "an array", False: "a folder"}
+_WORKING = "_array.npy"  # until all of it is there, in the folder of ids
+_BEGUN = re.compile(rf"\.({PART.pattern}|{re.escape(_MANIFEST)})\.\d+\.tmp")  # then a kill came
+SHUFFLES = (
+    "A data set that shuffles gives another order each time; give it a seed and "
+    "reshuffle_each_iteration=False. "
+)
 # What tells one run from another, and how to say so.
 _SAME = {
     "layers": "the model's layers",
     "weights": "the model's weights",
+    "outputs' names": "the names of the outputs",
     "data": "the data",
     "preprocessing": "the preprocessing",
     "batch": "the batch",
+    "version": "the version",
 }
 
 
@@ -55,12 +67,7 @@ class Store:
     """
 
     def __init__(self, to: str | os.PathLike[str]) -> None:
-        self.path = Path(to)
-        if self.path.suffix not in (".parquet", ".npy"):
-            raise CutError(
-                "Features are stored in a folder that ends in .parquet, a row for each example, or "
-                f"in a file that ends in .npy, an array. Received: to={os.fspath(to)!r}."
-            )
+        self.path = place(to)
         self.array = self.path if self.path.suffix == ".npy" else None
         self.folder = self.path.with_suffix(".ids.parquet") if self.array else self.path
         # Empty until something is stored.
@@ -92,6 +99,7 @@ class Store:
             yield
             return
         lock = FileLock(self.folder / _LOCK)
+        was_there = self.folder.is_dir()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
@@ -112,7 +120,8 @@ class Store:
             if not self.manifest:
                 with suppress(OSError):
                     (self.folder / _LOCK).unlink()
-                    self.folder.rmdir()
+                    if not was_there:
+                        self.folder.rmdir()
 
     def begin(
         self, run: dict[str, Any], outputs: Callable[[], tuple[dict[str, Output], int]]
@@ -127,7 +136,7 @@ class Store:
             CutError: If what was begun is another run, or parts of it are damaged or gone.
         """
         # What has no part yet is lost to nobody, such as a run whose first batch did not fit.
-        if not self.complete and not any(self.folder.glob("part-*.parquet")):
+        if not self.complete and not part_files(self.folder):
             made, chunk = outputs()
             if self.array and len(made) > 1:
                 raise CutError(
@@ -135,7 +144,9 @@ class Store:
                     f"{', '.join(map(repr, made))}. Store them in a folder that ends in .parquet."
                 )
             shapes = {name: (output.dtype, output.shape) for name, output in made.items()}
-            self.manifest = json.loads(json.dumps({**run, "chunk": chunk, "outputs": shapes}))
+            made_by = {"made by": _MAKER, "form": _FORMS[self.array is not None]}
+            about = {**made_by, **run, "chunk": chunk, "outputs": shapes}
+            self.manifest = json.loads(json.dumps(about))
             with self._writing():
                 self.folder.mkdir(parents=True, exist_ok=True)
                 self._save()
@@ -144,22 +155,19 @@ class Store:
         run = json.loads(json.dumps(run))
         was = self.manifest
         other = [
-            f"{said} (was {was.get(key)}, is {run[key]})"
+            f"{said} (was {_said(was.get(key))}, is {_said(run[key])})"
             for key, said in _SAME.items()
-            if was.get(key) != run[key]
+            if _unnamed(was.get(key)) != _unnamed(run[key])
         ]
         if other:
+            hint = SHUFFLES if was["data"].get("first") != run["data"].get("first") else ""
             raise CutError(
                 f"{str(self.path)!r} holds features of another run. What differs: "
-                f"{', '.join(other)}. Give another place, to=... {self._again()}"
+                f"{', '.join(other)}. Give another place, to=... {hint}{self._again()}"
             )
-        self.parts = {} if self.complete else self._parts()
+        self.parts = self._parts()
         if self.array:
-            ends = (n * was["chunk"] + part.examples for n, part in self.parts.items())
-            rows = was.get("examples", max(ends, default=0))
-            size = self.array.stat().st_size if self.array.exists() else -1
-            if size < len(self._header(0)) + rows * self._row():
-                raise CutError(f"The array {str(self.array)!r} is gone or damaged. {self._again()}")
+            self._check_array()
 
     def write(self, chunk: Chunk) -> None:
         """Store a chunk, as a whole or not at all; a full disk is a CutError."""
@@ -171,72 +179,90 @@ class Store:
             schema = self._schema().with_metadata({_KEY: json.dumps(asdict(part))})
             ids = [i for i, keep in zip(chunk.ids, kept, strict=True) if keep or self.array]
             columns = [pa.array(ids, schema.field("id").type)]
-            for field in list(schema)[1:]:
-                output = self.outputs[field.name]
-                empty = np.empty((0, *output.shape), output.dtype)
-                columns.append(_column(chunk.outputs.get(field.name, empty), field.type))
+            none = [np.empty((0, *o.shape), o.dtype) for o in self.outputs.values()]
+            outputs = zip(list(schema)[1:], chunk.outputs or none, strict=False)
+            columns += [_column(values, field.type) for field, values in outputs]
             table = pa.Table.from_arrays(columns, schema=schema)
-            _whole(self._file(chunk.number), lambda file: pq.write_table(table, file))
+            write_whole(self._file(chunk.number), lambda file: pq.write_table(table, file))
         self.parts[chunk.number] = part
 
     def finish(self) -> None:
         """Note that all chunks are there."""
-        examples = sum(part.examples for part in self.parts.values())
+        examples = self.stored()
         broken = {k: v for _, part in sorted(self.parts.items()) for k, v in part.broken.items()}
         with self._writing():
             if self.array:
-                with self.array.open("r+b") as file:
+                with self._working.open("r+b") as file:
                     file.write(self._header(examples))
-                    _flush(file)
+                    flush(file)
             self.manifest |= {"examples": examples, "broken": broken}
             self._save()
-            for left in self.folder.glob(".*.tmp"):  # by a process that was killed
-                left.unlink(missing_ok=True)
+            for left in self.folder.iterdir():
+                if _BEGUN.fullmatch(left.name):
+                    left.unlink(missing_ok=True)
+        self._put_array()
 
     def _look(self) -> None:
         """See what is there."""
         self.manifest = {}
+        file = self.folder / _MANIFEST
         try:
-            self.manifest = json.loads((self.folder / _MANIFEST).read_text("utf-8"))
-        except FileNotFoundError:
-            others = [self.array] if self.array and self.array.exists() else []
-            if self.folder.is_dir():
-                own = (f".{_MANIFEST}", _LOCK)  # of a process that was killed
-                others += [p for p in self.folder.iterdir() if not p.name.startswith(own)]
-            elif self.folder.exists():
-                others += [self.folder]
-            if others:
-                raise CutError(
-                    f"{str(others[0])!r} is there, and holds no features of an earlier run. Give "
-                    "another place, to=..., or delete it."
-                ) from None
+            if file.exists():
+                found = json.loads(file.read_text("utf-8"))
+                if not isinstance(found, dict) or found.get("made by") != _MAKER:
+                    raise ValueError("it was not written by this version of cutwidgets")
+                self.manifest = found
+            if self.manifest:
+                others = []
+            elif self.folder.is_dir():
+                there = sorted(self.folder.iterdir())
+                others = [p for p in there if p.name != _LOCK and not _BEGUN.fullmatch(p.name)]
+            else:
+                others = [self.folder] if os.path.lexists(self.folder) else []
+            if self.array and os.path.lexists(self.array) and not self.complete:
+                others.insert(0, self.array)
         except (OSError, ValueError) as error:
             raise CutError(
-                f"{str(self.folder / _MANIFEST)!r} cannot be read: {error}. {self._again()}"
+                f"{str(self.folder)!r} holds no features that can be read: {error}. Give another "
+                "place, to=..."
             ) from error
+        form = self.manifest.get("form", _FORMS[self.array is not None])
+        if form != _FORMS[self.array is not None]:
+            raise CutError(
+                f"{str(self.folder)!r} belongs to features that are stored as {form}. Give another "
+                "place, to=..."
+            )
+        if others:
+            raise CutError(
+                f"{str(others[0])!r} is there, and holds no features of an earlier run. Give "
+                "another place, to=..."
+            )
 
     def stored(self) -> int:
-        """The number of examples that are stored."""
+        """The number of examples that are done, broken ones among them."""
         return sum(part.examples for part in self.parts.values())
+
+    def _rows(self) -> int:
+        """The number of examples whose features are stored."""
+        return self.stored() - sum(len(part.broken) for part in self.parts.values())
 
     def _parts(self) -> dict[int, Part]:
         """The parts that are there."""
         found = {}
-        for file in self.folder.glob("part-*.parquet"):
+        for number, file in part_files(self.folder).items():
             try:
                 schema = pq.read_schema(file)
-                part = Part(**json.loads(schema.metadata[_KEY]))
-                number = int(file.stem.removeprefix("part-"))
+                part = Part(**json.loads((schema.metadata or {})[_KEY]))
             except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
                 raise CutError(
-                    f"{str(file)!r} is no part of these features, or damaged: {error}. Delete that "
-                    "file, and call again: what it held is computed anew."
+                    f"{str(file)!r} is no part of these features, or damaged: {error}. Move it "
+                    "away, and call again: what it held is computed anew."
                 ) from error
             missing = [f.name for f in self._schema() if f not in list(schema)]
             if missing:
                 raise CutError(
                     f"{str(file)!r} lacks the columns {', '.join(map(repr, missing))}, or has "
-                    f"others of these names: {', '.join(schema.names)}. Delete that file, and call "
+                    f"others of these names: {', '.join(schema.names)}. Move it away, and call "
                     "again: what it held is computed anew."
                 )
             found[number] = part
@@ -253,25 +279,62 @@ class Store:
             fields.append(pa.field(name, kind, metadata=shape))
         return pa.schema(fields)
 
+    @property
+    def _working(self) -> Path:
+        """The array that is not yet whole."""
+        return self.folder / _WORKING
+
     def _begin_array(self) -> None:
-        """Until all of it is there the array is one of no rows."""
         if self.array:
             with self._writing():
-                self.array.write_bytes(self._header(0))
+                self._working.write_bytes(self._header(0))
+
+    def _put_array(self) -> None:
+        """Put the array where it belongs, once it is whole; also after a kill before that."""
+        if not self.array or not self._working.exists():
+            return
+        if os.path.lexists(self.array):
+            raise CutError(
+                f"{str(self.array)!r} is another file now, and the array was to be stored there. "
+                "Move it away, and call again with the same arguments: all is computed."
+            )
+        with self._writing(), suppress(FileNotFoundError):  # another run was faster
+            os.replace(self._working, self.array)
+
+    def _check_array(self) -> None:
+        """Look whether the array is there, with all rows that are said to be."""
+        assert self.array is not None
+        if self.complete:
+            self._put_array()
+        rows = self.manifest.get("examples", 0)
+        ends = (n * self.manifest["chunk"] + part.examples for n, part in self.parts.items())
+        header = self._header(rows)
+        size = len(header) + max(ends, default=0) * self._row()
+        file, heads = (self.array, [header]) if self.complete else (self._working, [])
+        try:
+            with file.open("rb") as opened:
+                whole = opened.read(len(header)) in (heads or [header, self._header(self.stored())])
+            whole = whole and file.stat().st_size >= size
+        except OSError:
+            whole = False
+        if not whole:
+            raise CutError(
+                f"The array {str(file)!r} is gone, damaged or another one now. Give another place, "
+                f"to=... {self._again()}"
+            )
 
     def _write_rows(self, chunk: Chunk, kept: np.ndarray) -> None:
         """Write rows into the array; not by mapping it, which a full disk makes a crash."""
-        assert self.array is not None
-        ((name, output),) = self.outputs.items()
+        (output,) = self.outputs.values()
         fill = np.nan if np.dtype(output.dtype).kind == "f" else 0
         rows = np.full((len(chunk.ids), *output.shape), fill, output.dtype)
         if kept.any():
-            rows[kept] = chunk.outputs[name]
+            rows[kept] = chunk.outputs[0]
         first = chunk.number * self.manifest["chunk"]
-        with self.array.open("r+b") as file:
+        with self._working.open("r+b") as file:
             file.seek(len(self._header(0)) + first * self._row())
             file.write(rows.data)
-            _flush(file)
+            flush(file)
 
     def _header(self, rows: int) -> bytes:
         """The head of a `.npy` file, which is as long for any number of rows."""
@@ -291,12 +354,17 @@ class Store:
 
     def _save(self) -> None:
         text = json.dumps(self.manifest, indent=1)
-        _whole(self.folder / _MANIFEST, lambda file: file.write(text.encode()))
+        write_whole(self.folder / _MANIFEST, lambda file: file.write(text.encode()))
 
     def _again(self) -> str:
-        """How to begin anew."""
-        all_of_it = dict.fromkeys(map(str, (self.folder, self.path)))
-        return f"To begin anew, delete {' and '.join(map(repr, all_of_it))}."
+        """How to begin anew, where nothing of the user's own would be lost."""
+        ours = (_MANIFEST, _LOCK, _WORKING)
+        for file in self.folder.iterdir():
+            if file.name not in ours and not (PART.fullmatch(file.name) or _BEGUN.match(file.name)):
+                return ""
+        return f"To begin anew in this one, delete the folder {str(self.folder)!r}" + (
+            f" and the array {str(self.array)!r}." if self.array else "."
+        )
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -307,7 +375,7 @@ class Store:
             what = "Free space, and call" if full else "Call"
             raise CutError(
                 f"Cannot write to {str(self.path)!r}: {error.strerror or error}. "
-                f"{self.stored():,} examples are stored, and stay. {what} again with the same "
+                f"{self._rows():,} examples are stored, and stay. {what} again with the same "
                 "arguments."
             ) from error
 
@@ -320,20 +388,13 @@ def _column(values: np.ndarray, kind: pa.DataType) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(flat, type=kind)
 
 
-def _whole(path: Path, write: Callable[[Any], Any]) -> None:
-    """Write a file that is there as a whole, or not at all."""
-    begun = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with begun.open("wb") as file:
-            write(file)
-            _flush(file)
-        os.replace(begun, path)
-    except BaseException:
-        begun.unlink(missing_ok=True)
-        raise
+def _unnamed(about: Any) -> Any:
+    """What tells a run from others, without the names that do not."""
+    return {k: v for k, v in about.items() if k != "name"} if isinstance(about, dict) else about
 
 
-def _flush(file: Any) -> None:
-    """Bring a file to the disk, where some systems notice only then that it is full."""
-    file.flush()
-    os.fsync(file.fileno())
+def _said(about: Any) -> str:
+    """The same in a message."""
+    if isinstance(about, dict) and "name" in about:
+        return f"{about['name']}, {about['hash'][:8]}"
+    return str(about)

@@ -1,10 +1,12 @@
 import errno
 import os
+import random
 import re
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import keras
@@ -20,7 +22,8 @@ import cutwidgets as cw
 from cutwidgets import CutError, extracting
 from cutwidgets._features import features
 from cutwidgets.callgraph import read
-from cutwidgets.examples import Arrays, Folder
+from cutwidgets.examples import Arrays
+from cutwidgets.folders import Folder
 from cutwidgets.pictures import photo
 from cutwidgets.running import pixels, preprocessing
 
@@ -41,11 +44,9 @@ def numbers(size=100, seed=0):
     return np.random.default_rng(seed).normal(size=(size, 8, 8, 3)).astype("float32")
 
 
-PAUSE = 0.0  # set in the processes that are killed
-
-
 def slowly(values):
-    time.sleep(PAUSE)
+    # Set in the processes that are killed, where it is no part of what this function is.
+    time.sleep(float(os.environ.get("PAUSE", "0")))
     return values / 255
 
 
@@ -205,8 +206,8 @@ def test_what_is_complete_is_not_computed_again(model, tmp_path, monkeypatch):
 def started(kind, to, folder):
     """A run in a process of its own."""
     arguments = (kind, str(to), str(folder))
-    code = f"import test_features as t; t.PAUSE = 0.1; t.slow_run(*{arguments})"
-    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    code = f"import test_features as t; t.slow_run(*{arguments})"
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PAUSE": "0.1"}
     return subprocess.Popen([sys.executable, "-c", code], cwd=HERE, env=quiet)
 
 
@@ -235,6 +236,7 @@ def slow_run(kind, to, folder, batch=2):
     return features(small(), data, to=to, batch=batch, preprocess=slowly)
 
 
+ENDS = ("parquet", "npy")
 KINDS = [("folder", "out.parquet"), ("array", "out.npy"), ("dataset", "out.parquet")]
 
 
@@ -250,7 +252,7 @@ def test_a_killed_run_goes_on(tmp_path):
         size = 60 if kind == "folder" else 100
         assert 3 <= stored < size // 8
         if name == "out.npy":
-            assert len(np.load(killed)) == 0  # what is not complete cannot be taken for complete
+            assert not killed.exists()  # what is not complete cannot be taken for complete
         computed = []
         forward = extracting.Extractor._forward
 
@@ -266,6 +268,81 @@ def test_a_killed_run_goes_on(tmp_path):
         assert contents(killed) == contents(whole)
         assert repr(found).split(", in ")[0] == repr(undisturbed).split(", in ")[0]
         assert not list(killed.parent.rglob(".*"))
+
+
+def whole_or_not_there(to):
+    """No half file beside what is stored, and an array once it is whole."""
+    assert not [file for file in to.parent.rglob("*") if file.name.endswith(".tmp")]
+    if to.suffix == ".npy" and to.exists():
+        assert np.isfinite(np.load(to)).all()
+
+
+@pytest.mark.parametrize("name", ["out.parquet", "out.npy"])
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+@pytest.mark.parametrize("after", [False, True])
+def test_an_interrupt_at_any_file_leaves_no_half_of_it(
+    model, tmp_path, monkeypatch, name, function, after
+):
+    x, real, calls = numbers(12), getattr(os, function), []
+
+    def interrupted(*given):
+        calls.append(given)
+        if after:
+            real(*given)
+        if len(calls) == wanted:
+            raise KeyboardInterrupt
+        if not after:
+            real(*given)
+
+    whole = tmp_path / "whole" / name
+    features(model, x, to=whole, batch=2)
+    for wanted in range(1, 20):
+        to = tmp_path / str(wanted) / name
+        calls.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, function, interrupted)
+            try:
+                features(model, x, to=to, batch=2)
+            except KeyboardInterrupt:
+                whole_or_not_there(to)
+            else:
+                break
+        features(model, x, to=to, batch=2)
+        assert contents(to) == contents(whole)
+    assert 4 <= wanted < 19
+
+
+TWENTY = [(kind, f"out.{end}") for kind in ("folder", "array", "dataset") for end in ENDS]
+
+
+@pytest.mark.slow  # new processes import TensorFlow anew
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("kind", "name"), TWENTY)
+def test_twenty_kills_at_random_moments(kind, name, tmp_path):
+    folder = pictures(tmp_path / "images", 60, broken=(2, 50, 59))
+    chance = random.Random(f"{kind} {name}")
+    whole = tmp_path / "whole" / name
+    slow_run(kind, whole, folder)
+    kills = place = 0
+    while kills < 20:
+        to = tmp_path / f"killed{place}" / name
+        process = started(kind, to, folder)
+        while process.poll() is None and not to.parent.exists():  # it imports TensorFlow
+            time.sleep(0.01)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(chance.uniform(0, 4))
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+            kills += 1
+            assert to.suffix != ".npy" or not to.exists() or len(np.load(to))
+        else:  # all of it is there
+            assert process.returncode == 0
+            assert contents(to) == contents(whole)
+            place += 1
+    slow_run(kind, to, folder)
+    assert contents(to) == contents(whole)
+    assert not list(to.parent.rglob(".*"))
 
 
 @pytest.mark.parametrize("name", ["out.parquet", "out.npy"])
@@ -318,7 +395,7 @@ def test_what_is_another_run_is_refused(model, tmp_path):
         ({"data": numbers(seed=1)}, "the data"),
         ({"data": numbers(99)}, "the data"),
         ({"batch": 4}, r"the batch \(was 2, is 4\)"),
-        ({"preprocess": slowly}, r"the preprocessing \(was none, is slowly\)"),
+        ({"preprocess": slowly}, r"the preprocessing \(was none, [0-9a-f]*.*, is slowly"),
     ]
     before = contents(to)
     for changed, message in others:
@@ -350,6 +427,7 @@ def test_two_runs_do_not_store_in_one_place(model, tmp_path):
 
     features(model, x, to=to, preprocess=meanwhile)
     assert seen == [1, 2]
+    seen.clear()  # which is read by the function, and so a part of what it is
     assert features(model, x, to=to, preprocess=meanwhile).examples == 100
 
 
@@ -416,9 +494,14 @@ def test_damaged_parts_are_told_and_computed_again(model, tmp_path):
 
 def test_a_lost_array_is_told(model, tmp_path):
     begun(model, numbers(), tmp_path / "out.npy")
-    (tmp_path / "out.npy").unlink()
-    with pytest.raises(CutError, match=r"is gone or damaged. To begin anew, delete '.*ids.parquet"):
+    assert not (tmp_path / "out.npy").exists()
+    next(tmp_path.glob("*/*.npy")).unlink()
+    with pytest.raises(CutError, match=r"is gone, damaged.* delete the folder '.*ids.parquet'"):
         features(model, numbers(), to=tmp_path / "out.npy", batch=2)
+    features(model, numbers(), to=tmp_path / "whole.npy", batch=2)
+    np.save(tmp_path / "whole.npy", np.ones((200, 5), "float32"))  # now the user's own
+    with pytest.raises(CutError, match=r"whole.npy' is gone, damaged or another one now"):
+        features(model, numbers(), to=tmp_path / "whole.npy", batch=2)
 
 
 def test_without_ray_it_says_how_to_get_it(model, tmp_path, monkeypatch):

@@ -18,7 +18,10 @@ LAB = (
     "progress results backend subjects gates backprop teaching deleting ratios pathways probing "
     "comparing exiting fields __init__"
 ).split()
-DATA = "examples datasets extracting storing rayengine _features".split()
+DATA = (
+    "hashing layerstate identity examples folders datasets extracting featurefiles storing "
+    "rayengine _features"
+).split()
 PANEL = "answers outcomes background experiments page panel __init__ exitcodes command_line".split()
 ORDER = [*CORE, *(f"lab/{module}" for module in LAB), *DATA, *PANEL]
 
