@@ -9,10 +9,10 @@ from cutwidgets.lab import Result
 PACKAGE = Path(cw.__file__).parent
 # Each module may import those before it.
 CORE = (
-    "errors pictures tables roles graph kerasgraph callgraph repeating regions skips opening "
-    "chains assembly blocks flow diagram layerdiagram _anatomy places copies building reach "
-    "refusals slicing removal surgery running changes proof macs receptive crossing _costs "
-    "literals code"
+    "errors pictures tables roles graph kerasgraph callgraph repeating states regions skips "
+    "opening chains assembly blocks flow diagram layerdiagram _anatomy places copies building "
+    "reach refusals slicing removal surgery running changes proof macs receptive crossing "
+    "_costs literals code"
 ).split()
 LAB = (
     "progress results backend subjects gates backprop teaching deleting ratios pathways probing "
