@@ -16,7 +16,7 @@ from .graph import CallGraph, between
 from .places import PlaceLike
 from .running import arrays, as_inputs, evaluate, forward, random_input
 from .slicing import section
-from .states import Record, put_back_after
+from .sideeffects import Record, put_back_after
 
 TOLERANCE = 1e-6
 

@@ -25,7 +25,7 @@ from .kerasgraph import functional
 from .places import PlaceLike, resolve
 from .regions import WEIGHTED
 from .repeating import compute
-from .states import put_back_after
+from .sideeffects import put_back_after
 
 USUAL_SIZE = 224  # pixels a side, where a model takes any: what ImageNet networks are trained on
 

@@ -5,7 +5,7 @@ from keras import layers
 
 import cutwidgets as cw
 from cutwidgets.slicing import section
-from cutwidgets.states import states, variables_of
+from cutwidgets.sideeffects import states, variables_of
 from networks import application, images
 
 

@@ -134,7 +134,7 @@ def put_back_after(layers: Iterable[keras.Operation]) -> Iterator[None]:
 
     Example:
         >>> import keras
-        >>> from cutwidgets.states import put_back_after
+        >>> from cutwidgets.sideeffects import put_back_after
         >>> seeds = keras.random.SeedGenerator(1)
         >>> drop = keras.layers.Dropout(0.5, seed=1)
         >>> with put_back_after([drop]):
