@@ -1,4 +1,4 @@
-"""What we know of Keras's private graph; no other module touches it.
+"""What we know of Keras's private graph and seeds; no other module touches them.
 
 A model's graph is read from `Functional._nodes_by_depth`, the calls that belong to this model, and
 never from a layer's `_inbound_nodes`, which also hold the calls that other models made.
@@ -17,9 +17,11 @@ from .loading import conversion
 from .roles import per_class
 
 try:  # Keras has no public name for these.
+    from keras.src.backend.common import global_state
     from keras.src.models.functional import Functional
     from keras.src.ops.node import Node
     from keras.src.ops.symbolic_arguments import SymbolicArguments
+    from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 except ImportError as error:  # pragma: no cover
     raise ImportError(
         f"cutwidgets reads the graph of Keras 3, and Keras {keras.__version__} keeps it elsewhere. "
@@ -247,6 +249,31 @@ def specify(layer: keras.Operation, arguments: Any) -> list[keras.KerasTensor]:
     if isinstance(layer, keras.Layer):
         layer._assert_input_compatibility(args[0] if args else next(iter(kwargs.values())))
     return list(keras.tree.flatten(layer.compute_output_spec(*args, **kwargs)))
+
+
+def trace(layer: keras.Operation, arguments: Any) -> None:
+    """Go through the layer's own call with shapes alone, also where it declares what it gives.
+
+    Raises:
+        Exception: Whatever the layer raises, if it does not take these arguments.
+    """
+    args, kwargs = arguments
+    keras.Operation.compute_output_spec(layer, *args, **kwargs)
+
+
+def layers_inside(layer: keras.Operation) -> list[keras.Layer]:
+    """A layer and all layers inside of it, at any depth; none for an operation."""
+    return list(layer._flatten_layers()) if isinstance(layer, keras.Layer) else []
+
+
+def seeds_of_all_layers() -> keras.random.SeedGenerator | None:
+    """The seed generator of whatever draws without one of its own, if anything did yet."""
+    return global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+
+
+def seed_all_layers_by(generator: keras.random.SeedGenerator | None) -> None:
+    """Make a generator that of `seeds_of_all_layers`."""
+    global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, generator)
 
 
 def adapters_of(

@@ -17,11 +17,17 @@ SAMPLES = {
     "A cup of coffee": "coffee",
     "A rocket": "rocket",
 }
+_BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF: bits of a sample, and whether 0 is black
 _CLEAR = 255  # the last colour of a palette, which is transparent
 
 
 def photo(source: Picture | None = None) -> Image.Image:
     """Load a photograph.
+
+    The colours are those that a person sees. Whatever is transparent is laid upon white. Grey of 16
+    bits is scaled, and so is grey of 32 bits with values from 256 to 65,535. Floats, of an array or
+    a file, are scaled from 0 to 255 where none is above 1, and taken as they are where none is
+    above 255. Of an animation the first picture is taken.
 
     Args:
         source: A file's path, a PIL image, or an array (height, width) or (height, width, 1, 3 or
@@ -32,7 +38,7 @@ def photo(source: Picture | None = None) -> Image.Image:
         An image in RGB.
 
     Raises:
-        CutError: If it is no picture, or too large a one.
+        CutError: If it is no picture, too large a one, or one whose values have no known range.
 
     Example:
         >>> from cutwidgets.pictures import photo
@@ -49,7 +55,7 @@ def photo(source: Picture | None = None) -> Image.Image:
         elif not isinstance(source, Image.Image):
             source = Image.open(source)
         # Cameras store how they were held.
-        return ImageOps.exif_transpose(source).convert("RGB")
+        return ImageOps.exif_transpose(_in_rgb(source))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "its format is none of a picture" if unknown else error
@@ -112,6 +118,51 @@ def png(image: Image.Image) -> bytes:
     file = io.BytesIO()
     image.save(file, "PNG")
     return file.getvalue()
+
+
+def _in_rgb(image: Image.Image) -> Image.Image:
+    """An image in RGB; Pillow itself clips what has more than 8 bits, and drops transparency.
+
+    Raises:
+        ValueError: If its values have no known range, or Pillow cannot convert it.
+    """
+    image.load()
+    exif = image.getexif()
+    if image.mode == "F" or image.mode.startswith("I"):
+        made = Image.fromarray(_grey(image)).convert("RGB")
+    elif image.mode in ("La", "RGBa"):
+        made = _upon_white(image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode]))
+    else:
+        made = _upon_white(image) if image.has_transparency_data else image.convert("RGB")
+    made.info["exif"] = exif.tobytes()
+    return made
+
+
+def _upon_white(image: Image.Image) -> Image.Image:
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def _grey(image: Image.Image) -> np.ndarray:
+    """Grey of more than 8 bits in 8 bits."""
+    array = np.asarray(image)
+    tags = getattr(image, "tag_v2", {})  # of a TIFF
+    if image.mode == "F":
+        return _as_bytes(array)
+    # PNG and PGM know no grey of more than 16 bits. Others may hold fewer than Pillow's mode has.
+    sixteen = image.mode != "I" or image.format in ("PNG", "PPM")
+    if not sixteen and array.max() <= 255:
+        return _as_bytes(array)
+    if array.min() < 0 or array.max() > 65535:
+        raise ValueError("its values are not between 0 and 65,535")
+    bits = tags.get(_BITS, (16,))[0]
+    white = 2 ** min(bits, 16) - 1
+    levels = np.round(array.astype("float64") * 255 / white)
+    if tags.get(_PHOTOMETRIC) == 0:  # 0 is white
+        levels = 255 - levels
+    if isinstance(clear := image.info.get("transparency"), int):
+        levels[array == clear] = 255
+    return np.asarray(levels, "uint8")
 
 
 def _as_bytes(array: np.ndarray) -> np.ndarray:

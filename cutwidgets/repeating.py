@@ -9,7 +9,7 @@ import keras
 
 from .graph import Call, CallGraph, Shape, between
 from .kerasgraph import call as call_layer
-from .kerasgraph import record, specify, takes_training
+from .kerasgraph import layers_inside, record, specify, takes_training, trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ def compute(
     given: Mapping[int, Any],
     edits: Mapping[int, Edit] | None = None,
     training: bool = False,
+    before: Callable[[Call], None] | None = None,
 ) -> list[Any]:
     """Compute tensors' values with the model's own layers, without a model of the calls between.
 
@@ -42,6 +43,7 @@ def compute(
         given: Values of tensors; they must suffice, with all inputs of the model that it takes.
         edits: By the indices of tensors that are computed, what to make of their values.
         training: Whether layers behave as in training.
+        before: What to do before each call.
 
     Returns:
         The values, as the backend's tensors.
@@ -61,6 +63,8 @@ def compute(
     unread.update(tensor for edit in edits.values() for tensor in edit.reads)
     for index in calls:
         call = graph.calls[index]
+        if before:
+            before(call)
         args, kwargs = call.fill(values)
         if takes_training(call.layer):
             # Also where the graph says otherwise, as `model(x, training=False)` does.
@@ -134,10 +138,45 @@ def specs(
         if not all(_same(found[t], graph.tensors[t].symbol) for t in call.reads):
             try:
                 own = specify(call.layer, call.fill(found))
+                _require_batch(graph, call, found)
             except Exception as error:  # whatever a layer raises
                 raise RepeatError(call, [tuple(found[t].shape) for t in call.reads]) from error
         _keep(found, call, own)
     return found
+
+
+def _require_batch(graph: CallGraph, call: Call, found: Mapping[int, keras.KerasTensor]) -> None:
+    """Refuse a batch that a layer would refuse only when it runs.
+
+    Layers say what shapes they give without looking at states that are kept for one batch.
+
+    Raises:
+        Exception: If the layer does not take these batches.
+    """
+    usual = {t: graph.tensors[t].symbol for t in call.reads}
+    others = [t for t in call.reads if found[t].shape[:1] != usual[t].shape[:1]]
+    if not others:
+        return
+    batch = usual[others[0]].shape[0]
+    for layer in layers_inside(call.layer):
+        if getattr(layer, "stateful", False):
+            raise ValueError(
+                f"The layer {layer.name!r} is stateful, and its states are those of batches of "
+                f"{batch}. Keep that batch, or build the model with stateful=False."
+            )
+    asked = {t: found[t] for t in call.reads}
+    for t in others:
+        if found[t].shape[0] is None:  # Any batch is one more than the model's own, too.
+            shape = (usual[t].shape[0] + 1, *found[t].shape[1:])
+            asked[t] = keras.KerasTensor(shape, dtype=found[t].dtype, sparse=found[t].sparse)
+    try:
+        trace(call.layer, call.fill(asked))
+    except Exception:
+        try:
+            trace(call.layer, call.fill(usual))
+        except Exception:  # It cannot be traced at all, which says nothing.
+            return
+        raise
 
 
 def _keep(

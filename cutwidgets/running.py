@@ -20,11 +20,12 @@ from ._anatomy import anatomy
 from .building import Section
 from .callgraph import read
 from .errors import CutError
-from .graph import CallGraph, Tensor, between
+from .graph import Call, CallGraph, Tensor, between
 from .kerasgraph import functional
 from .places import PlaceLike, resolve
 from .regions import WEIGHTED
 from .repeating import compute
+from .sideeffects import put_back_after
 
 USUAL_SIZE = 224  # pixels a side, where a model takes any: what ImageNet networks are trained on
 
@@ -342,16 +343,20 @@ def forward(model: keras.Model, inputs: Sequence[Any]) -> list[Any]:
         return list(keras.tree.flatten(model(packed, training=False)))
 
 
-def evaluate(graph: CallGraph, ends: Sequence[int], given: Mapping[int, Any]) -> list[Any]:
+def evaluate(
+    graph: CallGraph,
+    ends: Sequence[int],
+    given: Mapping[int, Any],
+    before: Callable[[Call], None] | None = None,
+) -> list[Any]:
     """Compute tensors of a model from others, as `compute` does; the model is the same afterwards.
 
     Raises:
         CutError: If a layer cannot take these values.
     """
-    called = (graph.calls[index].layer for index in between(graph, ends, given)[0])
-    layers = [layer for layer in called if isinstance(layer, keras.Layer)]
+    layers = [graph.calls[index].layer for index in between(graph, ends, given)[0]]
     with _as_before(graph.name, layers):
-        return compute(graph, ends, given)
+        return compute(graph, ends, given, before=before)
 
 
 def arrays(values: Sequence[Any]) -> list[np.ndarray]:
@@ -360,18 +365,12 @@ def arrays(values: Sequence[Any]) -> list[np.ndarray]:
 
 
 @contextmanager
-def _as_before(name: str, layers: Sequence[keras.Layer]) -> Iterator[None]:
+def _as_before(name: str, layers: Iterable[keras.Operation]) -> Iterator[None]:
     """Put back states, statistics and seeds that a forward pass changes; explain its errors."""
-    variables = {id(v): v for layer in layers for v in layer.non_trainable_variables}
-    before = [(v, np.array(keras.ops.convert_to_numpy(v))) for v in variables.values()]
     try:
-        with warnings.catch_warnings():
+        with put_back_after(layers), warnings.catch_warnings():
             # Between head, slice and tail a mask travels with its tensor, as it does in the model.
             warnings.filterwarnings("ignore", message=".*does not support masking")
             yield
     except Exception as error:  # whatever a user's own layer or the backend raises
         raise CutError(f"The model {name!r} cannot run on this input: {error}") from error
-    finally:
-        for variable, value in before:
-            if not np.array_equal(value, keras.ops.convert_to_numpy(variable)):
-                variable.assign(value)

@@ -377,6 +377,7 @@ def test_a_proof_is_strict_json(run, file, monkeypatch):
         "ok": False, "conclusive": False, "verdict": str(proof), "max_abs_difference": None,
         "max_abs_output": None, "sensitivity": 1e-9, "carried": ["a"],
         "differences": [["b", None], ["c", 0.0]], "first_difference": "b",
+        "elements": 0, "nan": 0, "infinite": 0, "unsteadiness": 0.0,
     }  # fmt: skip
 
 

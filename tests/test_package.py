@@ -9,7 +9,8 @@ from cutwidgets.lab import Result
 PACKAGE = Path(cw.__file__).parent
 # Each module may import those before it.
 CORE = (
-    "errors files loading pictures tables roles graph kerasgraph callgraph repeating regions skips "
+    "errors files loading pictures tables roles graph kerasgraph callgraph repeating "
+    "sideeffects regions skips "
     "opening chains assembly blocks flow diagram layerdiagram _anatomy places likeness states "
     "copies building reach refusals slicing removal surgery running changes proof macs receptive "
     "crossing _costs literals code"

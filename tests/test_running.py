@@ -9,10 +9,10 @@ import pytest
 from keras import layers
 from matplotlib import colormaps
 from PIL import Image
-from skimage import data
+from skimage import color, data
 
 import networks
-from cutwidgets import CutError, anatomy
+from cutwidgets import CutError, anatomy, pictures
 from cutwidgets.callgraph import read
 from cutwidgets.pictures import feature_maps, photo
 from cutwidgets.running import (
@@ -62,7 +62,10 @@ def test_a_photograph_from_an_array(kind, channels):
     given = (whole / 255).astype("float32") if kind == "float 0 to 1" else whole.astype(kind)
     before = given.copy()
     colour = whole[..., :3] if channels in (3, 4) else np.repeat(whole.reshape(6, 5, 1), 3, axis=2)
-    assert np.array_equal(np.asarray(photo(given)), colour)
+    if channels == 4:
+        assert np.abs(seen(given) - upon_white(colour, whole[..., 3])).max() <= 1
+    else:
+        assert np.array_equal(np.asarray(photo(given)), colour)
     assert np.array_equal(given, before)
 
 
@@ -128,6 +131,163 @@ def test_an_empty_array_is_an_error():
 
 def test_a_mask_is_black_and_white():
     assert np.asarray(photo(np.ones((2, 2), bool))).min() == 255
+
+
+# What a person sees
+
+
+def seen(image):
+    return np.asarray(photo(image), "float64")
+
+
+def noise(*shape, high=256, dtype="uint8"):
+    return np.random.default_rng(3).integers(0, high, shape).astype(dtype)
+
+
+def upon_white(colours, alpha):
+    alpha = alpha[..., np.newaxis] / 255
+    return colours * alpha + 255 * (1 - alpha)
+
+
+def grey(values):
+    return np.repeat(np.asarray(values, "float64")[..., np.newaxis], 3, axis=-1)
+
+
+def of_mode(mode):
+    """An image of a mode of Pillow, and the colours that a person sees, by NumPy alone."""
+    shape = (9, 7)
+    if mode == "1":
+        bits = noise(*shape, high=2) > 0
+        return Image.fromarray(bits), grey(255.0 * bits)
+    if mode == "L":
+        levels = noise(*shape)
+        return Image.fromarray(levels), grey(levels)
+    if mode.startswith("I;16"):
+        levels = noise(*shape, high=65536, dtype="uint16")
+        order = {"I;16B": ">u2", "I;16N": "=u2"}.get(mode, "<u2")
+        image = Image.frombytes(mode, shape[::-1], levels.astype(order).tobytes())
+        return image, grey(levels / 257)
+    if mode == "I":
+        levels = noise(*shape, high=65536, dtype="int32")
+        return Image.frombytes("I", shape[::-1], levels.tobytes()), grey(levels / 257)
+    if mode == "F":
+        levels = noise(*shape).astype("float32") / 255
+        return Image.frombytes("F", shape[::-1], levels.tobytes()), grey(255.0 * levels)
+    if mode in ("P", "PA"):
+        palette, chosen = noise(256, 3), noise(*shape)
+        alpha = noise(*shape) if mode == "PA" else np.full(shape, 255)
+        bands = chosen if mode == "P" else np.stack([chosen, alpha], -1)
+        image = Image.frombytes(mode, shape[::-1], bands.astype("uint8").tobytes())
+        image.putpalette(palette.tobytes())
+        return image, upon_white(palette[chosen], alpha)
+    bands = noise(*shape, len(Image.new(mode, (1, 1)).getbands()))
+    if mode in ("La", "RGBa"):  # colours multiplied by their opacity before
+        bands[..., :-1] = np.minimum(bands[..., :-1], bands[..., -1:])
+    image = Image.frombytes(mode, shape[::-1], bands.tobytes())
+    values = bands.astype("float64")
+    first = values[..., :3]
+    if mode in ("LA", "RGBA"):
+        colours = grey(values[..., 0]) if mode == "LA" else first
+        return image, upon_white(colours, values[..., -1])
+    if mode in ("La", "RGBa"):
+        colours = grey(values[..., 0]) if mode == "La" else first
+        return image, colours + 255 - values[..., -1:]
+    if mode == "CMYK":
+        return image, (255 - first) * (255 - values[..., 3:]) / 255
+    if mode == "HSV":
+        return image, 255 * color.hsv2rgb(first / 255)
+    if mode == "YCbCr":
+        y, blue, red = first[..., 0], first[..., 1] - 128, first[..., 2] - 128
+        rgb = [y + 1.402 * red, y - 0.344136 * blue - 0.714136 * red, y + 1.772 * blue]
+        return image, np.clip(np.stack(rgb, -1), 0, 255)
+    if mode == "LAB":  # a and b are signed bytes; colours near grey, which every screen shows
+        bands = np.stack([noise(*shape), *(noise(2, *shape, high=20) - 10)], -1).astype("uint8")
+        image = Image.frombytes("LAB", shape[::-1], bands.tobytes())
+        lab = np.concatenate([bands[..., :1] / 2.55, bands[..., 1:].view("int8")], -1)
+        return image, 255 * color.lab2rgb(lab)
+    assert mode in ("RGB", "RGBX"), f"no colours are known for the mode {mode}"
+    return image, first
+
+
+@pytest.mark.parametrize("mode", Image.MODES)
+def test_every_mode_of_pillow_is_shown_as_a_person_sees_it(mode):
+    image, wanted = of_mode(mode)
+    before = image.tobytes()
+    # Pillow rounds in between; hues and Lab have steps of several levels.
+    allowed = {"HSV": 6, "LAB": 4}.get(mode, 2)
+    assert np.abs(seen(image) - wanted).max() <= allowed
+    assert image.tobytes() == before
+
+
+@pytest.mark.parametrize("name", ["16.png", "16.tif", "16.pgm", "dark.png"])
+def test_grey_of_16_bits_in_files_is_scaled(tmp_path, name):
+    levels = noise(9, 7, high=200 if name == "dark.png" else 65536, dtype="uint16")
+    Image.frombytes("I;16", (7, 9), levels.tobytes()).save(tmp_path / name)
+    assert np.abs(seen(tmp_path / name) - grey(levels / 257)).max() <= 0.51
+
+
+@pytest.mark.parametrize("scale", [1, 255])
+def test_floats_in_files(tmp_path, scale):
+    levels = np.linspace(0, scale, 63, dtype="float32").reshape(9, 7)
+    Image.fromarray(levels).save(tmp_path / "float.tif")
+    assert np.abs(seen(tmp_path / "float.tif") - grey(levels * (255 / scale))).max() <= 0.51
+
+
+@pytest.mark.parametrize("bad", [-1, 256, 1e9, np.nan, np.inf])
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_values_of_no_known_range_are_an_error(bad, mode):
+    if mode == "I" and not np.isfinite(bad):
+        return
+    bad = 70_000 if mode == "I" and bad == 256 else bad
+    levels = np.array([[0, 1], [2, bad]], "float32" if mode == "F" else "int32")
+    with pytest.raises(CutError, match="values are not between 0 and"):
+        photo(Image.frombytes(mode, (2, 2), levels.tobytes()))
+
+
+def test_a_palette_with_a_clear_colour_and_a_clear_grey_lie_upon_white(tmp_path):
+    image = Image.frombytes("P", (3, 1), bytes([0, 1, 2]))
+    image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
+    image.save(tmp_path / "palette.png", transparency=1)
+    image.save(tmp_path / "palette.gif", transparency=1)
+    for name in ("palette.png", "palette.gif"):
+        assert seen(tmp_path / name)[0].tolist() == [[10, 20, 30], [255] * 3, [70, 80, 90]]
+    Image.frombytes("L", (3, 1), bytes([0, 1, 2])).save(tmp_path / "l.png", transparency=1)
+    assert seen(tmp_path / "l.png")[0, :, 0].tolist() == [0, 255, 2]
+    grey16 = Image.frombytes("I;16", (3, 1), np.array([0, 300, 65535], "<u2").tobytes())
+    grey16.info["transparency"] = 300
+    assert seen(grey16)[0, :, 0].tolist() == [0, 255, 255]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["RGB", "I;16", "RGBA"])
+def test_every_orientation_of_a_camera(tmp_path, orientation, mode):
+    image, wanted = of_mode(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "held.png", exif=exif)
+    turned = {
+        1: wanted, 2: wanted[:, ::-1], 3: wanted[::-1, ::-1], 4: wanted[::-1],
+        5: wanted.swapaxes(0, 1), 6: np.rot90(wanted, -1), 7: np.rot90(wanted, 2).swapaxes(0, 1),
+        8: np.rot90(wanted),
+    }[orientation]  # fmt: skip
+    assert np.abs(seen(tmp_path / "held.png") - turned).max() <= 1
+
+
+def test_of_an_animation_the_first_picture_is_taken(tmp_path):
+    frames = [Image.new("RGB", (4, 4), colour) for colour in (RED, GREEN, BLUE)]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    assert (seen(tmp_path / "moving.gif") == RED).all()
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_a_tiff_says_how_many_bits_it_has_and_what_is_white(bits):
+    levels = noise(9, 7, high=2**bits, dtype="uint16")
+    for photometric in (0, 1):
+        image = Image.frombytes("I;16", (7, 9), levels.tobytes())
+        image.tag_v2 = {258: (bits,), 262: photometric}
+        wanted = grey(levels * (255 / (2**bits - 1)))
+        got = grey(pictures._grey(image))
+        assert np.abs(got - (wanted if photometric else 255 - wanted)).max() <= 0.51
 
 
 # Pixels

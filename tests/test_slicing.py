@@ -423,3 +423,46 @@ def test_chains_too_long_for_keras_get_a_clear_error():
     finally:
         sys.setrecursionlimit(limit)
     assert cw.cut(model, "block2", "block290")(np.ones((1, 4))).shape == (1, 4)
+
+
+class Remembering(layers.Layer):
+    """It declares its shape, and so says nothing of the batch that it keeps states for."""
+
+    def build(self, shape):
+        self.last = self.add_weight(shape=shape, trainable=False)
+
+    def call(self, x):
+        made = x + self.last
+        self.last.assign(x)
+        return made
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+def for_one_batch():
+    yield layers.GRU(4, stateful=True)
+    yield layers.Bidirectional(layers.LSTM(4, stateful=True))
+    yield layers.RNN([layers.GRUCell(4), layers.LSTMCell(2)], stateful=True)
+    yield Remembering()
+    yield layers.Lambda(lambda x: keras.ops.reshape(x, (2, 15)), output_shape=(15,))
+    yield layers.Lambda(lambda x: x + keras.ops.ones((2, 1, 1)), output_shape=(5, 3))
+
+
+@pytest.mark.parametrize("layer", for_one_batch(), ids=lambda layer: layer.name)
+@pytest.mark.parametrize("batch", [4, None])
+def test_another_batch_is_refused_by_what_keeps_one(layer, batch):
+    given = keras.Input(batch_shape=(2, 5, 3))
+    model = keras.Model(given, layers.Dense(1)(layer(given)))
+    with pytest.raises(cw.CutError, match=layer.name):
+        cw.cut(model, None, layer.name, input_shape=(batch, 5, 3))
+    same = cw.cut(model, None, layer.name, input_shape=(2, 5, 3))
+    assert len(same(np.ones((2, 5, 3), "float32"))) == 2
+
+
+def test_another_batch_is_taken_by_what_takes_any():
+    given = keras.Input(batch_shape=(2, 5, 3))
+    model = keras.Model(given, layers.Dense(1)(layers.GRU(4, name="gru")(given)))
+    for batch in (4, None):
+        part = cw.cut(model, None, "gru", input_shape=(batch, 5, 3))
+        assert part(np.ones((4, 5, 3), "float32")).shape == (4, 4)
