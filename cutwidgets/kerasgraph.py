@@ -64,6 +64,10 @@ def functional(model: keras.Model) -> Functional:
             "network with the functional API, keras.Model(inputs, outputs); often "
             "keras.Model(x, model.call(x)) with x = keras.Input(shape) does."
         )
+    if any(base.__module__.partition(".")[0] == "tf_keras" for base in type(model).__mro__):
+        raise UnsupportedModelError(
+            f"Expected a model of Keras 3, and this is one of tf_keras (Keras 2): {model!r:.200}."
+        )
     raise UnsupportedModelError(
         f"Expected a keras.Model, functional or Sequential. Received: {model!r:.200} "
         f"(of type {type(model).__name__})."
