@@ -219,8 +219,12 @@ def _inputs(
     called = Counter(call.own_name for call in graph.calls)
     taken = set(called)
     for tensor, shape in zip(tensors, shapes, strict=True):
-        name, symbol = graph.maker(tensor).own_name, graph.tensors[tensor].symbol
-        if called[name] > 1 or name in {i.name for i in inputs.values()}:
+        maker, symbol = graph.maker(tensor), graph.tensors[tensor].symbol
+        name = maker.own_name
+        number = maker.name.rpartition("/")[2].removeprefix(name)
+        if number:  # "#2", which TensorFlow does not take in the names of exported arguments
+            name = f"{name}_call_{number[1:]}"
+        if called[name] > (not number) or name in {i.name for i in inputs.values()}:
             name = next(n for n in _numbered(name) if n not in taken)
         taken.add(name)
         inputs[tensor] = keras.Input(

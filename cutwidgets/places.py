@@ -1,7 +1,7 @@
 """From what a person writes to a place in the graph."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from numbers import Integral
 from typing import TypeAlias
@@ -11,7 +11,7 @@ import keras
 from ._anatomy import Anatomy
 from .blocks import Block, Stage
 from .callgraph import find
-from .errors import UnknownPlaceError, alternatives, similar
+from .errors import UnknownPlaceError, similar
 from .graph import Call
 
 PlaceLike: TypeAlias = str | int | Block | Stage | keras.Layer | keras.KerasTensor
@@ -73,6 +73,7 @@ def resolve(anatomy: Anatomy, place: PlaceLike) -> Place:
         _require_one(anatomy, place, [call.name for call, _ in found])
         for call, inside in found:
             return _of_call(call, inside)
+        _require_no_part(anatomy, place, lambda layer: layer is place)
     raise UnknownPlaceError(
         place,
         f"The model {anatomy.name!r} has no such place: {place!r:.200}. A place is a block, a "
@@ -102,12 +103,31 @@ def _by_name(anatomy: Anatomy, name: str) -> Place:
     _require_one(anatomy, name, [k for k in known if re.fullmatch(rf"{re.escape(name)}#\d+", k)])
     # Inside of a nested model it may have this name.
     ends = [place for place in known if place.endswith(f"/{name}")]
+    if not ends:
+        _require_no_part(anatomy, name, lambda layer: layer.name == own_name)
+    suggestions = list(dict.fromkeys([*ends, *similar(name, known)]))[:5]
+    listed = "" if suggestions else f" Its blocks are {first_and_last(blocks)}."
     raise UnknownPlaceError(
         name,
-        f"The model {anatomy.name!r} has no block, stage or layer {name!r}. Its blocks are "
-        f"{first_and_last(blocks)}.",
-        [*ends, *similar(name, known)][:5],
+        f"The model {anatomy.name!r} has no block, stage or layer {name!r}.{listed}",
+        suggestions,
     )
+
+
+def _require_no_part(anatomy: Anatomy, asked: object, is_it: Callable[[keras.Layer], bool]) -> None:
+    """Refuse a layer inside of one that is called as a whole, such as `Bidirectional`."""
+    for call in anatomy.graph.calls:
+        if isinstance(call.layer, keras.Layer) and any(map(is_it, _inside(call.layer))):
+            raise UnknownPlaceError(
+                asked,
+                f"{asked!r:.200} lies inside of the layer {call.name!r} ({call.kind}) of the model "
+                f"{anatomy.name!r}, which is a place only as a whole: cut at {call.name!r}.",
+            )
+
+
+def _inside(layer: keras.Layer) -> list[keras.Layer]:
+    """All layers that a layer consists of, without itself."""
+    return [inner for inner in layer._flatten_layers(include_self=False) if inner is not layer]
 
 
 def _layers(anatomy: Anatomy) -> list[tuple[Call, tuple[int, ...]]]:
@@ -124,7 +144,7 @@ def _require_one(anatomy: Anatomy, asked: object, names: list[str]) -> None:
         raise UnknownPlaceError(
             asked,
             f"{asked!r:.200} is shared: the model {anatomy.name!r} calls it {len(names)} times, so "
-            f"it does not say which call is meant: {alternatives(names[:5])}.",
+            "it does not say which call is meant.",
             names[:5],
         )
 

@@ -108,19 +108,30 @@ def _makers(graph: CallGraph, tensors: Iterable[int]) -> list[str]:
 def _skips(
     graph: CallGraph, entries: Sequence[int], calls: Sequence[int], bypassing: Sequence[int]
 ) -> str:
-    """Say which skip connections pass by, each from where to where, for a sentence."""
+    """Say what passes by, for a sentence: skip connections, inputs and outputs of the model."""
     behind = set(entries)
     for index in calls:
         if behind & set(graph.calls[index].inputs):
             behind |= set(graph.calls[index].outputs)
-    texts = []
+    ways: list[str] = []
+    others: list[str] = []
     for tensor in bypassing:
         way, merge = _way(graph, tensor, set(calls), behind)
+        name = repr(graph.maker(tensor).name)
         through = f" through {', '.join(map(repr, way))}" if way else ""
-        target = f"to {merge!r}" if merge else "to an output of the model"
-        texts.append(f"from {graph.maker(tensor).name!r}{through} {target}")
-    noun, verb = ("connection", "bypasses") if len(texts) == 1 else ("connections", "bypass")
-    return f"the skip {noun} {' and '.join(texts)} {verb}"
+        if tensor in graph.inputs:
+            others.append(f"the input {name}" + (f"{through} to {merge!r}" if merge else ""))
+        elif merge:
+            ways.append(f"from {name}{through} to {merge!r}")
+        elif tensor in graph.outputs:
+            others.append(f"the output {name} of the model")
+        else:
+            others.append(f"the branch from {name} to an output of the model")
+    ways, others = list(dict.fromkeys(ways)), list(dict.fromkeys(others))
+    if ways:
+        others.insert(0, f"the skip connection{'s' * (len(ways) > 1)} {' and '.join(ways)}")
+    verb = "bypasses" if len(ways) + len(others) - bool(ways) == 1 else "bypass"
+    return f"{' and '.join(others)} {verb}"
 
 
 def _way(

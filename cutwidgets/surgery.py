@@ -23,10 +23,16 @@ Symbols = dict[int, keras.KerasTensor]
 def replace(model: keras.Model, place: PlaceLike, other: keras.Layer) -> keras.Model:
     """The model with another layer or model in place of a block, stage or layer.
 
+    At the model's own ends the shape is free. The last layer, or one that only layers without
+    weights follow, may give another: another number of classes. The first, or one that only layers
+    without weights come before, may take another: what a model's `Input` says, or what a layer was
+    built for, such as a photograph of one channel. The new model's input has that shape.
+
     Args:
         model: A built functional or Sequential model.
         place: A block, a stage or a layer that has one input and one output.
-        other: A layer, or a model whose layers are put in, of the same input and output shape.
+        other: A layer, or a model whose layers are put in, of the same input and output shape, but
+            at the model's ends.
 
     Returns:
         A flat `keras.Model` that shares the layers of both. Layers of `other` whose name is taken
@@ -47,6 +53,15 @@ def replace(model: keras.Model, place: PlaceLike, other: keras.Layer) -> keras.M
         []
         >>> changed.get_layer("simple") is convolution
         True
+
+        For grey photographs, the first kernel is summed over its three colours:
+
+        >>> kernel, bias = resnet.get_layer("conv1_conv").get_weights()
+        >>> grey = keras.layers.Conv2D(64, 7, strides=2, name="grey_conv")
+        >>> grey.build((None, None, None, 1))
+        >>> grey.set_weights([kernel.sum(axis=2, keepdims=True), bias])
+        >>> cw.replace(resnet, "conv1_conv", grey).input_shape
+        (None, None, None, 1)
     """
     found = anatomy(model)
     graph, where = found.graph, resolve(found, place)
@@ -58,24 +73,127 @@ def replace(model: keras.Model, place: PlaceLike, other: keras.Layer) -> keras.M
         )
     (entry,), (out,) = where.entries, where.exits
     _require_alone(found, where, place)
-    entering, leaving = graph.tensors[entry].symbol, graph.tensors[out].symbol
+    source = functional(model)
+    inputs, entering = _entering(graph, source.inputs, where, other)
     piece = _as_model(other, entering)
     _require_fit(where.name, [entering], piece.name, functional(piece).inputs, "takes")
-    _require_fit(where.name, [leaving], piece.name, _given(piece, [entering]), "gives")
+    gives = _given(piece, [entering])
+    if len(gives) != 1 or not _is_free_behind(graph, out):
+        _require_fit(where.name, [graph.tensors[out].symbol], piece.name, gives, "gives")
 
-    assembly = _Assembly(functional(model))
-    symbols = dict(zip(graph.inputs, assembly.inputs, strict=True))
-    before = units(graph, between(graph, [entry], ())[0], symbols, [entry])
-    known = {*symbols, out, *(tensor for call in before for tensor in call.outputs)}
+    first = between(graph, [entry], ())[0]
+    known = {*graph.inputs, out, *(t for index in first for t in graph.calls[index].outputs)}
+    before = units(graph, first, graph.inputs, [entry])
     behind = units(graph, between(graph, graph.outputs, known)[0], known, graph.outputs)
+    _require_repeatable(graph, behind, known, {out: gives[0]})
+    assembly = _Assembly(source, inputs)
     # The model's own layers keep their names, so these are taken first.
     assembly.reserve([*before, *behind])
+    symbols = dict(zip(graph.inputs, assembly.inputs, strict=True))
     symbols = assembly.add(graph, before, symbols)
     (symbols[out],) = assembly.attach(piece, [symbols[entry]])
     symbols = assembly.add(graph, behind, symbols)
     outputs = [symbols[tensor] for tensor in graph.outputs]
     name = model_name(found.name, "with", piece.name)
-    return assembly.finish(outputs, functional(model).output, name)
+    return assembly.finish(outputs, source.output, name)
+
+
+def _entering(
+    graph: CallGraph, inputs: Sequence[keras.KerasTensor], where: Place, other: keras.Layer
+) -> tuple[list[keras.KerasTensor], keras.KerasTensor]:
+    """What the model will take, and what then enters another layer in place of one.
+
+    That is what it took and what entered before, unless the other layer was built for another shape
+    and nothing but layers without weights stands between the place and the model's input.
+    """
+    (entry,) = where.entries
+    own = graph.tensors[entry].symbol
+    wanted, way = _wanted(other, own), _way_in(graph, where)
+    if wanted is None or way is None or _fits(wanted, own):
+        return list(inputs), own
+    source = graph.calls[way[0]].inputs[0] if way else entry
+    position = graph.inputs.index(source)
+    shape = list(inputs[position].shape)
+    for axis, (length, usual) in enumerate(zip(wanted.shape, own.shape, strict=True)):
+        if length != usual:
+            shape[axis] = length
+    dtype = inputs[position].dtype if way else wanted.dtype
+    taken = keras.KerasTensor(tuple(shape), dtype=dtype, sparse=inputs[position].sparse)
+    try:
+        made = specs(graph, units(graph, way, [source], [entry]), {source: taken})
+    except RepeatError:
+        return list(inputs), own
+    if not _fits(made[entry], wanted):
+        return list(inputs), own
+    return [*inputs[:position], taken, *inputs[position + 1 :]], made[entry]
+
+
+def _wanted(other: keras.Layer, usual: keras.KerasTensor) -> keras.KerasTensor | None:
+    """What a model or a built layer takes, its free lengths as usual; `None` for another rank."""
+    shape: list[int | None]
+    if isinstance(other, keras.Model):
+        try:
+            inputs = functional(other).inputs
+        except CutError:
+            return None
+        if len(inputs) != 1 or len(inputs[0].shape) != len(usual.shape):
+            return None
+        lengths = zip(inputs[0].shape, usual.shape, strict=True)
+        shape = [b if a is None else a for a, b in lengths]
+        return keras.KerasTensor(tuple(shape), dtype=inputs[0].dtype)
+    spec = getattr(other, "input_spec", None)
+    if not isinstance(spec, keras.InputSpec):
+        return None
+    shape = list(usual.shape)
+    for axis, length in (spec.axes or {}).items():
+        if not -len(shape) <= axis < len(shape):
+            return None
+        shape[axis] = length
+    return keras.KerasTensor(tuple(shape), dtype=usual.dtype)
+
+
+def _way_in(graph: CallGraph, where: Place) -> list[int] | None:
+    """The calls from an input of the model to a place, where all that they give goes there.
+
+    `None` if anything else reads it, or if one of the layers has weights or several inputs.
+    """
+    (tensor,) = where.entries
+    readers, way = set(where.calls), list[int]()
+    while readers.issuperset(graph.tensors[tensor].users) and tensor not in graph.outputs:
+        if tensor in graph.inputs:
+            return way
+        call = graph.maker(tensor)
+        if not _takes_any(call) or len(call.outputs) > 1:
+            return None
+        way.insert(0, call.index)
+        readers, (tensor,) = {call.index}, call.inputs
+    return None
+
+
+def _is_free_behind(graph: CallGraph, out: int) -> bool:
+    """Whether a tensor goes to the model's outputs by layers without weights only."""
+    pending = [out]
+    while pending:
+        for user in graph.tensors[pending.pop()].users:
+            if not _takes_any(graph.calls[user]):
+                return False
+            pending += graph.calls[user].outputs
+    return True
+
+
+def _takes_any(call: Call) -> bool:
+    """Whether a call reads one tensor, and has no weights that were made for its shape."""
+    return len(call.inputs) == 1 and not getattr(call.layer, "weights", ())
+
+
+def _require_repeatable(
+    graph: CallGraph, calls: Sequence[Call], known: Iterable[int], given: Symbols
+) -> None:
+    """Refuse, before anything is built, what the calls behind a place would not take."""
+    try:
+        specs(graph, calls, {t: graph.tensors[t].symbol for t in known} | given)
+    except RepeatError as error:
+        raise _refusal(graph, error) from error
 
 
 @undone_on_failure
@@ -130,10 +248,10 @@ class _Assembly:
         inputs: The inputs, flat.
     """
 
-    def __init__(self, like: keras.Model) -> None:
+    def __init__(self, like: keras.Model, specs: Sequence[keras.KerasTensor] | None = None) -> None:
         self.inputs = [
-            keras.Input(batch_shape=s.shape, dtype=s.dtype, sparse=s.sparse, name=maker_name(s))
-            for s in like.inputs
+            keras.Input(batch_shape=s.shape, dtype=s.dtype, sparse=s.sparse, name=maker_name(own))
+            for own, s in zip(like.inputs, specs or like.inputs, strict=True)
         ]
         self._structure = like.input
         self._taken: dict[str, object] = {symbol.name: symbol for symbol in self.inputs}

@@ -247,7 +247,7 @@ def test_a_shared_layers_name_is_ambiguous():
     part = cw.cut(model, first)
     value = np.ones((2, 3), "float32")
     np.testing.assert_array_equal(part(value), shared(value))
-    assert part.input.name == "shared_input"
+    assert part.input.name == "shared_call_1"
 
 
 def test_a_start_that_is_an_output_too():
@@ -276,6 +276,84 @@ def test_further_inputs_of_the_model_become_inputs_of_the_slice():
     np.testing.assert_array_equal(part([looked, values[1]]), model(values))
     with pytest.raises(cw.BypassedCutError, match="'text'"):
         cw.split(model, "seen")
+
+
+def message_of(function, *args):
+    with pytest.raises(cw.CutError) as caught:
+        function(*args)
+    return str(caught.value)
+
+
+def test_inputs_and_outputs_are_no_skip_connections():
+    image, label = keras.Input((6,), name="image"), keras.Input((2,), name="label")
+    hidden = layers.Dense(4, name="hidden")(image)
+    loss = layers.Subtract(name="loss")([layers.Dense(2, name="scores")(hidden), label])
+    message = message_of(cw.split, keras.Model([image, label], loss), "hidden")
+    assert "the input 'label' to 'loss' bypasses it" in message
+    assert "skip connection" not in message
+
+    x = keras.Input((5, 3))
+    lstm = layers.LSTM(2, return_state=True, return_sequences=True)
+    sequence, *states = layers.Bidirectional(lstm, name="both")(x)
+    y = layers.Dense(1, name="scores")(layers.LSTM(2, name="reader")(sequence))
+    message = message_of(cw.split, keras.Model(x, [y, states[0], states[2]]), "reader")
+    assert message.count("the output 'both' of the model bypasses it") == 1
+    assert "skip connection" not in message
+
+    x = keras.Input((6,))
+    trunk = layers.Dense(6, name="trunk")(x)
+    y = layers.Dense(2, name="main")(layers.Dense(3, name="middle")(trunk))
+    side = layers.Dense(2, name="side")(trunk)
+    message = message_of(cw.split, keras.Model(x, [y, side]), "middle")
+    assert "the branch from 'trunk' to an output of the model bypasses it" in message
+
+
+def test_a_layer_inside_of_a_wrapper_is_said_to_be_inside():
+    inner = keras.Sequential([keras.Input((3,)), layers.Dense(2, name="deep")], name="inner")
+    lstm = layers.LSTM(2, return_sequences=True, name="lstm")
+    x = keras.Input((5, 3))
+    y = layers.TimeDistributed(inner, name="each")(x)
+    model = keras.Model(x, layers.Bidirectional(lstm, name="both")(y))
+    both = model.get_layer("both")
+    for place, wrapper in [
+        ("deep", "each"),
+        ("inner", "each"),
+        (inner.layers[0], "each"),
+        ("forward_lstm", "both"),
+        ("both/backward_lstm", "both"),
+        (both.forward_layer, "both"),
+        (both.forward_layer.cell, "both"),
+    ]:
+        assert f"lies inside of the layer {wrapper!r}" in message_of(cw.cut, model, place)
+        assert cw.cut(model, wrapper).layers
+
+
+def test_nothing_is_told_twice():
+    model = residual_chain(2)
+    message = message_of(cw.cut, model, "block")
+    assert message.count("'block0'") == message.count("'block1'") == 1
+    assert "Its blocks are 'block0', 'block1'" in message_of(cw.cut, model, "zzz")
+    x = keras.Input((3,))
+    shared = layers.Dense(3, name="shared")
+    message = message_of(cw.cut, keras.Model(x, shared(shared(x))), "shared")
+    assert message.count("'shared#1'") == message.count("'shared#2'") == 1
+
+
+def test_an_input_in_place_of_a_call_of_a_shared_layer_says_which_call():
+    x = keras.Input((3,))
+    shared = layers.Dense(3, name="shared")
+    first = shared(x)
+    second = shared(layers.ReLU(name="relu")(first))
+    y = layers.Dense(3, name="last")(layers.ReLU(name="between")(second))
+    model = keras.Model(x, layers.Add(name="sum")([first, y, second]))
+    part = cw.cut(model, "last", bypass="input")
+    assert [symbol.name for symbol in part.inputs] == ["between", "shared_call_1", "shared_call_2"]
+
+
+def test_a_model_of_keras_2_is_called_one():
+    old = type("Sequential", (), {"__module__": "tf_keras.src.engine.sequential"})
+    with pytest.raises(cw.UnsupportedModelError, match=r"one of tf_keras \(Keras 2\)"):
+        cw.anatomy(old())
 
 
 def test_structure_of_inputs_and_outputs_is_kept():

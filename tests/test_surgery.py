@@ -1,12 +1,24 @@
 """Remove, replace and join, compared with the same network computed in another way."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
 import cutwidgets as cw
-from networks import application, images
+from cutwidgets.callgraph import read
+from cutwidgets.places import resolve
+from networks import (
+    application,
+    images,
+    super_resolution,
+    translator,
+    two_towers,
+    unet,
+    untrained,
+)
 from test_nested import backbone, names, pixels, siamese, transfer
 
 
@@ -117,10 +129,218 @@ def test_linear_blocks_go_only_where_shapes_fit():
     np.testing.assert_array_equal(smaller(value), tail(head(value)))
 
 
-@pytest.mark.parametrize("place", ["conv3_block1_2_conv", "conv9"])
-def test_what_is_no_block(place):
-    with pytest.raises(cw.CutError, match=place):
-        cw.remove(application("ResNet50"), place)
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("conv9", "no block, stage or layer 'conv9'"),
+        ("conv3_block1_1_conv", "what follows needs that"),
+        ("conv3_block2_add", "takes 2 tensors, from 'conv3_block1_out', 'conv3_block2_3_bn'"),
+        ("input_layer", "an input of the model"),
+    ],
+)
+def test_what_cannot_be_removed(place, words):
+    model = application("ResNet50")
+    place = model.layers[0].name if place == "input_layer" else place
+    with pytest.raises(cw.CutError, match=words):
+        cw.remove(model, place)
+
+
+def wavenet(blocks=4):
+    """Residual blocks of which each also feeds a skip (van den Oord et al. 2016, figure 4)."""
+    x = inputs = keras.Input((16, 1))
+    x, skips = layers.Conv1D(4, 2, padding="causal", name="front")(x), []
+    for k in range(blocks):
+        halves = [
+            layers.Conv1D(4, 2, padding="causal", activation=f, name=f"w{k}_{f}")(x)
+            for f in ("tanh", "sigmoid")
+        ]
+        gate = layers.Multiply(name=f"w{k}_gate")(halves)
+        skips.append(layers.Conv1D(4, 1, name=f"w{k}_skip")(gate))
+        x = layers.Add(name=f"w{k}_add")([layers.Conv1D(4, 1, name=f"w{k}_res")(gate), x])
+    return keras.Model(inputs, layers.Conv1D(2, 1, name="head")(layers.Add(name="sum")(skips)))
+
+
+def small_nets():
+    """Networks whose blocks are read from beside, each in another way."""
+    x = inputs = keras.Input((6,), name="x")
+    y = layers.Dense(6, name="a_dense")(x)
+    aux = layers.Dense(2, name="a_aux")(y)
+    x = layers.Add(name="a_add")([x, y])
+    x = layers.Add(name="b_add")([x, layers.Dense(6, name="b_dense")(x)])
+    auxiliary = keras.Model(inputs, [layers.Dense(3, name="last")(x), aux])
+
+    x = inputs = keras.Input((6,), name="x")
+    shared = layers.Dense(6, name="shared")
+    for name in "abc":
+        x = layers.Add(name=f"{name}_add")([x, layers.ReLU(name=f"{name}_relu")(shared(x))])
+    sharing = keras.Model(inputs, layers.Dense(3, name="last")(shared(x)))
+
+    x, told = keras.Input((6,), name="x"), keras.Input((3,), name="told")
+    inputs, told_more = [x, told], layers.Dense(6, "relu", name="told_dense")(told)
+    for name in "ab":
+        y = layers.Multiply(name=f"{name}_by")(
+            [layers.Dense(6, name=f"{name}_dense")(x), told_more]
+        )
+        x = layers.Add(name=f"{name}_add")([x, y])
+    conditioned = keras.Model(inputs, layers.Dense(3, name="last")(x))
+
+    x = inputs = keras.Input((6,), name="x")
+    x, ends = layers.Dense(6, name="front")(x), []
+    for name in "abc":
+        x = layers.Add(name=f"{name}_add")([x, layers.Dense(6, name=f"{name}_dense")(x)])
+        ends.append(x)
+    x = inputs2 = keras.Input((8, 8, 3))
+    for name in "abc":
+        y = layers.Conv2D(4, 3, padding="same", name=f"{name}_conv")(x)
+        x = layers.Concatenate(name=f"{name}_concat")([x, y])
+    dense = keras.Model(inputs2, layers.Conv2D(2, 1, name="last")(x))
+    return {
+        "wavenet": wavenet(),
+        "auxiliary": auxiliary,
+        "sharing": sharing,
+        "conditioned": conditioned,
+        "read by outputs": keras.Model(inputs, ends),
+        "dense": dense,
+        "unet": unet(depth=2, size=16),
+        "residual unet": unet(depth=2, how="residual", size=16),
+        "siamese": siamese(),
+        "two towers": two_towers(),
+        "translator": translator(1),
+        "super_resolution": super_resolution(blocks=2, gates=True),
+    }
+
+
+def block_of(model, layer):
+    return next(block for block in cw.anatomy(model) if layer in block.layers)
+
+
+def check_removal(model, place):
+    """Only calls of the place go; the suggestions of a refusal work."""
+    anatomy = cw.anatomy(model)
+    inside = set(resolve(anatomy, place).calls)
+    calls = anatomy.graph.calls
+    inputs = {call.own_name for call in calls if not call.inputs}
+    try:
+        smaller = cw.remove(model, place)
+    except cw.CutError as error:
+        message = str(error)
+        assert "no call of it merges" not in message
+        for suggested in re.findall(r"cutwidgets\.(cut\(model, (?:end=)?'[^']+'\))", message):
+            assert eval(f"cw.{suggested}", {"cw": cw, "model": model}).layers
+        for name in re.findall(r"cutwidgets\.replace\(model, '([^']+)'", message):
+            place = resolve(anatomy, name)
+            symbol = anatomy.graph.tensors[place.entries[0]].symbol
+            try:
+                cw.replace(model, name, layers.Identity())
+            except cw.CutError as refused:
+                shape = str(tuple(symbol.shape))
+                assert "gives" in str(refused)
+                assert shape in str(refused)
+        return None
+    own_name = {call.own_name for call in calls if call.index not in inside}
+    left = {name for layer in read(smaller).calls for name in [layer.own_name]}
+    assert own_name - left <= inputs
+    return smaller
+
+
+def test_no_layer_of_another_block_goes_along():
+    for model in small_nets().values():
+        for block in cw.anatomy(model):
+            check_removal(model, block)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["NASNetMobile", "DenseNet121", "EfficientNetB0", "Xception"])
+def test_no_layer_of_another_block_of_an_application_goes_along(name):
+    model = untrained(name)
+    for block in cw.anatomy(model):
+        check_removal(model, block)
+
+
+def test_a_block_that_also_feeds_a_skip_is_refused_with_the_true_reason():
+    model = wavenet()
+    with pytest.raises(cw.CutError, match="the output of 'w1_gate' is read by 'w1_skip'"):
+        cw.remove(model, "w1")
+    last = cw.anatomy(model)[-2]
+    with pytest.raises(cw.CutError, match="would take .* of other blocks along") as caught:
+        cw.remove(model, last)
+    assert "No block of this model can be removed" in str(caught.value)
+
+
+def test_blocks_that_share_layers_are_read_by_outputs_or_told_from_beside():
+    nets, random = small_nets(), np.random.default_rng(0)
+    x, told = (random.normal(size=(2, n)).astype("float32") for n in (6, 3))
+    model = nets["sharing"]
+    smaller = cw.remove(model, block_of(model, "b_add"))
+    shared, last = model.get_layer("shared"), model.get_layer("last")
+    once = x + keras.ops.relu(shared(x))
+    twice = once + keras.ops.relu(shared(once))
+    np.testing.assert_array_equal(smaller(x), last(shared(twice)))
+
+    model = nets["read by outputs"]
+    front, a, c = (model.get_layer(name) for name in ("front", "a_dense", "c_dense"))
+    first = front(x)
+    second = first + a(first)
+    for given, wanted in zip(
+        cw.remove(model, block_of(model, "b_add"))(x),
+        [second, second, second + c(second)],
+        strict=True,
+    ):
+        np.testing.assert_array_equal(given, wanted)
+
+    model = nets["conditioned"]
+    blocks = [block.name for block in cw.anatomy(model) if block.shortcut]
+    told_dense, a, last = (model.get_layer(n) for n in ("told_dense", "a_dense", "last"))
+    if len(blocks) == 2:
+        smaller = cw.remove(model, blocks[1])
+        np.testing.assert_allclose(
+            smaller([x, told]), last(x + a(x) * told_dense(told)), rtol=1e-5, atol=1e-6
+        )
+        with pytest.raises(cw.CutError, match="'told_dense'"):
+            cw.remove(model, *blocks)  # either alone leaves told_dense something to do
+
+    model = nets["auxiliary"]
+    with pytest.raises(cw.CutError, match="'a_dense' is read by 'a_aux'"):
+        cw.remove(model, block_of(model, "a_dense"))
+
+
+@pytest.mark.parametrize("place", ["drop", "norm", "activation", "dense", "inner"])
+def test_a_single_layer_is_dropped_where_shapes_agree(place):
+    x = inputs = keras.Input((4,))
+    made = {
+        "first": layers.Dense(4),
+        "drop": layers.Dropout(0.5),
+        "norm": layers.BatchNormalization(),
+        "activation": layers.ReLU(),
+        "dense": layers.Dense(4),
+        "inner": keras.Sequential([keras.Input((4,)), layers.Dense(4)]),
+        "last": layers.Dense(2),
+    }
+    for name, layer in made.items():
+        layer.name = name
+        x = layer(x)
+    model = keras.Model(inputs, x)
+    value = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    wanted = value
+    for name, layer in made.items():
+        wanted = wanted if name == place else layer(wanted)
+    for asked in (place, made[place]):
+        smaller = cw.remove(model, asked)
+        assert not [name for name in names(smaller) if name == place]
+        np.testing.assert_array_equal(smaller(value), wanted)
+    with pytest.raises(cw.CutError, match=r"cutwidgets\.cut\(model, end='inner"):
+        cw.remove(model, "last")
+
+
+def test_the_ends_of_a_model_that_cannot_go_can_be_cut_off():
+    for model in (application("ResNet50"), application("VGG16", include_top=True)):
+        for block in (cw.anatomy(model)[0], cw.anatomy(model)[-1]):
+            if block.input_shape != block.output_shape:
+                with pytest.raises(cw.CutError, match=r"cutwidgets\.cut\(model, ") as caught:
+                    cw.remove(model, block)
+                suggested = re.search(r"cutwidgets\.(cut\(.*?\))", str(caught.value))
+                part = eval(f"cw.{suggested[1]}", {"cw": cw, "model": model})
+                assert not set(block.layers) & set(names(part)[1:])
 
 
 def test_replace_puts_another_block_in():
@@ -142,6 +362,41 @@ def test_replace_puts_another_block_in():
     halved = cw.replace(model, "conv3_block2_3_bn", half)
     assert halved.get_layer("half") is half
     assert np.abs(np.asarray(halved(x)) - np.asarray(model(x))).max() > 1e-3
+
+
+def test_the_shape_is_free_at_the_models_own_ends():
+    x = keras.Input((8, 8, 3), name="x")
+    y = layers.Conv2D(4, 3, name="conv")(layers.ZeroPadding2D(name="pad")(x))
+    y = layers.Dense(10, name="scores")(layers.GlobalAveragePooling2D(name="gap")(y))
+    model = keras.Model(x, layers.Softmax(name="softmax")(y))
+    value = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+
+    new = layers.Dense(5, name="scores")
+    changed = cw.replace(model, "scores", new)
+    gap = keras.Model(x, model.get_layer("gap").output)
+    np.testing.assert_array_equal(changed(value), keras.ops.softmax(new(gap(value))))
+
+    kernel, bias = model.get_layer("conv").get_weights()
+    grey = layers.Conv2D(4, 3, name="grey")
+    grey.build((None, None, None, 1))
+    grey.set_weights([kernel.sum(axis=2, keepdims=True), bias])
+    as_model = keras.Sequential([keras.Input((None, None, 1)), grey], name="as_model")
+    for other in (grey, as_model):
+        changed = cw.replace(model, "conv", other)
+        assert changed.input_shape == (None, 8, 8, 1)
+        one = value[..., :1]
+        np.testing.assert_allclose(changed(one), model(one.repeat(3, axis=-1)), atol=1e-6)
+    # In the middle the shape is not free.
+    with pytest.raises(cw.CutError, match="gives"):
+        cw.replace(model, "conv", layers.Conv2D(5, 3))
+    read_on = keras.Model(x, [y, layers.Dense(2)(y)])
+    with pytest.raises(cw.CutError, match="gives"):
+        cw.replace(read_on, "scores", layers.Dense(5))
+    two = keras.Model([x, more := keras.Input((4,))], [y, layers.Dense(2, name="beside")(more)])
+    changed = cw.replace(two, "beside", layers.Dense(7, name="wide"))
+    assert [tuple(shape) for shape in changed.output_shape] == [(None, 10), (None, 7)]
+    changed = cw.replace(two, "conv", grey)
+    assert [tuple(s.shape) for s in changed.inputs] == [(None, 8, 8, 1), (None, 4)]
 
 
 def test_replace_within_a_nested_model():
