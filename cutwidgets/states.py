@@ -7,11 +7,14 @@ their layer they are, as Keras does: never by their position among all variables
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import keras
+import numpy as np
 
 from .likeness import STATEFUL, SeedGenerator, difference, equal_bits, to_numpy
 
@@ -54,6 +57,7 @@ def give(layer: keras.Layer, copy: keras.Layer) -> None:
             if hasattr(match.old, name) and hasattr(match.new, name):
                 setattr(match.new, name, getattr(match.old, name))
         _load(match)
+        _give_data(match)
     # Loading may make inner layers and variables that were not there before.
     for match in variables_of(layers_of(layer, copy)):
         if not equal_bits(match.old, match.new):
@@ -231,6 +235,21 @@ def _plain(layer: Any) -> dict[str, Any]:
         if not any(isinstance(leaf, STATEFUL) for _, leaf in _leaves(value, ""))
     }
     return own | {"supports_masking": layer.supports_masking}
+
+
+def _give_data(match: Match) -> None:
+    """Give a copy the plain data that its class has set since: a counter, a mask that was drawn."""
+    other = _plain(match.new)
+    for name, value in _plain(match.old).items():
+        same = name in other and difference(value, other[name]) is None
+        if not same and all(_is_data(leaf) for _, leaf in _leaves(value, "")):
+            with suppress(AttributeError):  # a property; `require_equal` tells if it matters
+                setattr(match.new, name, deepcopy(value))
+
+
+def _is_data(value: Any) -> bool:
+    plain = (str, bytes, bool, int, float, complex, np.generic, np.ndarray, type(None))
+    return isinstance(value, plain) or keras.ops.is_tensor(value)
 
 
 def _config(layer: keras.Operation) -> dict[str, Any]:

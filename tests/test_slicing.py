@@ -350,12 +350,6 @@ def test_an_input_in_place_of_a_call_of_a_shared_layer_says_which_call():
     assert [symbol.name for symbol in part.inputs] == ["between", "shared_call_1", "shared_call_2"]
 
 
-def test_a_model_of_keras_2_is_called_one():
-    old = type("Sequential", (), {"__module__": "tf_keras.src.engine.sequential"})
-    with pytest.raises(cw.UnsupportedModelError, match=r"one of tf_keras \(Keras 2\)"):
-        cw.anatomy(old())
-
-
 def test_structure_of_inputs_and_outputs_is_kept():
     inputs = {"a": keras.Input((2,), name="a"), "b": keras.Input((2,), name="b")}
     total = layers.Add(name="total")([inputs["a"], inputs["b"]])
