@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from .errors import CutError
-from .files import write
 
 PART = re.compile(r"part-(\d{6,})\.parquet")
 
@@ -37,14 +36,20 @@ def place(to: Any) -> Path:
     return path
 
 
-def write_whole(path: Path, save: Callable[[Any], Any]) -> None:
-    """Write or replace a file as a whole, or not at all; `save` is given it open for writing."""
+def write_whole(path: Path, write: Callable[[Any], Any]) -> None:
+    """Write or replace a file that is there as a whole, or not at all.
 
-    def saved(unfinished: Path) -> None:
-        with unfinished.open("wb") as file:
-            save(file)
-
-    write(path, saved, replace=True)
+    Its name until then says whose it is: what a killed run leaves is removed by the next one.
+    """
+    begun = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with begun.open("wb") as file:
+            write(file)
+            flush(file)
+        os.replace(begun, path)
+    except BaseException:
+        begun.unlink(missing_ok=True)
+        raise
 
 
 def flush(file: Any) -> None:
