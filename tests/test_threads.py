@@ -258,7 +258,12 @@ USES = {
 }
 
 
-@pytest.mark.parametrize("use", USES)
+FAST = ("cut", "called on its own tensors")
+
+
+@pytest.mark.parametrize(
+    "use", [use if use in FAST else pytest.param(use, marks=pytest.mark.slow) for use in USES]
+)
 def test_models_that_nobody_holds_are_gone(use):
     alive, counts = [], []
     for k in range(12):
