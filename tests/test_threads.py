@@ -220,12 +220,6 @@ def test_interrupts_leave_the_model_whole(what):
     interrupt_everywhere(what, 9)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("what", OPERATIONS)
-def test_interrupts_at_many_lines(what):
-    interrupt_everywhere(what, 150)
-
-
 def test_a_call_that_was_half_recorded_is_taken_back():
     model = chain(3)
     before = nodes(model)
