@@ -38,6 +38,14 @@ T = TypeVar("T")
 _lock = threading.RLock()
 _recorded: list[Node] | None = None  # what `undone_on_failure` takes back; guarded by the lock
 
+# What Keras's scopes set while they are open, in each thread. An interrupt inside of a scope's own
+# `__exit__` leaves it open for good: models would then be built without variables.
+_SCOPES = (
+    *("autocast_scope", "stateless_scope", "symbolic_scope", "name_scope_stack"),
+    *("remat_scope_stack", "custom_objects_scope_dict", "safe_mode_saving"),
+    *("shared_objects/id_to_obj_map", "shared_objects/id_to_config_map"),
+)
+
 
 def alone(function: Callable[P, T]) -> Callable[P, T]:
     """Let one thread at a time run any of the functions that record calls in Keras's graph.
@@ -49,7 +57,12 @@ def alone(function: Callable[P, T]) -> Callable[P, T]:
     def locked(*args: P.args, **kwargs: P.kwargs) -> T:
         # A context manager of our own could be interrupted before its body, and keep the lock.
         with _lock:
-            return function(*args, **kwargs)
+            scopes = _open_scopes()
+            try:
+                return function(*args, **kwargs)
+            except BaseException:
+                _leave_scopes(scopes)
+                raise
 
     return locked
 
@@ -65,16 +78,28 @@ def undone_on_failure(function: Callable[P, T]) -> Callable[P, T]:
         global _recorded
         with _lock:
             outer, _recorded = _recorded, []
-            recorded = _recorded
+            recorded, scopes = _recorded, _open_scopes()
             try:
                 return function(*args, **kwargs)
             except BaseException:
+                _leave_scopes(scopes)
                 _take_back(recorded)
                 raise
             finally:
                 _recorded = outer
 
     return undoing
+
+
+def _open_scopes() -> dict[str, Any]:
+    values = {name: global_state.get_global_attribute(name) for name in _SCOPES}
+    return {k: v.copy() if isinstance(v, list | dict) else v for k, v in values.items()}
+
+
+def _leave_scopes(scopes: dict[str, Any]) -> None:
+    """Leave the scopes of Keras that were entered since."""
+    for name, value in scopes.items():
+        global_state.set_global_attribute(name, value)
 
 
 def _take_back(nodes: Sequence[Node]) -> None:
