@@ -2,6 +2,7 @@
 
 import functools
 import os
+import subprocess
 import sys
 import types
 import warnings
@@ -14,6 +15,7 @@ from keras import layers
 from cutwidgets import CutError
 from cutwidgets._features import features
 from cutwidgets.identity import Identifier
+from test_features import HERE
 
 X = np.arange(12, dtype="float32").reshape(4, 3)
 
@@ -230,6 +232,28 @@ def test_every_layer_counts_by_its_configuration_and_state():
         assert model(one) != model(other)
     big = [lambda x, c=c: x + keras.ops.convert_to_tensor(np.resize(c, (4, 3))) for c in (1.0, 2.0)]
     assert model(lambda: big[0]) == model(lambda: big[0]) != model(lambda: big[1])
+
+
+IN_A_PROCESS = """
+import test_features_identity as t
+texts = t.scaling({"a", "b", "c"})
+print(t.of(texts), t.of(t.Times(t.BIG).plus), t.of(t.defined(t.SAME["class"][1])))
+print(t.Identifier().model(t.taking(t.dense(2), t.Hidden(2))))
+"""
+
+
+@pytest.mark.slow  # a new process imports TensorFlow anew
+def test_hashes_are_the_same_in_every_process():
+    def said(seed):
+        variables = {**os.environ, "PYTHONHASHSEED": seed, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        command = [sys.executable, "-c", IN_A_PROCESS]
+        return subprocess.run(
+            command, cwd=HERE, env=variables, capture_output=True, text=True, check=True
+        ).stdout
+
+    here = [of(scaling({"a", "b", "c"})), of(Times(BIG).plus), of(defined(SAME["class"][1]))]
+    model = Identifier().model(taking(dense(2), Hidden(2)))
+    assert said("7") == f"{' '.join(here)}\n{model}\n"
 
 
 def test_another_run_is_never_answered_with_what_is_stored(tmp_path):
