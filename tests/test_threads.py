@@ -269,16 +269,18 @@ FAST = ("cut", "called on its own tensors")
 )
 def test_models_that_nobody_holds_are_gone(use):
     alive, counts = [], []
-    for k in range(12):
+    for k in range(15):
         model = chain(5)
         USES[use](model)
         alive.append(weakref.ref(model))
         del model
-        if k in (5, 11):
+        if k % 5 == 4:
             gc.collect()
             counts.append(len(gc.get_objects()))
     assert not [ref for ref in alive if ref() is not None]
-    assert counts[1] - counts[0] < 1000  # a single model of these has thousands
+    # A single model of these has thousands of objects. What earlier tests left may go or come in
+    # one of the two spans; what leaks grows in both.
+    assert min(counts[1] - counts[0], counts[2] - counts[1]) < 1000
 
 
 def test_a_model_shown_in_a_panel_is_gone_when_it_is_closed():
