@@ -410,3 +410,60 @@ def test_blocks_divide_the_calls(program):
         section(case.anatomy, None, block.name)
     assert len({block.name for block in case.anatomy}) == len(case.anatomy)
     assert "<svg" in case.anatomy.svg
+
+
+# --- Removal --------------------------------------------------------------------------------------
+
+
+def swapped(case: Case, old: int, new: int) -> tuple[dict[int, object], set[str]]:
+    """What the tensors hold, and which calls are needed, if one is read in place of another."""
+    wiring, values = case.wiring, dict(case.values)
+    values[old] = values[new]
+    for wire in wiring.calls.values():
+        if wire.function is not None and old not in wire.makes:
+            made = keras.tree.flatten(wire.function(*(values[t] for t in wire.reads)))
+            values.update(zip(wire.makes, made, strict=True))
+    needed, waiting = set(), list(wiring.outputs)
+    while waiting:
+        tensor = waiting.pop()
+        call = wiring.maker(new if tensor == old else tensor)
+        if call not in needed:
+            needed.add(call)
+            waiting += wiring.calls[call].reads
+    return values, needed
+
+
+@on_random_models(12)
+def test_a_block_is_removed_alone_or_not_at_all(program):
+    case = case_of(program)
+    wiring = case.wiring
+    inputs = [case.values[tensor] for tensor in wiring.inputs]
+    before = wiring.head(wiring.outputs)
+    for block in case.anatomy:
+        try:
+            smaller = cw.remove(case.model, block)
+        except cw.CutError:
+            continue
+        names = set(block.layers)
+        made = wiring.made_by(names)
+        read = made | {tensor for name in names for tensor in wiring.calls[name].reads}
+        found = call(smaller, inputs[: len(smaller.inputs)]) if len(inputs) == 1 else None
+        alternatives = [
+            (values, before - needed)
+            for old in made
+            for new in read - {old}
+            if case.values[new].shape == case.values[old].shape and old not in wiring.before[new]
+            for values, needed in [swapped(case, old, new)]
+        ]
+        # Some way of reading one tensor in place of another takes calls of this block alone...
+        alone = [values for values, gone in alternatives if gone and gone <= names]
+        assert alone
+        # ... and that is what the smaller model computes.
+        if found is not None:
+            assert any(
+                all(
+                    np.array_equal(value, values[tensor])
+                    for value, tensor in zip(found, wiring.outputs, strict=True)
+                )
+                for values in alone
+            )
