@@ -209,9 +209,14 @@ def _finished(old: keras.Operation, new: keras.Operation) -> list[tuple[Any, Any
             if found:
                 raise StateError(f"they differ in {found}")
             return []
-        give(old, new)
-        give_flags(old, new)
-        return [(match.old, match.new) for match in require_equal(old, new)]
+        try:  # most have had their state since they were built
+            give_flags(old, new)
+            matches = require_equal(old, new)
+        except Exception:  # also of tables that nothing has filled yet; what is wrong shows below
+            give(old, new)
+            give_flags(old, new)
+            matches = require_equal(old, new)
+        return [(match.old, match.new) for match in matches]
     except StateError as error:
         raise _differs(old, error) from error
 

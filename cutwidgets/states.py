@@ -87,6 +87,8 @@ def require_equal(layer: keras.Layer, copy: keras.Layer) -> list[Match]:
     """
     _require(difference(_config(layer), _config(copy), "its configuration"))
     matches = layers_of(layer, copy)
+    variables = variables_of(matches)
+    held = {id(match.old) for match in variables}, {id(match.new) for match in variables}
     for match in matches:
         own = {"trainable": match.old.trainable, **_plain(match.old)}
         other = {"trainable": match.new.trainable, **_plain(match.new)}
@@ -95,9 +97,16 @@ def require_equal(layer: keras.Layer, copy: keras.Layer) -> list[Match]:
                 raise StateError(f"{match.path}.{name} is set in the original alone")
             _require(difference(value, other[name], f"{match.path}.{name}"))
         if _overrides(match.old, "save_own_variables"):
-            stores = _saved(match.old), _saved(match.new)
-            _require(difference(*stores, f"{match.path}.save_own_variables()"))
-    variables = variables_of(matches)
+            # Variables of the layers are compared below, without a copy of each.
+            old, new = (
+                {
+                    key: to_numpy(value)
+                    for key, value in _store(each).items()
+                    if id(value) not in known
+                }
+                for each, known in zip((match.old, match.new), held, strict=True)
+            )
+            _require(difference(old, new, f"{match.path}.save_own_variables()"))
     for match in variables:
         if match.old.trainable != match.new.trainable or not equal_bits(match.old, match.new):
             raise StateError(f"{match.path} has another value or another trainable flag")
@@ -279,9 +288,13 @@ def _try(match: Match, method: Any, argument: Any) -> None:
 
 
 def _saved(layer: Any) -> dict[str, Any]:
+    return {key: to_numpy(value) for key, value in _store(layer).items()}
+
+
+def _store(layer: Any) -> dict[str, Any]:
     store: dict[str, Any] = {}
     layer.save_own_variables(store)
-    return {key: to_numpy(value) for key, value in store.items()}
+    return store
 
 
 def _require(found: str | None) -> None:
