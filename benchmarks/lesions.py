@@ -7,7 +7,7 @@ from measure import Part, Row, Times, timed
 
 import cutwidgets as cw
 from cutwidgets import lab
-from cutwidgets.lab.progress import told
+from cutwidgets.progress import told
 
 
 def study(repeats: int, rebuilt: int = 4) -> Row:

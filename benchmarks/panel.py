@@ -19,9 +19,9 @@ from measure import Part, Row, Times, duration, spread
 
 import cutwidgets as cw
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "browser"))
 
-from browser import NoBrowserError, chromium, jupyterlab
+from chromium import NoBrowserError, chromium, jupyterlab
 
 NOTEBOOK = """import keras, cutwidgets as cw
 resnet = keras.applications.ResNet50(include_top=False, weights=None)

@@ -1,17 +1,17 @@
 from . import lab
-from ._anatomy import Anatomy, anatomy
-from ._costs import Cost, Costs, costs
-from ._features import Features, features
-from .blocks import Block, Stage
-from .code import to_code
+from .analysis.costs import Cost, Costs, costs
+from .blocks.blocks import Block, Stage
 from .errors import BypassedCutError, CutError, UnknownPlaceError, UnsupportedModelError
+from .extraction.features import Features, features
+from .inference.activations import activations
 from .loading import load
-from .panel import CutPanel
-from .proof import Proof, check
-from .removal import remove
-from .running import activations
-from .slicing import cut, split
-from .surgery import join, replace
+from .panel.panel import CutPanel
+from .structure.anatomy import Anatomy, anatomy
+from .surgery.proof import Proof, check
+from .surgery.removal import remove
+from .surgery.replacement import join, replace
+from .surgery.script import to_code
+from .surgery.slicing import cut, split
 
 __all__ = [
     "Anatomy",

@@ -1,11 +1,22 @@
 """Write files whole, or not at all."""
 
 import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+
+def file_name(name: str, suffix: str) -> str:
+    """A name for a file, whatever a model or a layer is called.
+
+    Example:
+        >>> file_name("my/model <b>", "svg")
+        'my_model_b.svg'
+    """
+    return f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name).strip('._')[:80] or 'model'}.{suffix}"
 
 
 def write(path: Path, save: Callable[[Path], Any], replace: bool = False) -> None:

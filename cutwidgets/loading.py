@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     import keras
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
+
 _ENDINGS = {"zip": (".keras",), "HDF5": (".h5", ".hdf5")}
+
 _NO_WAY_BACK = (
     "It holds operations and no layers of Keras, so there is nothing to cut; load the Keras model "
     "that it was made from."
 )
+
 _PYTORCH = "is a model of PyTorch, and cutwidgets reads models of Keras."
+
 # By ending, unless the content says more.
 _OTHERS = {
     ".tflite": f"is a model of TensorFlow Lite. {_NO_WAY_BACK}",
@@ -36,6 +40,7 @@ _OTHERS = {
     ".json": "is JSON, perhaps of model.to_json(). Build the model with "
     "keras.models.model_from_json(text), and load its weights with model.load_weights(...).",
 }
+
 # Names of Keras 2 for its own classes; no class of the user's.
 _KERAS_2_CLASSES = (
     *("Functional", "Sequential", "Model", "TFOpLambda", "SlicingOpLambda"),

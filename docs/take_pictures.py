@@ -18,11 +18,12 @@ import cutwidgets as cw
 from cutwidgets import lab
 
 DOCS = Path(__file__).parent
-sys.path.insert(0, str(DOCS.parent / "tests"))
+sys.path.insert(0, str(DOCS.parent / "tests" / "browser"))
+
+from chromium import chromium  # noqa: E402
+from panelpage import PanelPage  # noqa: E402
 
 import networks  # noqa: E402
-from browser import chromium  # noqa: E402
-from panelpage import PanelPage  # noqa: E402
 
 SCHEMES = ("light", "dark")
 HEIGHT = 720

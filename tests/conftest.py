@@ -1,10 +1,9 @@
-"""Fixtures of the browser tests: they skip where there is no browser, and fail where CI=true."""
+"""Fixtures for all tests, and the tables that the test run prints."""
 
 import os
 
 import pytest
-
-from browser import NoBrowserError, chromium, watch
+from chromium import NoBrowserError, chromium, watch
 
 
 @pytest.fixture(scope="module")

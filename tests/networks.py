@@ -200,3 +200,15 @@ def untrained(name: str, size: int = 96) -> keras.Model:
     """A network of keras.applications, for tests that look at its graph only."""
     build = getattr(keras.applications, name)
     return build(include_top=False, weights=None, input_shape=(size, size, 3))
+
+
+def masked_attention():
+    """A mask that no layer of the model is given: Keras lets it travel with the tensor."""
+    keras.utils.set_random_seed(0)
+    x = inputs = keras.Input((7,), dtype="int32", name="tokens")
+    x = layers.Embedding(10, 4, mask_zero=True, name="embedded")(x)
+    x = layers.Add(name="sum")(
+        [x, layers.MultiHeadAttention(2, 3, name="attended")(query=x, value=x)]
+    )
+    x = layers.LayerNormalization(name="normal")(x)
+    return keras.Model(inputs, layers.LSTM(3, name="read")(x), name="attention")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import cutwidgets as cw
-from cutwidgets.regions import cut_points
+from cutwidgets.blocks.regions import cut_points
 from networks import images, settle
 
 # One network of each architecture: the others of a family differ in depth and width alone.

@@ -1,64 +1,77 @@
 """What holds for the package as a whole."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import cutwidgets as cw
 from cutwidgets.lab import Result
 
 PACKAGE = Path(cw.__file__).parent
-# Each module may import those before it.
-CORE = (
-    "errors files loading pictures tables roles graph kerasgraph callgraph repeating "
-    "sideeffects regions skips "
-    "opening chains assembly blocks flow diagram layerdiagram _anatomy places likeness states "
-    "copies building reach refusals slicing removal surgery running changes proof macs receptive "
-    "crossing _costs literals code"
-).split()
-LAB = (
-    "progress results backend subjects gates backprop teaching deleting ratios pathways probing "
-    "comparing exiting fields __init__"
-).split()
-DATA = (
-    "hashing layerstate identity examples folders datasets extracting featurefiles storing "
-    "rayengine _features"
-).split()
-PANEL = "answers outcomes background experiments page panel __init__ exitcodes command_line".split()
-ORDER = [*CORE, *(f"lab/{module}" for module in LAB), *DATA, *PANEL]
-
+# The floors of the package, from the ground up. A room is a folder or a module at the top. Rooms
+# import those of lower floors alone, not their neighbours.
+FLOORS = [
+    {"errors", "text", "files", "progress"},
+    {"loading"},
+    {"graph"},
+    {"blocks"},
+    {"drawing"},
+    {"structure"},
+    {"inference"},
+    {"surgery", "analysis", "extraction"},
+    {"lab"},
+    {"panel", "exit_codes"},
+    {"cli"},
+]
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+MODULES = sorted(
+    path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py")
+)
+INSIDE = [module for module in MODULES if module != "__init__"]
 
 # Classes of results, whose functions have the examples.
 PLAIN = ("Block", "Cost", "Costs", "Digits", "Features", "Proof", "Stage")
 
 
 def imports(module):
-    """Modules of the package that a module imports."""
-    folder = module.rpartition("/")[0]
-    file = PACKAGE / f"{module}.py{'i' if module == '__init__' else ''}"
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+    """Modules of the package that a module imports, as paths without an ending."""
+    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level:
-            inside = f"{folder}/" if folder and node.level == 1 else ""
-            for name in [node.module] if node.module else [name.name for name in node.names]:
-                path = inside + name.replace(".", "/")
-                yield f"{path}/__init__" if name == "lab" else path
+            folder = module.split("/")[: -node.level]
+            path = "/".join(folder + (node.module.split(".") if node.module else []))
+            for name in node.names:
+                inner = f"{path}/{name.name}".lstrip("/")
+                yield (
+                    inner if inner in MODULES else path if path in MODULES else f"{inner}/__init__"
+                )
 
 
 def test_data_flows_one_way():
-    files = (path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py"))
-    assert sorted(ORDER) == sorted(path.as_posix() for path in files)
-    for position, module in enumerate(ORDER):
-        assert set(imports(module)) <= set(ORDER[:position]), module
+    assert {module.split("/")[0] for module in INSIDE} == set(FLOOR)
+    for module in INSIDE:
+        room = module.split("/")[0]
+        for imported in imports(module):
+            other = imported.split("/")[0]
+            assert other == room or FLOOR[other] < FLOOR[room], f"{module} imports {imported}"
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    TopologicalSorter({module: set(imports(module)) for module in INSIDE}).prepare()
+
+
+def test_no_folder_is_named_after_a_public_function():
+    assert not set(FLOOR) & (set(cw.__all__) - {"lab"})
 
 
 def test_only_one_module_touches_the_private_graph():
     private = ("keras.src", "_nodes", "_keras_history", "_functional", "_inbound", "_outbound")
-    for module in set(ORDER) - {"kerasgraph"}:
+    for module in set(MODULES) - {"graph/keras_internals"}:
         source = (PACKAGE / f"{module}.py").read_text("utf-8")
         assert not [name for name in private if name in source], module
 
 
 def test_the_core_imports_no_tensorflow():
-    for module in set(ORDER) - {"lab/backend"}:
+    for module in set(MODULES) - {"inference/backend"}:
         assert "import tensorflow" not in (PACKAGE / f"{module}.py").read_text("utf-8")
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cutwidgets as cw
-from cutwidgets.slicing import section
+from cutwidgets.surgery.slicing import section
 from random_graphs import Verdict, Wire, Wiring, build, programs
 
 pytestmark = pytest.mark.timeout(900)  # where one fails, hypothesis takes minutes to shrink it

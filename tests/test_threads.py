@@ -18,7 +18,7 @@ from keras import layers
 
 import cutwidgets as cw
 from cutwidgets import files
-from cutwidgets.kerasgraph import functional, record, undone_on_failure
+from cutwidgets.graph.keras_internals import functional, record, undone_on_failure
 
 PACKAGES = (str(Path(cw.__file__).parent), str(Path(keras.__file__).parent))
 

@@ -4,16 +4,18 @@ Each takes a model and data, and gives a result with a `.table` (pandas), a `.pl
 and a `.finding`.
 """
 
-from .backprop import Gradients, gradients
-from .comparing import Similarity, similarity
-from .deleting import Lesions, RandomLesions, Shuffles, lesions, random_lesions, shuffles
-from .exiting import Exits, exits
-from .fields import ReceptiveFields, receptive_fields
-from .pathways import PathGradients, Paths, path_gradients, paths
-from .probing import Probes, probes
-from .ratios import NormRatios, norm_ratios
+from .digits import Digits, digits
+from .early_exits import Exits, exits
+from .gradients import Gradients, gradients
+from .lesions import Lesions, RandomLesions, Shuffles, lesions, random_lesions, shuffles
+from .linear_probes import Probes, probes
+from .networks import residual_network
+from .norm_ratios import NormRatios, norm_ratios
+from .paths import PathGradients, Paths, path_gradients, paths
+from .receptive_fields import ReceptiveFields, receptive_fields
 from .results import Result
-from .teaching import Digits, Training, digits, residual_network, train, trained
+from .similarity import Similarity, similarity
+from .training import Training, train, trained
 
 __all__ = [
     "Digits",

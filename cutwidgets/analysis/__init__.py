@@ -1,0 +1,1 @@
+"""What blocks cost: multiplications, memory, receptive fields, split points."""

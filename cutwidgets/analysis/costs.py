@@ -1,0 +1,345 @@
+"""What each block of a model costs: parameters, operations, memory, and how much it sees."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from numbers import Integral
+from typing import Any
+
+import keras
+
+from ..errors import CutError, UnknownPlaceError, similar
+from ..graph.callgraph import CallGraph, Shape
+from ..graph.rebuild import RepeatError, specs
+from ..inference.inputs import USUAL_SIZE, shapes_asked
+from ..structure.anatomy import anatomy
+from ..text import SIDES, bar, readable, shape_text, text_table
+from .macs import is_own, macs_of, without_inputs
+from .receptive_fields import fields, sizes, widest
+from .split_points import Splits, bytes_of, splits
+
+USUAL_LENGTH = 16  # of sequences and all else that are no images
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a block, or several, or a model costs for one example.
+
+    Attributes:
+        name: Name of the block or the model.
+        params: Number of parameters, a shared layer counted once.
+        macs: Multiply-accumulate operations of convolutions, matrix products, attention and
+            recurrent layers, in inference; each is two FLOPs. Biases, normalisations, activations
+            and pooling are not counted, as in papers (He et al. 2015, table 1).
+        activation_bytes: Bytes of all tensors that its layers give: what training keeps if every
+            one of them is kept. What a layer makes inside, as attention its scores, is not in it.
+        receptive_field: On how many positions of the model's input an element of its output can
+            depend, along each spatial axis (Araujo, Norris, Sim 2019, "Computing receptive fields
+            of convolutional neural networks"). Not cut off at the size of the input. `None` where
+            it has no bound, as behind global pooling, attention and all that normalises over
+            positions; where it is not known; and where the input has no spatial axes.
+        uncounted: Names of the layers whose operations are not known, and not in `macs`.
+    """
+
+    name: str
+    params: int
+    macs: int
+    activation_bytes: int
+    receptive_field: tuple[int, ...] | None
+    uncounted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Costs:
+    """What the blocks of a model cost. Shows itself as a table in a notebook.
+
+    Attributes:
+        name: Name of the model.
+        input_shapes: For which input shapes, with the batch axis; the costs are for one example.
+        rows: A `Cost` for each block, in the order of the anatomy.
+        splits: What crosses, and what comes before and after, where `split` can cut: to choose
+            where to part a model between two machines.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> from cutwidgets import costs
+        >>> found = costs(keras.applications.VGG16(weights=None))
+        >>> len(found), found["block1"].receptive_field, found[-1].params
+        (6, (6, 6), 123642856)
+        >>> found.sum(0, 1).macs == found[0].macs + found[1].macs
+        True
+    """
+
+    name: str
+    input_shapes: tuple[Shape, ...]
+    rows: tuple[Cost, ...]
+    splits: Splits
+    # For each block the parameters of its layers, by a number for each layer.
+    _layers: tuple[Mapping[int, int], ...] = field(repr=False, compare=False)
+    _start: tuple[int, ...] | None = field(repr=False, compare=False)
+
+    def __len__(self) -> int:
+        """The number of blocks."""
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Cost]:
+        """The costs of the blocks, in the order of computation."""
+        return iter(self.rows)
+
+    def __getitem__(self, place: str | int) -> Cost:
+        """The cost of a block by its name or its index; negative indices count from the end.
+
+        Raises:
+            UnknownPlaceError: If there is no such block.
+        """
+        names = [row.name for row in self.rows]
+        if isinstance(place, str):
+            if place not in names:
+                raise UnknownPlaceError(
+                    place, f"The model {self.name!r} has no block {place!r}.", similar(place, names)
+                )
+            return self.rows[names.index(place)]
+        if not isinstance(place, Integral) or not -len(self) <= place < len(self):
+            raise self._no_such_block(place)
+        return self.rows[place]
+
+    def _no_such_block(self, place: object) -> UnknownPlaceError:
+        return UnknownPlaceError(
+            place,
+            f"The model {self.name!r} has {len(self)} blocks, numbered 0 to {len(self) - 1}. "
+            f"Received: {place!r}.",
+        )
+
+    @property
+    def total(self) -> Cost:
+        """The cost of the model; a layer that several blocks share has its parameters once."""
+        return self._sum(self.name, 0, len(self) - 1)
+
+    def sum(self, first: int, last: int) -> Cost:
+        """What neighbouring blocks cost together.
+
+        Args:
+            first: Position of the first block, counted from 0.
+            last: Position of the last block. If it is before the first, there are no blocks, and
+                all is zero: so is the head of a slice that begins with the model.
+
+        Returns:
+            Their sum, a layer that they share counted once, and the receptive field behind the
+            last.
+
+        Raises:
+            UnknownPlaceError: If there are no such blocks.
+
+        Example:
+            >>> import keras
+            >>> found = costs(keras.applications.ResNet50(weights=None))
+            >>> found.sum(0, len(found) - 1).macs == found.total.macs
+            True
+            >>> found.sum(0, -1).macs
+            0
+        """
+        for place in (first, last):
+            if not isinstance(place, Integral) or (first <= last and not 0 <= place < len(self)):
+                raise self._no_such_block(place)
+        if first > last:
+            return self._sum("", first, last)
+        ends = (self.rows[first].name, self.rows[last].name)
+        return self._sum(" to ".join(dict.fromkeys(ends)), first, last)
+
+    def _sum(self, name: str, first: int, last: int) -> Cost:
+        rows = self.rows[first : last + 1] if first <= last else ()
+        # The later one of two equal keys stands, and they are of the same layer.
+        params = {
+            n: count for i, _ in enumerate(rows, first) for n, count in self._layers[i].items()
+        }
+        return Cost(
+            name=name,
+            params=sum(params.values()),
+            macs=sum(row.macs for row in rows),
+            activation_bytes=sum(row.activation_bytes for row in rows),
+            receptive_field=rows[-1].receptive_field if rows else self._start,
+            uncounted=tuple(dict.fromkeys(name for row in rows for name in row.uncounted)),
+        )
+
+    def __repr__(self) -> str:
+        """The costs as a table of text."""
+        table = [_HEADS, *map(_cells, (*self.rows, self.total))]
+        return f"{text_table(table)}\n\n{self._caption()}"
+
+    def _caption(self) -> str:
+        shapes = ", ".join(map(shape_text, self.input_shapes))
+        caption = f"For one example of {shapes}. MACs: multiply-accumulate operations."
+        missing = self.total.uncounted
+        return f"{caption} ≥: without {', '.join(missing)}." if missing else caption
+
+    def _repr_html_(self) -> str:
+        head = "".join(f'<th style="{SIDES[i > 0]}">{name}</th>' for i, name in enumerate(_HEADS))
+        largest = [max((value(row) for row in self.rows), default=0) for value in _BARS]
+        body = "".join(_html_row(row, largest) for row in self.rows)
+        total = _html_row(self.total, [0] * len(_BARS), "border-top:1px solid;font-weight:bold")
+        return (
+            '<table style="border-collapse:collapse;color:inherit"><caption style="text-align:left;'
+            f'color:inherit">{escape(self.name)}: {escape(self._caption())}</caption>'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}{total}</tbody></table>"
+        )
+
+
+def costs(model: keras.Model, input_shape: Any = None) -> Costs:
+    """What each block of a model costs, for one example. The model is not touched and not run.
+
+    Args:
+        model: A built functional or Sequential model.
+        input_shape: Shape of an input, with or without the batch axis; for several inputs a list
+            of them, or a dictionary by their names. `None` for the shapes of the model. A length
+            that neither says is 224 where there are four axes, as of images, and 16 elsewhere.
+
+    Returns:
+        A `Cost` for each block of `anatomy(model)`, and their sums.
+
+    Raises:
+        CutError: If the shape does not fit the model, or a layer does not take it.
+        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+
+    Example:
+        >>> import keras
+        >>> found = costs(keras.applications.ResNet50(include_top=False, weights=None))
+        >>> found.input_shapes, f"{found.total.macs:.2e}", found["conv3_block4"].receptive_field
+        (((None, 224, 224, 3),), '3.86e+09', (99, 99))
+        >>> resnet = keras.applications.ResNet50(include_top=False, weights=None)
+        >>> round(costs(resnet, (448, 448, 3)).total.macs / found.total.macs, 1)
+        4.0
+    """
+    found = anatomy(model)
+    graph = found.graph
+    shapes = _shapes(graph, input_shape)
+    symbols = _symbols(graph, shapes)
+    seen = fields(graph, symbols)
+    counts = {call.index: macs_of(call, symbols) for call in without_inputs(graph)}
+    numbers: dict[int, int] = {}
+    rows, layers = [], []
+    for block in found:
+        called = {id(graph.calls[i].layer): graph.calls[i].layer for i in block.calls}
+        layers.append(
+            {
+                numbers.setdefault(key, len(numbers)): layer.count_params()
+                for key, layer in called.items()
+                if isinstance(layer, keras.Layer)
+            }
+        )
+        macs, uncounted = _macs(graph, block.calls, counts)
+        made = [symbols[tensor] for i in block.calls for tensor in graph.calls[i].outputs]
+        rows.append(
+            Cost(
+                name=block.name,
+                params=block.params,
+                macs=macs // _batch(graph),
+                activation_bytes=sum(map(bytes_of, made)) // _batch(graph),
+                receptive_field=sizes(widest([seen[tensor] for tensor in block.exits])),
+                uncounted=uncounted,
+            )
+        )
+    start = sizes(widest([seen[tensor] for tensor in graph.inputs]))
+    crossing = splits(found, symbols, counts, _batch(graph))
+    return Costs(found.name, shapes, tuple(rows), crossing, tuple(layers), start)
+
+
+def _macs(
+    graph: CallGraph, calls: Sequence[int], counts: Mapping[int, int | None]
+) -> tuple[int, tuple[str, ...]]:
+    """The MACs of calls, and the names of those that no rule knows."""
+    return (
+        sum(counts.get(i) or 0 for i in calls),
+        tuple(graph.calls[i].name for i in calls if counts.get(i, 0) is None),
+    )
+
+
+def _batch(graph: CallGraph) -> int:
+    """How many examples a model takes at once: 1, unless it was built for a fixed number."""
+    return next((shape[0] for shape in _own_shapes(graph) if shape and shape[0]), 1)
+
+
+def _own_shapes(graph: CallGraph) -> list[Shape]:
+    return [graph.tensors[tensor].shape for tensor in graph.inputs]
+
+
+def _shapes(graph: CallGraph, asked: Any) -> tuple[Shape, ...]:
+    """The shapes of the inputs, with the batch axis and all other lengths fixed."""
+    usual = _own_shapes(graph)
+    given = usual
+    if asked is not None:
+        given = shapes_asked(f"model {graph.name!r}", graph, graph.inputs, asked)
+    return tuple(_fixed(shape, old) for shape, old in zip(given, usual, strict=True))
+
+
+def _fixed(shape: Shape, usual: Shape) -> Shape:
+    """A shape without lengths that nobody knows; its batch axis is that of the model."""
+    free = USUAL_SIZE if len(usual) == 4 else USUAL_LENGTH
+    lengths = zip(shape[1:], usual[1:], strict=True)
+    return (usual[0], *(length or own or free for length, own in lengths))
+
+
+def _symbols(graph: CallGraph, shapes: Sequence[Shape]) -> dict[int, keras.KerasTensor]:
+    """Tensors of a graph at the given shapes of its inputs, for one example."""
+    own = {tensor.index: tensor.symbol for tensor in graph.tensors}
+    if list(shapes) == _own_shapes(graph) and _is_settled(graph):
+        return own
+    given = {
+        tensor: keras.KerasTensor((shape[0] or 1, *shape[1:]), dtype=own[tensor].dtype)
+        for tensor, shape in zip(graph.inputs, shapes, strict=True)
+    }
+    try:
+        return specs(graph, without_inputs(graph), given)
+    except RepeatError as error:
+        takes = ", ".join(map(str, error.shapes))
+        raise CutError(
+            f"Cannot count the costs of {graph.name!r} at the input shape "
+            f"{', '.join(map(str, shapes))}: the layer {error.call.name!r} would be called on "
+            f"{takes}, and does not take that ({error.__cause__}). The model itself takes "
+            f"{', '.join(map(str, _own_shapes(graph)))}."
+        ) from error
+
+
+def _is_settled(graph: CallGraph) -> bool:
+    """Whether the model's own shapes say it all, with 1 for the batch axis.
+
+    They do not where a length is free, or where examples may be folded into the batch axis, as a
+    reshape to (-1, 49, 96) does with windows.
+    """
+    for call in graph.calls:
+        taken = [graph.tensors[tensor].shape for tensor in call.inputs]
+        is_known = call.role != "other" or (
+            isinstance(call.layer, keras.Layer) and is_own(call.layer)
+        )
+        for shape in (graph.tensors[tensor].shape for tensor in call.outputs):
+            if None in shape[1:] or (None in shape[:1] and not is_known and shape not in taken):
+                return False
+    return True
+
+
+_HEADS = ("block", "parameters", "MACs", "activations", "receptive field")
+
+_BARS = (lambda row: row.params, lambda row: row.macs, lambda row: row.activation_bytes)
+
+
+def _cells(row: Cost) -> tuple[str, ...]:
+    """A row as text."""
+    return (
+        row.name,
+        readable(row.params).strip(),
+        f"{'≥ ' if row.uncounted else ''}{readable(row.macs).strip()}",
+        f"{readable(row.activation_bytes)}B",
+        "×".join(map(str, row.receptive_field)) if row.receptive_field else "—",
+    )
+
+
+def _html_row(row: Cost, largest: Sequence[int], style: str = "") -> str:
+    """A row of the table, with bars beneath the numbers that say how they compare."""
+    name, *numbers = map(escape, _cells(row))
+    shares = [value(row) / most if most else 0 for value, most in zip(_BARS, largest, strict=True)]
+    bars = [bar(share) for share in (*shares, 0)]
+    cells = "".join(
+        f'<td style="{SIDES[1]}">{number}{bar}</td>'
+        for number, bar in zip(numbers, bars, strict=True)
+    )
+    return f'<tr style="{style}"><td style="{SIDES[0]}">{name}</td>{cells}</tr>'

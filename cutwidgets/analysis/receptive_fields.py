@@ -1,0 +1,256 @@
+"""Receptive fields: how much of the model's input an element of a tensor can depend on.
+
+Araujo, Norris, Sim 2019, "Computing receptive fields of convolutional neural networks" (Distill):
+a window of k positions, d apart, on a tensor whose positions lie j pixels of the input apart, makes
+the field (k - 1)·d·j pixels larger, and a stride of s makes j s times larger. Of several paths the
+largest field counts. Where positions are put between others, as a transposed convolution does, j
+gets smaller, and not each position of a window has a source: with j pixels from source to source,
+what windows add is rounded down to a multiple of that. So it is exact for windows that lie centred
+on each other, and an upper bound where enlarging and reducing alternate.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import keras
+from keras import layers
+
+from ..graph.callgraph import Call, CallGraph
+from .macs import is_own
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far an element sees along one axis, in pixels of the input.
+
+    Attributes:
+        sources: What a single source sees: an element of the last tensor that was not enlarged.
+        pitch: From source to source.
+        spread: How far windows on the enlarged tensor go.
+        jump: From element to element.
+    """
+
+    sources: int = 1
+    pitch: Fraction = Fraction(1)
+    spread: Fraction = Fraction(0)
+    jump: Fraction = Fraction(1)
+
+    @property
+    def size(self) -> int:
+        """The receptive field in pixels."""
+        return int(self.sources + self.spread // self.pitch * self.pitch)
+
+    def window(self, size: int, stride: int = 1, dilation: int = 1) -> "Reach":
+        """Behind a convolution or pooling."""
+        spread = self.spread + (size - 1) * dilation * self.jump
+        return Reach(self.sources, self.pitch, spread, self.jump * stride)
+
+    def enlarged(self, size: int, factor: int, dilation: int = 1) -> "Reach":
+        """Behind a transposed convolution: zeros between the elements, then a window."""
+        before = self if self.jump <= self.pitch else Reach(self.size, self.jump, jump=self.jump)
+        return Reach(before.sources, before.pitch, before.spread, self.jump / factor).window(
+            size, dilation=dilation
+        )
+
+
+# One for each spatial axis; `()` where no input with spatial axes is seen, and `None` where all of
+# the input is, or nobody knows how much.
+Field = tuple[Reach, ...] | None
+
+
+def fields(graph: CallGraph, symbols: Mapping[int, keras.KerasTensor]) -> dict[int, Field]:
+    """The receptive field of each tensor of a graph.
+
+    Args:
+        graph: The call graph.
+        symbols: Shapes of all tensors.
+
+    Example:
+        >>> import keras
+        >>> from cutwidgets.graph.reader import read
+        >>> model = keras.Sequential([keras.Input((32, 32, 3))])
+        >>> model.add(keras.layers.Conv2D(4, 3, strides=2))
+        >>> model.add(keras.layers.Conv2D(4, 3))
+        >>> graph = read(model)
+        >>> shapes = {tensor.index: tensor.symbol for tensor in graph.tensors}
+        >>> [reach.size for reach in fields(graph, shapes)[graph.outputs[0]]]
+        [7, 7]
+    """
+    first = graph.channel_axis == 1
+    found: dict[int, Field] = {
+        tensor: tuple(Reach() for _ in range(_spatial_axes(graph, tensor)))
+        for tensor in graph.inputs
+    }
+    for call in graph.calls:
+        field = widest([found[tensor] for tensor in call.inputs])
+        if field:
+            # What has no spatial axes of its own, as a vector that scales channels, does not count.
+            seen = [tensor for tensor in call.inputs if found[tensor]]
+            shapes = [symbols[tensor].shape for tensor in (*seen, *call.outputs)]
+            field = _behind(call, field, [_lengths(shape, first) for shape in shapes], first)
+        for tensor in call.outputs:
+            found.setdefault(tensor, field)
+    return found
+
+
+def sizes(field: Field) -> tuple[int, ...] | None:
+    """A receptive field in pixels; `None` where it has no bound or no axes."""
+    return tuple(reach.size for reach in field) if field else None
+
+
+def widest(found: Sequence[Field]) -> Field:
+    """The largest of several receptive fields, on each axis."""
+    ranks = {len(field) for field in found if field}
+    if None in found or len(ranks) > 1:
+        return None
+    seen = [field for field in found if field]
+    axes = zip(*seen, strict=True)
+    return tuple(max(axis, key=lambda reach: (reach.size, reach.spread)) for axis in axes)
+
+
+def _spatial_axes(graph: CallGraph, index: int) -> int:
+    """How many axes of an input are spatial: all but batch and channels, or those of tokens."""
+    tensor = graph.tensors[index]
+    are_tokens = any(graph.calls[user].role == "embedding" for user in tensor.users)
+    return max(0, len(tensor.shape) - (1 if are_tokens else 2))
+
+
+def _lengths(shape: Sequence[Any], channels_first: bool) -> tuple[Any, ...]:
+    return tuple(shape[2:] if channels_first else shape[1:-1])
+
+
+def _behind(
+    call: Call, field: tuple[Reach, ...], lengths: Sequence[tuple[Any, ...]], channels_first: bool
+) -> Field:
+    """The field behind a call; the spatial lengths are those that it takes, then what it gives."""
+    layer: Any = call.layer
+    if isinstance(layer, layers.SpectralNormalization):
+        layer = layer.layer
+    if not is_own(layer):
+        return None
+    window = _window(call, layer, lengths, len(field))
+    if window is not None:
+        return tuple(
+            reach.enlarged(size, -stride, dilation) if stride < 0
+            else reach.window(size, stride, dilation)
+            for reach, size, stride, dilation in zip(field, *window, strict=True)
+        )  # fmt: skip
+    if call.role == "embedding":
+        return field
+    if call.role == "padding":
+        return field if len(lengths[-1]) == len(field) else None
+    keeps = all(shape == lengths[0] for shape in lengths) and len(lengths[0]) == len(field)
+    joins = call.role == "concatenation" and len(lengths[-1]) == len(field)
+    if not keeps and not joins:
+        return None
+    return field if _is_local(layer, call.kind, len(field), channels_first) else None
+
+
+Window = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+
+
+def _window(call: Call, layer: Any, lengths: Sequence[Any], rank: int) -> Window | None:
+    """Size, stride and dilation on each axis; a negative stride enlarges. `None` for no window."""
+    kind = type(layer).__name__
+    if hasattr(layer, "kernel_size") and call.role != "recurrent":
+        size = layer.kernel_size
+    elif hasattr(layer, "pool_size"):
+        size = layer.pool_size
+    elif kind in ("Conv", "DepthwiseConv", "SeparableConv", "ConvTranspose"):
+        args, kwargs = call.arguments.args, call.arguments.kwargs
+        kernel = args[1] if len(args) > 1 else next(v for k, v in kwargs.items() if "kernel" in k)
+        size = tuple(kernel.shape[:-2])
+    elif kind == "SpaceToDepth":
+        return _window_of(layer.block_size, layer.block_size, 1, rank)
+    elif kind == "DepthToSpace":
+        return _window_of(layer.block_size, -layer.block_size, 1, rank)
+    else:
+        return _resizing(layer, lengths, rank)
+    strides = _each(size if getattr(layer, "strides", None) is None else layer.strides, rank)
+    if "Transpose" in _ancestry(layer):
+        strides = tuple(-stride for stride in strides)
+    return _window_of(size, strides, getattr(layer, "dilation_rate", 1), rank)
+
+
+def _resizing(layer: Any, lengths: Sequence[Any], rank: int) -> Window | None:
+    """The window of what enlarges by whole factors."""
+    ups = layers.UpSampling1D | layers.UpSampling2D | layers.UpSampling3D
+    if not isinstance(layer, ups | layers.Resizing) and type(layer).__name__ != "Resize":
+        return None
+    if getattr(layer, "crop_to_aspect_ratio", False) or len(lengths[0]) != rank:
+        return None
+    pairs = list(zip(lengths[0], lengths[-1], strict=True))
+    if not all(before and after and after % before == 0 for before, after in pairs):
+        return None
+    factors = tuple(after // before for before, after in pairs)
+    reads = _SOURCES.get(getattr(layer, "interpolation", "nearest"))
+    if reads is None:
+        return None
+    size = tuple(reads * factor if factor > 1 else 1 for factor in factors)
+    return _window_of(size, tuple(-factor for factor in factors), 1, rank)
+
+
+# How many elements are read for one, on each axis.
+_SOURCES = {"nearest": 1, "bilinear": 2, "bicubic": 4, "lanczos3": 6, "lanczos5": 10}
+
+
+def _window_of(size: Any, stride: Any, dilation: Any, rank: int) -> Window | None:
+    window = (_each(size, rank), _each(stride, rank), _each(dilation, rank))
+    return window if all(len(part) == rank for part in window) else None
+
+
+def _each(value: Any, rank: int) -> tuple[int, ...]:
+    return (value,) * rank if isinstance(value, int) else tuple(value)
+
+
+def _ancestry(layer: Any) -> str:
+    return " ".join(kind.__name__ for kind in type(layer).__mro__)
+
+
+def _is_local(layer: Any, kind: str, rank: int, channels_first: bool) -> bool:
+    """Whether an element depends on the elements at the same position only.
+
+    It is asked only about what Keras has and what leaves the spatial lengths as they are.
+    """
+    channel = 1 if channels_first else rank + 1
+    if isinstance(layer, layers.Dense):
+        return not channels_first
+    if isinstance(layer, layers.EinsumDense):
+        taken, _, result = layer.equation.replace(" ", "").partition("->")
+        taken, _, kernel = taken.partition(",")
+        return result.startswith(taken[:-1]) and not set(taken[:-1].strip(".")) & set(kernel)
+    if isinstance(layer, layers.BatchNormalization):
+        return True
+    if isinstance(layer, _GLOBAL) or kind in _MIXING:
+        return False
+    if isinstance(layer, _ALONG_AN_AXIS) or kind in ("Softmax", "LogSoftmax"):
+        axes = layer.axis if isinstance(layer.axis, list | tuple) else (layer.axis,)
+        return all(axis is not None and axis % (rank + 2) == channel for axis in axes)
+    return True
+
+
+_GLOBAL: tuple[Any, ...] = (
+    layers.RNN, layers.Bidirectional, layers.Attention, layers.MultiHeadAttention,
+    layers.GroupQueryAttention, layers.GroupNormalization, layers.Dot, layers.Permute,
+)  # fmt: skip
+
+_ALONG_AN_AXIS: tuple[Any, ...] = tuple(
+    getattr(layers, name)
+    for name in ("LayerNormalization", "RMSNormalization", "UnitNormalization", "Softmax")
+    if hasattr(layers, name)
+)
+
+# What may leave the shape as it is, and yet reads other positions.
+_MIXING = frozenset(
+    (
+        "AffineTransform", "Argsort", "AssociativeScan", "Cond", "Correlate", "Cross", "Cummax",
+        "Cummin", "Cumprod", "Cumsum", "Dot", "DotProductAttention", "Einsum", "ElasticTransform",
+        "FFT", "FFT2", "Flip", "ForiLoop", "GaussianBlur", "GetItem", "IFFT2", "IRFFT", "Kron",
+        "LayerNorm", "Map", "MapCoordinates", "Matmul", "Moveaxis", "Normalize", "Permute",
+        "PerspectiveTransform", "RFFT", "RMSNorm", "Roll", "Rot90", "STFT", "ScaleAndTranslate",
+        "Scan", "Scatter", "ScatterUpdate", "SobelEdges", "Sort", "Swapaxes", "Take",
+        "TakeAlongAxis", "Tensordot", "Transpose", "Tril", "Triu", "VectorizedMap", "WhileLoop",
+    )
+)  # fmt: skip

@@ -1,0 +1,190 @@
+"""Put regions together to blocks: pure graph work, no Keras."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from ..graph.callgraph import CallGraph, entering
+from .chains import Signature, branch_signature, pieces
+from .lines import Line
+from .regions import BRANCHED, WEIGHTED, Region
+
+Part = tuple[str, list[Region]]
+
+
+def assemble(graph: CallGraph, found: Sequence[Line], scales: Sequence[float]) -> list[Part]:
+    """Join regions into blocks: each branched region, and what the chains around it hold.
+
+    Args:
+        graph: The call graph.
+        found: The lines that it is divided into.
+        scales: For each tensor, by how much its resolution is smaller than at the input.
+
+    Returns:
+        Pairs of the kind of a block and its regions, in an order in which they can be computed.
+    """
+    patterns = {
+        region: branch_signature(graph, region)
+        for line in found
+        for region in line.regions
+        if region.role == "residual"
+    }
+    chains = [_chains(line) for line in found]
+    between = [_roles(chain) for line in chains for chain in line[1:-1]]
+    # Post-normalisation: Vaswani et al. 2017.
+    postnormalized = bool(between) and all(roles == ["normalization"] for roles in between)
+    parts = [
+        part
+        for line in found
+        for part in _line_parts(graph, line, patterns, scales, postnormalized)
+    ]
+    return _split_at_nests(graph, parts) if graph.nests else parts
+
+
+def _chains(line: Line) -> list[list[Region]]:
+    """What stands before, between and behind the branched regions of a line."""
+    chains: list[list[Region]] = [[]]
+    for region in line.regions:
+        if region.role in BRANCHED:
+            chains.append([])
+        else:
+            chains[-1].append(region)
+    return chains
+
+
+def _line_parts(
+    graph: CallGraph,
+    line: Line,
+    patterns: dict[Region, Signature],
+    scales: Sequence[float],
+    postnormalized: bool,
+) -> Iterator[Part]:
+    chains = _chains(line)
+    branched = [region for region in line.regions if region.role in BRANCHED]
+    signatures = set(patterns.values())
+    opening = _opening_lengths(graph, chains, branched, patterns, scales)
+    closing = _closing_lengths(chains, branched, postnormalized)
+
+    for i, chain in enumerate(chains):
+        if i:
+            before = chains[i - 1][len(chains[i - 1]) - opening[i - 1] :]
+            yield branched[i - 1].role, [*before, branched[i - 1], *chain[: closing[i]]]
+        middle = chain[closing[i] : len(chain) - opening[i]]
+        yield from _chain_parts(graph, middle, signatures, line, i, len(branched))
+
+
+def _opening_lengths(
+    graph: CallGraph,
+    chains: list[list[Region]],
+    branched: list[Region],
+    patterns: dict[Region, Signature],
+    scales: Sequence[float],
+) -> list[int]:
+    """How many calls at the end of each chain are the pre-activation of the block behind it.
+
+    In networks with pre-activation, normalisation and activation stand before the branch, and where
+    the shortcut is a projection, before that too (He et al. 2016, "Identity mappings in deep
+    residual networks", figure 1b). Where a cell merges what the cell before last carried past, all
+    between the carried tensors belongs to it (Zoph et al. 2018, NASNet).
+    """
+    first_words = [signature[:1] for signature in patterns.values()]
+    preactivated = first_words.count(("normalization",)) * 2 > len(first_words)
+    lengths = [0] * len(chains)
+    for i, (chain, region) in enumerate(zip(chains, branched, strict=False)):
+        if region.role == "residual" and _roles(chain[-2:]) == ["normalization", "activation"]:
+            # Behind a convolution it is the convolution's own, unless the network tells otherwise.
+            follows_weights = len(chain) > 2 and chain[-3].role in WEIGHTED
+            lengths[i] = 0 if follows_weights and not preactivated else 2
+        elif region.role != "residual" and _is_cell(graph, region, scales):
+            follows = i > 0 and _is_cell(graph, branched[i - 1], scales)
+            begins = [0] * follows + [j for j, before in enumerate(chain) if before.opens]
+            lengths[i] = len(chain) - begins[-1] if begins else 0
+    return lengths
+
+
+def _is_cell(graph: CallGraph, region: Region, scales: Sequence[float]) -> bool:
+    """Whether branches also merge what comes in from the side, and do not enlarge it."""
+    entry = region.entry
+    carried = entering(graph, region.calls) != (entry,)
+    return carried and entry is not None and scales[entry] <= scales[region.exit]
+
+
+def _closing_lengths(
+    chains: list[list[Region]], branched: list[Region], postnormalized: bool
+) -> list[int]:
+    """How many calls at the begin of each chain belong to the block before it.
+
+    That is the activation behind the addition (ResNet), or a normalisation where it stands alone
+    behind every addition.
+    """
+    lengths = [0] * len(chains)
+    for i, (chain, region) in enumerate(zip(chains[1:], branched, strict=True), 1):
+        if region.role == "residual" and chain:
+            closes = chain[0].role == "activation"
+            closes |= postnormalized and chain[0].role == "normalization"
+            lengths[i] = int(closes)
+    return lengths
+
+
+def _roles(chain: Sequence[Region]) -> list[str]:
+    return [region.role for region in chain]
+
+
+def _chain_parts(
+    graph: CallGraph,
+    chain: list[Region],
+    patterns: set[Signature],
+    line: Line,
+    position: int,
+    last: int,
+) -> Iterator[Part]:
+    """Name the kinds of a chain's pieces by where it stands in the network."""
+    first = line.begins and position == 0
+    alone = first and last == 0
+    found = pieces(graph, chain, set() if alone else patterns, alone=alone, first=first)
+    for i, (kind, parts) in enumerate(found):
+        if kind == "rest":
+            behind = {kind for kind, _ in found[i + 1 :]}
+            is_top = position == last and behind <= {"classifier"}
+            # Neither a head of its own is one, nor the last level of a decoder.
+            is_top &= line.begins or last > 0
+            is_top &= len(entering(graph, [c for region in parts for c in region.calls])) == 1
+            kind = "stem" if first and i == 0 else "top" if is_top else "linear"
+        yield kind, parts
+
+
+def _split_at_nests(graph: CallGraph, parts: Sequence[Part]) -> list[Part]:
+    """Split blocks at the ends of nested models that reach into several of them.
+
+    So a block holds a nested model wholly, or is inside of it, or apart from it.
+    """
+    part_of = {
+        index: i
+        for i, (_, regions) in enumerate(parts)
+        for region in regions
+        for index in region.calls
+    }
+    spread = {
+        nest.call.name
+        for nest in graph.nests
+        if len({part_of[index] for index in nest.inside if index in part_of}) > 1
+    }
+
+    def outside(region: Region) -> list[str]:
+        scopes = [graph.calls[index].scope for index in region.calls]
+        return [name for name in min(scopes, key=len) if name in spread]
+
+    found: list[Part] = []
+    for kind, regions in parts:
+        groups = [list(group) for _, group in groupby(regions, outside)]
+        found += ((_kind(kind, group) if len(groups) > 1 else kind, group) for group in groups)
+    return found
+
+
+def _kind(kind: str, group: Sequence[Region]) -> str:
+    """The kind of a part of a block of some kind."""
+    roles = {region.role for region in group}
+    if kind in BRANCHED:
+        return kind if kind in roles else "linear"
+    if kind == "classifier":
+        return kind if roles & WEIGHTED else "top"
+    return kind

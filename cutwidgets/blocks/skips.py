@@ -1,0 +1,162 @@
+"""Cut points that come to light where long skips are forgotten: pure graph work, no Keras."""
+
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
+from heapq import heappop, heappush
+from itertools import accumulate, chain
+from math import inf
+
+from ..graph.callgraph import CallGraph
+from .regions import WEIGHTED, Region, depending, region
+
+
+def cost(graph: CallGraph, index: int) -> int:
+    """How long a step is: by what is learned, as masks and shapes take many small steps."""
+    return 10 if graph.calls[index].role in WEIGHTED else 1
+
+
+def ways_to(graph: CallGraph, calls: Sequence[int], exit: int) -> dict[int, int]:
+    """The calls that lead to a tensor, ascending, and how long the longest way is from each."""
+    distances = {exit: 0}
+    ways = {}
+    for index in reversed(calls):
+        call = graph.calls[index]
+        behind = [distances[tensor] for tensor in call.outputs if tensor in distances]
+        if behind:
+            ways[index] = way = max(behind) + cost(graph, index)
+            for tensor in call.inputs:
+                distances[tensor] = max(way, distances.get(tensor, 0))
+    return dict(reversed(ways.items()))
+
+
+def divide(graph: CallGraph, whole: Region, ways: Mapping[int, int]) -> tuple[float, list[Region]]:
+    """Divide a region at the cut points that come to light first as edges are forgotten.
+
+    An edge weighs by how much its way to the exit is shorter than the longest from the same tensor:
+    nothing on the longest way itself. What is reached by forgotten edges only stands aside: it
+    weighs as much as the lightest of these. Masks, and what makes them, always stand aside.
+
+    Args:
+        graph: The call graph.
+        whole: The region.
+        ways: How long the longest way to the exit is from each call.
+
+    Returns:
+        The weight from which on edges are forgotten, infinite if none needed to be, and the
+        regions; no regions where no cut point came to light.
+    """
+    if whole.entry is None:
+        return 0, []
+    strengths, aside = _weigh(graph, whole, whole.entry, ways)
+    weight = max(
+        (s for tensor, s in strengths.items() if s > _own(graph, aside, tensor)), default=0
+    )
+    if not weight:
+        return 0, []
+    main = {index for index, own in aside.items() if own < weight}
+    borders = [
+        tensor for tensor, s in strengths.items() if s >= weight > _own(graph, aside, tensor)
+    ]
+    if weight < inf:
+        borders = _narrow(graph, whole, borders, main)
+    if not borders:
+        return 0, []
+    return weight, _between_borders(graph, whole, [*borders, whole.exit], main)
+
+
+def _own(graph: CallGraph, aside: Mapping[int, float], tensor: int) -> float:
+    return aside[graph.tensors[tensor].maker]
+
+
+def _weigh(
+    graph: CallGraph, whole: Region, entry: int, ways: Mapping[int, int]
+) -> tuple[dict[int, float], dict[int, float]]:
+    """In one pass, the weights of the lightest edges that cross each tensor, and of the calls."""
+    inside = set(depending(graph, whole.calls, entry))
+    aside: dict[int, float] = {}
+    waiting: list[tuple[float, int]] = []
+    strengths: dict[int, float] = {}
+
+    def wait(users: list[int], is_mask: bool, least: float, tie: float) -> None:
+        longest = max(users, key=ways.__getitem__) if len(users) > 1 else users[0]
+        for user in users:
+            weight = least
+            if user != longest:
+                weight = max(least, ways[longest] - ways[user], tie)
+            if is_mask or _masks(graph, graph.calls[user].outputs[0]):
+                weight = inf
+            heappush(waiting, (weight, user))
+            aside[user] = min(weight, aside.get(user, inf))
+
+    # Of branches that are equally long, one has to be the main line.
+    wait([user for user in graph.tensors[entry].users if user in inside], False, 0, 0.5)
+    for index in sorted(inside):
+        while waiting and waiting[0][1] <= index:
+            heappop(waiting)
+        used = []
+        for tensor in graph.calls[index].outputs:
+            users = [user for user in graph.tensors[tensor].users if user in inside]
+            if users:
+                used.append((tensor, users))
+        if len(used) == 1:
+            strengths[used[0][0]] = waiting[0][0] if waiting else inf
+        for tensor, users in used:
+            wait(users, _masks(graph, tensor), aside[index], 0)
+    strengths.pop(whole.exit, None)
+    return strengths, aside
+
+
+def _masks(graph: CallGraph, tensor: int) -> bool:
+    return graph.tensors[tensor].dtype == "bool"
+
+
+def _positions(
+    graph: CallGraph, whole: Region, borders: Sequence[int], main: Collection[int]
+) -> dict[int, int]:
+    """Behind how many borders each call stands; one that stands aside, where it first merges."""
+    makers = [graph.tensors[tensor].maker for tensor in borders]
+    found: dict[int, int] = {}
+    for index in reversed(whole.calls):
+        if index in main:
+            found[index] = bisect_left(makers, index)
+        else:
+            users = chain.from_iterable(graph.tensors[t].users for t in graph.calls[index].outputs)
+            known = (found[user] for user in users if user in found)
+            found[index] = min(known, default=bisect_left(makers, index))
+    return found
+
+
+def _narrow(
+    graph: CallGraph, whole: Region, borders: Sequence[int], main: Collection[int]
+) -> list[int]:
+    """The borders that one other tensor is carried past, masks aside: a frontier of width two."""
+    positions = _positions(graph, whole, borders, main)
+    own = {tensor: i for i, tensor in enumerate(borders)}
+    # By how much more tensors pass each border than the one before it.
+    steps = [0] * (len(borders) + 1)
+    made = [(whole.entry, -1)] + [
+        (tensor, i) for index, i in positions.items() for tensor in graph.calls[index].outputs
+    ]
+    for tensor, first in made:
+        assert tensor is not None
+        users = [positions[u] for u in graph.tensors[tensor].users if u in positions]
+        first = own.get(tensor, first - 1) + 1 if tensor != whole.entry else 0
+        last = max(users, default=first)
+        if first < last and not _masks(graph, tensor):
+            steps[first] += 1
+            steps[last] -= 1
+    widths = accumulate(steps[:-1])
+    return [tensor for tensor, width in zip(borders, widths, strict=True) if width <= 1]
+
+
+def _between_borders(
+    graph: CallGraph, whole: Region, borders: Sequence[int], main: Collection[int]
+) -> list[Region]:
+    """The regions between borders."""
+    members: list[list[int]] = [[] for _ in borders]
+    for index, i in _positions(graph, whole, borders, main).items():
+        members[i].append(index)
+    return [
+        region(graph, calls[::-1], entry, exit)
+        for calls, entry, exit in zip(members, [whole.entry, *borders], borders, strict=False)
+    ]

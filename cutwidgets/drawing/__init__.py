@@ -1,0 +1,1 @@
+"""Blocks and layers as Graphviz diagrams: DOT and SVG."""

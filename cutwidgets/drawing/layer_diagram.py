@@ -1,0 +1,255 @@
+"""The diagram of a block's layers: calls as DOT, in the style of the diagram of blocks.
+
+From top to bottom: a card for every call, above them what enters, below them what leaves. The
+longest way through them is the straight spine; ways beside it have straight lines of their own.
+
+Every part of the SVG has an id, where i is the index of a call and k counts the tensors that enter
+or leave: `call-i`, `entry-k`, `exit-k`, and for edges `edge-a-b` of what follows `call-` at both
+ends, or the whole id where that is an entry or an exit (`edge-3-4`, `edge-entry-0-3`). Classes say
+what a part is: `call convolution`, `entry`, `exit`, `spine`, and `shortcut` for an edge past calls
+that lead to where it leads. `diagram.css` knows them.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+from unicodedata import east_asian_width
+
+import keras
+
+from ..blocks.lines import resolutions
+from ..blocks.regions import WEIGHTED
+from ..graph.callgraph import Call, CallGraph, entering
+from ..text import shape_text
+from .dot import (
+    COLOURS,
+    GAP,
+    GREY,
+    LONGEST,
+    SHORTCUT,
+    STRAIGHT,
+    add_edge,
+    add_node,
+    empty,
+    escaped,
+    muted,
+    table,
+)
+
+if TYPE_CHECKING:
+    import graphviz
+
+_SIGNS = {"addition": "+", "multiplication": "×"}
+
+# What enters and leaves is no card: it belongs to other blocks.
+_OUTSIDE = {"shape": "plaintext", "style": ""}
+
+
+def source(graph: CallGraph, calls: Sequence[int]) -> str:
+    """The diagram of some calls in DOT, the language of Graphviz.
+
+    Args:
+        graph: The call graph.
+        calls: Indices of the calls, ascending, as those of a block.
+
+    Returns:
+        The DOT source of a directed graph.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> from cutwidgets.drawing import layer_diagram as layerdiagram
+        >>> anatomy = cw.anatomy(keras.applications.ResNet50(weights=None))
+        >>> block = anatomy["conv3_block2"]
+        >>> dot = layerdiagram.source(anatomy.graph, block.calls)
+        >>> first, *_, add, last = block.calls
+        >>> f'"edge-entry-0-{first}"' in dot, f'"edge-{add}-{last}"' in dot
+        (True, True)
+    """
+    drawn = empty()
+    entries, exits = entering(graph, calls), _leaving(graph, calls)
+    edges = _edges(graph, calls, entries, exits)
+    lines = _lines([*(f"entry-{k}" for k in range(len(entries))), *map(_id, calls)], edges)
+    shapes = _shapes(graph)
+    for k, tensor in enumerate(entries):
+        label = _outside("from", [graph.maker(tensor).name], shapes[tensor])
+        add_node(drawn, f"entry-{k}", "entry", label, group=lines[f"entry-{k}"], **_OUTSIDE)
+    _add_cards(drawn, [graph.calls[index] for index in calls], shapes, lines)
+    for k, tensor in enumerate(exits):
+        label = _outside("to", _readers(graph, calls, tensor))
+        # It stands below the call that makes it.
+        lines[f"exit-{k}"] = lines[_id(graph.tensors[tensor].maker)]
+        add_node(drawn, f"exit-{k}", "exit", label, group=lines[f"exit-{k}"], **_OUTSIDE)
+    _add_edges(drawn, edges, lines)
+    text: str = drawn.source
+    return text
+
+
+def _shapes(graph: CallGraph) -> list[str]:
+    """For each tensor its shape as people write it."""
+    scales = resolutions(graph)
+    return [shape_text(tensor.shape, scales[tensor.index]) for tensor in graph.tensors]
+
+
+def _add_cards(
+    drawn: "graphviz.Digraph",
+    calls: Sequence[Call],
+    shapes: Sequence[str],
+    lines: Mapping[str, str],
+) -> None:
+    """A card for each call, all equally wide."""
+    given = {call.index: ", ".join(shapes[tensor] for tensor in call.outputs[:1]) for call in calls}
+    widths = [
+        max(_width([call.name], 6.5), _width([*_about(call), given[call.index], "+ "], 5.5))
+        for call in calls
+    ]
+    for call in calls:
+        card = _card(call, round(max(widths)), given[call.index])
+        node = _id(call.index)
+        add_node(drawn, node, f"call {call.role}", card, group=lines[node])
+
+
+def _id(index: int) -> str:
+    return f"call-{index}"
+
+
+def _leaving(graph: CallGraph, calls: Sequence[int]) -> list[int]:
+    """The tensors that calls make and that others read, or that the model gives."""
+    inside = set(calls)
+    made = (tensor for index in calls for tensor in graph.calls[index].outputs)
+    return [
+        tensor
+        for tensor in made
+        if tensor in graph.outputs or not inside.issuperset(graph.tensors[tensor].users)
+    ]
+
+
+def _readers(graph: CallGraph, calls: Sequence[int], tensor: int) -> list[str]:
+    """Who reads a tensor outside of some calls."""
+    users = [graph.calls[user].name for user in graph.tensors[tensor].users if user not in calls]
+    return users + ["the output"] * (tensor in graph.outputs)
+
+
+def _edges(
+    graph: CallGraph, calls: Sequence[int], entries: Sequence[int], exits: Sequence[int]
+) -> list[tuple[str, str]]:
+    """What reads from what, by the ids of the nodes; each once, in the order of the calls."""
+    makers = {tensor: f"entry-{k}" for k, tensor in enumerate(entries)}
+    found = []
+    for index in calls:
+        call = graph.calls[index]
+        found += [(makers[tensor], _id(index)) for tensor in call.inputs]
+        makers |= dict.fromkeys(call.outputs, _id(index))
+    found += [(makers[tensor], f"exit-{k}") for k, tensor in enumerate(exits)]
+    return list(dict.fromkeys(found))
+
+
+def _lines(nodes: Sequence[str], edges: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """For each node the straight line that it stands in: the longest way, then that beside it."""
+    before = defaultdict(list)
+    for start, end in edges:
+        before[end].append(start)
+    lines: dict[str, str] = {}
+    while len(lines) < len(nodes):
+        name = f"line-{len(set(lines.values()))}"
+        ways: dict[str, list[str]] = {}
+        for node in nodes:
+            if node not in lines:
+                ends = [ways[start] for start in before[node] if start in ways]
+                ways[node] = [*(max(ends, key=len) if ends else ()), node]
+        longest = max(ways.values(), key=len)
+        lines |= dict.fromkeys(longest, name)
+    return lines
+
+
+def _past(edges: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The edges whose end is also reached from their start through other nodes."""
+    ahead: dict[str, set[str]] = defaultdict(set)
+    following = defaultdict(list)
+    for start, end in edges:
+        following[start].append(end)
+    # Edges come in the order of their ends, so that backwards all behind an end is known.
+    for start, end in reversed(edges):
+        ahead[start] |= {end} | ahead[end]
+    return {
+        (start, end)
+        for start, end in edges
+        if any(end in ahead[other] for other in following[start])
+    }
+
+
+def _add_edges(
+    drawn: "graphviz.Digraph", edges: Sequence[tuple[str, str]], lines: Mapping[str, str]
+) -> None:
+    """Grey from one to the next, orange past others."""
+    past = _past(edges)
+    for start, end in edges:
+        name = f"edge-{start}-{end}".replace("call-", "")
+        if (start, end) in past:
+            add_edge(drawn, start, end, name, "shortcut", **SHORTCUT, weight="0")
+        else:
+            look = STRAIGHT if lines[start] == lines[end] else {}
+            add_edge(drawn, start, end, name, "spine", **look)
+
+
+def _card(call: Call, width: int, shape: str) -> str:
+    """The name of a call above what it does and the shape that it gives."""
+    colour = COLOURS["residual"] if call.role in WEIGHTED else GREY
+    sign = f"<B>{_SIGNS[call.role]}</B>{GAP}" if call.role in _SIGNS else ""
+    kind, *more = map(escaped, _about(call))
+    name = escaped(_short(call.name))
+    about = muted(f"{kind} {', '.join(more)}".rstrip())
+    return table(
+        f'<TR><TD ROWSPAN="2" WIDTH="3" BGCOLOR="{colour}"></TD>'
+        f'<TD COLSPAN="2" ALIGN="LEFT" WIDTH="{width}"><B>{GAP}{name}</B></TD></TR>'
+        f'<TR><TD ALIGN="LEFT">{GAP}{sign}{about}{GAP}{GAP}</TD>'
+        f'<TD ALIGN="RIGHT">{GAP}{muted(shape)}</TD></TR>'
+    )
+
+
+def _about(call: Call) -> list[str]:
+    """What a call does: the class of its layer, and what sets it apart from others of that class.
+
+    A layer of the user's own may have anything under the names that Keras's layers have.
+    """
+    layer = call.layer
+    words = [call.kind]
+    for name in ("kernel_size", "pool_size"):
+        words += ["×".join(map(str, size)) for size in [_lengths(layer, name)] if size]
+    for name, unit in (("filters", ""), ("units", ""), ("num_heads", " heads")):
+        words += [f"{count}{unit}" for count in _lengths(layer, name)[:1]]
+    times = "×" if call.stride < 1 else "/"
+    words += [f"{times}{stride}" for stride in _lengths(layer, "strides")[:1] if stride != 1]
+    function = getattr(getattr(layer, "activation", None), "__name__", "linear")
+    return words if function == "linear" else [*words, str(function)]
+
+
+def _lengths(layer: keras.Operation, name: str) -> tuple[int, ...]:
+    """An attribute that is a whole number or several of them; none if it is anything else."""
+    value = getattr(layer, name, None)
+    numbers = tuple(value) if isinstance(value, tuple | list) else (value,)
+    return numbers if all(type(number) is int for number in numbers) else ()
+
+
+def _outside(preposition: str, names: Sequence[str], shape: str = "") -> str:
+    """Where a tensor comes from or goes to, outside of the block."""
+    others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    text = f"{preposition}{GAP}{escaped(_short(names[0]))}{others}"
+    return f"<{muted(text + 2 * GAP + shape if shape else text)}>"
+
+
+def _short(name: str) -> str:
+    """A name without its middle where it is long: layers of a block differ at the end of theirs.
+
+    Example:
+        >>> _short("expanded_conv_5_squeeze_excite_conv_1")
+        'expanded_…queeze_excite_conv_1'
+    """
+    end = LONGEST * 2 // 3
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - end - 1]}…{name[-end:]}"
+
+
+def _width(texts: Iterable[str], each: float) -> float:
+    """How wide texts are beside each other, in points: see `diagram`, which has it from letters."""
+    letters = "".join(text[:LONGEST] + " " for text in texts)
+    return each * sum(2 if east_asian_width(letter) in "WF" else 1 for letter in letters)

@@ -1,0 +1,1 @@
+"""A slice over a whole data set, stored on disk."""

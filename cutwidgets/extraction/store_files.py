@@ -1,0 +1,58 @@
+"""Files of features: where they may be, which are there, and how they are written."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import CutError
+
+PART = re.compile(r"part-(\d{6,})\.parquet")
+
+
+def part_files(folder: Path) -> dict[int, Path]:
+    """The files of the parts that are in a folder, by their numbers."""
+    matched = ((PART.fullmatch(file.name), file) for file in folder.iterdir())
+    return dict(sorted((int(found[1]), file) for found, file in matched if found))
+
+
+def place(to: Any) -> Path:
+    """The path that features are to be stored in."""
+    try:
+        path = Path(to)
+        os.fsencode(path)
+        good = path.suffix in (".parquet", ".npy") and "\0" not in str(path)
+    except (TypeError, ValueError):  # no path at all
+        good = False
+    if not good:
+        raise CutError(
+            "Features are stored in a folder that ends in .parquet, a row for each example, or "
+            f"in a file that ends in .npy, an array. Received: to={to!r:.200}."
+        )
+    parent = next((p for p in path.parents if os.path.lexists(p)), path.parent)
+    if not parent.is_dir():
+        raise CutError(f"Cannot store in {str(path)!r}: {str(parent)!r} is no folder.")
+    return path
+
+
+def write_whole(path: Path, write: Callable[[Any], Any]) -> None:
+    """Write or replace a file that is there as a whole, or not at all.
+
+    Its name until then says whose it is: what a killed run leaves is removed by the next one.
+    """
+    begun = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with begun.open("wb") as file:
+            write(file)
+            flush(file)
+        os.replace(begun, path)
+    except BaseException:
+        begun.unlink(missing_ok=True)
+        raise
+
+
+def flush(file: Any) -> None:
+    """Bring a file to the disk, where some systems notice only then that it is full."""
+    file.flush()
+    os.fsync(file.fileno())

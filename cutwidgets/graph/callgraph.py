@@ -1,0 +1,223 @@
+"""The call graph: calls of layers, and the tensors between them, as frozen dataclasses."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import keras
+
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """An edge of the call graph.
+
+    Attributes:
+        index: Its position in `CallGraph.tensors`.
+        shape: Its shape with the batch axis; `None` where a length is not fixed.
+        dtype: Its dtype, as Keras names it.
+        maker: Index of the call that makes it.
+        users: Indices of the calls that read it, in call order.
+        symbol: A `KerasTensor` of its shape and dtype.
+        aliases: All tensors of Keras that stand for it, that of the outermost model first.
+        nested: Whether it is inside a nested model, so that the model itself has no name for it.
+    """
+
+    index: int
+    shape: Shape
+    dtype: str
+    maker: int
+    users: tuple[int, ...]
+    symbol: keras.KerasTensor = field(repr=False, compare=False)
+    aliases: tuple[keras.KerasTensor, ...] = field(repr=False, compare=False)
+    nested: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A vertex of the call graph: one use of a layer or operation.
+
+    Attributes:
+        index: Its position in `CallGraph.calls`.
+        name: Its name in the model: that of the layer, behind those of the nested models that it is
+            inside of (`"backbone/conv1"`), with a number where the layer is called more than once
+            (`"shared#2"`).
+        layer: The layer or operation; layers are shared with the user's model.
+        role: What it does to a tensor, one of the words of `role_of`.
+        pointwise: Whether its kernel covers a single position, as that of a 1×1 convolution.
+        stride: By how much it divides the resolution; below 1 where it enlarges.
+        inputs: Indices of the tensors that it reads, each once, in argument order.
+        outputs: Indices of the tensors that it makes.
+        scope: Names of the calls of nested models that it is inside of, the outermost first.
+        arguments: What it is called with, as Keras keeps it.
+        reads: Indices of the tensors among the arguments, in their order.
+    """
+
+    index: int
+    name: str
+    layer: keras.Operation = field(repr=False)
+    role: str
+    pointwise: bool
+    stride: float
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    scope: tuple[str, ...]
+    arguments: Any = field(repr=False, compare=False)
+    reads: tuple[int, ...] = field(repr=False)
+
+    @property
+    def own_name(self) -> str:
+        """The layer's own name, without path and number."""
+        return str(self.layer.name)
+
+    @property
+    def kind(self) -> str:
+        """Name of the layer's class, such as `"Conv2D"`."""
+        return type(self.layer).__name__
+
+    def fill(self, values: Mapping[int, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional and keyword arguments of the call, with values in place of the tensors."""
+        symbols = zip(self.arguments.keras_tensors, self.reads, strict=True)
+        args, kwargs = self.arguments.fill_in({id(s): values[tensor] for s, tensor in symbols})
+        return tuple(args), dict(kwargs)
+
+
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """A call of a nested model that was opened.
+
+    Attributes:
+        call: The call as if it had not been opened; it is no vertex of the graph, its index is that
+            of the first call inside.
+        inside: Indices of the calls inside, ascending.
+    """
+
+    call: Call
+    inside: range
+
+
+@dataclass(frozen=True, slots=True)
+class CallGraph:
+    """The calls and tensors of a model, each in an order in which they can be computed.
+
+    Attributes:
+        name: Name of the model.
+        calls: All calls, inputs first.
+        tensors: All tensors, in the order of the calls that make them.
+        inputs: Indices of the model's input tensors, flat.
+        outputs: Indices of the model's output tensors, flat; one may stand twice.
+        nests: The calls of nested models that were opened, outer ones before those inside them.
+        channel_axis: Where a tensor has its channels: -1, or 1 for `"channels_first"`.
+        swaps: For a graph that was rewired, which tensors are read in place of which.
+    """
+
+    name: str
+    calls: tuple[Call, ...]
+    tensors: tuple[Tensor, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    nests: tuple[Nest, ...]
+    channel_axis: int
+    swaps: frozenset[tuple[int, int]] = frozenset()
+
+    def maker(self, tensor: int) -> Call:
+        """The call that makes a tensor."""
+        return self.calls[self.tensors[tensor].maker]
+
+
+def entering(graph: CallGraph, calls: Sequence[int]) -> tuple[int, ...]:
+    """The tensors that calls read and do not make themselves, each once, in call order."""
+    inside = set(calls)
+    read_by_them = (tensor for index in calls for tensor in graph.calls[index].inputs)
+    outside = (tensor for tensor in read_by_them if graph.tensors[tensor].maker not in inside)
+    return tuple(dict.fromkeys(outside))
+
+
+def between(
+    graph: CallGraph, ends: Iterable[int], starts: Iterable[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What it takes to compute some tensors from others.
+
+    Args:
+        graph: The call graph.
+        ends: Indices of the tensors that are asked for.
+        starts: Indices of tensors that need not be computed.
+
+    Returns:
+        The indices of the calls that it takes, ascending, and those of the starts and of the
+        model's inputs that they read, ascending too.
+
+    Example:
+        >>> import keras
+        >>> from cutwidgets.graph.reader import read
+        >>> graph = read(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]))
+        >>> between(graph, graph.outputs, graph.inputs)
+        ((1,), (0,))
+    """
+    stops = {*starts, *graph.inputs}
+    calls: set[int] = set()
+    reached: set[int] = set()
+    pending = list(ends)
+    while pending:
+        tensor = pending.pop()
+        call = graph.maker(tensor)
+        if tensor in stops:
+            reached.add(tensor)
+        elif call.index not in calls:
+            calls.add(call.index)
+            pending += call.inputs
+    return tuple(sorted(calls)), tuple(sorted(reached))
+
+
+def parameters(graph: CallGraph, calls: Iterable[int]) -> int:
+    """The number of parameters of the layers that are called; a shared layer counts once."""
+    called = {id(graph.calls[i].layer): graph.calls[i].layer for i in calls}
+    return sum(layer.count_params() for layer in called.values() if isinstance(layer, keras.Layer))
+
+
+def rewire(graph: CallGraph, swaps: Mapping[int, int]) -> CallGraph:
+    """The graph with some tensors read in place of others.
+
+    Args:
+        graph: The call graph.
+        swaps: For the indices of tensors, those of what is read in their place.
+
+    Returns:
+        A graph of the same calls and tensors. Calls that nobody reads any more are still in it.
+    """
+
+    def swap(tensors: Iterable[int]) -> tuple[int, ...]:
+        found = []
+        for tensor in tensors:
+            while tensor in swaps:  # a block and the one before it may both be gone
+                tensor = swaps[tensor]
+            found.append(tensor)
+        return tuple(found)
+
+    def rewired(call: Call) -> Call:
+        reads = swap(call.reads)
+        return replace(call, reads=reads, inputs=tuple(dict.fromkeys(reads)))
+
+    calls = tuple(map(rewired, graph.calls))
+    users: list[list[int]] = [[] for _ in graph.tensors]
+    for call in calls:
+        for tensor in call.inputs:
+            users[tensor].append(call.index)
+    untouched = [
+        nest
+        for nest in graph.nests
+        if all(calls[i].reads == graph.calls[i].reads for i in nest.inside)
+        and not swaps.keys() & set(nest.call.outputs)
+    ]
+    return replace(
+        graph,
+        calls=calls,
+        tensors=tuple(
+            replace(tensor, users=tuple(read))
+            for tensor, read in zip(graph.tensors, users, strict=True)
+        ),
+        outputs=swap(graph.outputs),
+        nests=tuple(Nest(rewired(nest.call), nest.inside) for nest in untouched),
+        swaps=frozenset(swaps.items()),
+    )

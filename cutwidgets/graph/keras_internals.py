@@ -1,0 +1,390 @@
+"""What we know of Keras's private graph and seeds; no other module touches them.
+
+A model's graph is read from `Functional._nodes_by_depth`, the calls that belong to this model, and
+never from a layer's `_inbound_nodes`, which also hold the calls that other models made.
+"""
+
+import inspect
+import threading
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import keras
+
+from ..errors import UnsupportedModelError
+from ..loading import conversion
+from .roles import per_class
+
+try:  # Keras has no public name for these.
+    from keras.src.backend.common import global_state
+    from keras.src.models.functional import Functional
+    from keras.src.ops.node import Node
+    from keras.src.ops.symbolic_arguments import SymbolicArguments
+    from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
+except ImportError as error:  # pragma: no cover
+    raise ImportError(
+        f"cutwidgets reads the graph of Keras 3, and Keras {keras.__version__} keeps it elsewhere. "
+        "Please install a Keras that this version of cutwidgets was tested with: 3.11.3 to 3.15."
+    ) from error
+
+__all__ = ["Functional", "Node", "SymbolicArguments"]
+
+P = ParamSpec("P")
+
+T = TypeVar("T")
+
+# Keras appends a node to a layer and then looks up its position, so two threads that record calls
+# of one layer may give both nodes the same position, for good. Whatever records calls holds this.
+_lock = threading.RLock()
+
+_recorded: list[Node] | None = None  # what `undone_on_failure` takes back; guarded by the lock
+
+# What Keras's scopes set while they are open, in each thread. An interrupt inside of a scope's own
+# `__exit__` leaves it open for good: models would then be built without variables.
+_SCOPES = (
+    *("autocast_scope", "stateless_scope", "symbolic_scope", "name_scope_stack"),
+    *("remat_scope_stack", "custom_objects_scope_dict", "safe_mode_saving"),
+    *("shared_objects/id_to_obj_map", "shared_objects/id_to_config_map"),
+)
+
+
+def alone(function: Callable[P, T]) -> Callable[P, T]:
+    """Let one thread at a time run any of the functions that record calls in Keras's graph.
+
+    Such a function never waits for another thread, and runs no model on values.
+    """
+
+    @wraps(function)
+    def locked(*args: P.args, **kwargs: P.kwargs) -> T:
+        # A context manager of our own could be interrupted before its body, and keep the lock.
+        with _lock:
+            scopes = _open_scopes()
+            try:
+                return function(*args, **kwargs)
+            except BaseException:
+                _leave_scopes(scopes)
+                raise
+
+    return locked
+
+
+def undone_on_failure(function: Callable[P, T]) -> Callable[P, T]:
+    """Let a function run alone, and take back the calls that it recorded if it raises.
+
+    This also undoes a call that an interrupt left half recorded.
+    """
+
+    @wraps(function)
+    def undoing(*args: P.args, **kwargs: P.kwargs) -> T:
+        global _recorded
+        with _lock:
+            outer, _recorded = _recorded, []
+            recorded, scopes = _recorded, _open_scopes()
+            try:
+                return function(*args, **kwargs)
+            except BaseException:
+                _leave_scopes(scopes)
+                _take_back(recorded)
+                raise
+            finally:
+                _recorded = outer
+
+    return undoing
+
+
+def _open_scopes() -> dict[str, Any]:
+    values = {name: global_state.get_global_attribute(name) for name in _SCOPES}
+    return {k: v.copy() if isinstance(v, list | dict) else v for k, v in values.items()}
+
+
+def _leave_scopes(scopes: dict[str, Any]) -> None:
+    """Leave the scopes of Keras that were entered since."""
+    for name, value in scopes.items():
+        global_state.set_global_attribute(name, value)
+
+
+def _take_back(nodes: Sequence[Node]) -> None:
+    """Take calls out of Keras's graph. Nobody has their tensors, as what made them has failed."""
+    for node in reversed(nodes):
+        inbound = node.operation._inbound_nodes if hasattr(node, "operation") else []
+        if not inbound or inbound[-1] is not node:
+            continue  # not recorded yet; or others are behind it, whose positions have to stay
+        for symbol in node.arguments.keras_tensors:
+            maker = symbol._keras_history.operation if hasattr(symbol, "_keras_history") else None
+            if maker is not None and node in maker._outbound_nodes:
+                maker._outbound_nodes.remove(node)
+        inbound.pop()
+
+
+def memory_of(source: Functional) -> dict[str, Any]:
+    """What is remembered of a model, for as long as it lives and no longer.
+
+    What is remembered holds the model's layers, and these may lead back to the model. In a
+    dictionary of ours, even a weak one, it would keep the model alive. So the model itself holds
+    it, out of sight of Keras's attributes: it is neither saved, pickled nor copied.
+    """
+    memory: dict[str, Any] = vars(source._tracker).setdefault("_cutwidgets", {})
+    return memory
+
+
+def functional(model: keras.Model) -> Functional:
+    """The object that holds a model's graph: the model itself, or what a Sequential wraps.
+
+    Args:
+        model: A built functional or Sequential model.
+
+    Raises:
+        UnsupportedModelError: If the model has no graph to read.
+
+    Example:
+        >>> import keras
+        >>> functional(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])).inputs[0].shape
+        (None, 2)
+    """
+    if isinstance(model, Functional | keras.Sequential) and type(model).call not in (
+        Functional.call,
+        keras.Sequential.call,
+    ):
+        raise UnsupportedModelError(
+            f"The model {model.name!r} is a {type(model).__name__} with a call() method of its "
+            "own: what that adds to the graph of layers cannot be read. Put it into a layer."
+        )
+    if isinstance(model, Functional):
+        return model
+    if isinstance(model, keras.Sequential):
+        if model._functional is not None:
+            return model._functional
+        raise UnsupportedModelError(
+            f"The Sequential model {model.name!r} is not built, so it has no graph to read yet. "
+            "Call model.build(input_shape), or begin it with keras.Input(shape)."
+        )
+    if isinstance(model, keras.Model):
+        raise UnsupportedModelError(
+            f"The model {model.name!r} is a subclassed {type(model).__name__}: what it does is "
+            "written in its call() method, so there is no graph of layers to read. Build the same "
+            "network with the functional API, keras.Model(inputs, outputs); often "
+            "keras.Model(x, model.call(x)) with x = keras.Input(shape) does."
+        )
+    if any(kind.__module__.partition(".")[0] == "tf_keras" for kind in type(model).__mro__):
+        raise UnsupportedModelError(
+            "This is a model of tf_keras (Keras 2), and cutwidgets reads models of Keras 3. These "
+            f"lines convert it, where `old` is your model:\n{conversion('old', 'converted.h5')}"
+        )
+    raise UnsupportedModelError(
+        f"Expected a keras.Model, functional or Sequential. Received: {model!r:.200} "
+        f"(of type {type(model).__name__})."
+    )
+
+
+def nodes_of(source: Functional) -> list[Node]:
+    """The calls of a model, inputs first, each behind those that it depends on."""
+    by_depth = source._nodes_by_depth
+    nodes = [node for depth in sorted(by_depth, reverse=True) for node in reversed(by_depth[depth])]
+    return sorted(nodes, key=lambda node: not node.is_input)
+
+
+def state_of(source: Functional) -> list[object]:
+    """What may become another in a model's graph: names of layers, and models inside of it.
+
+    Two states are equal if nothing did. Only those of one model can be compared, while its layers
+    live, as they tell calls apart by their ids.
+    """
+    state: list[object] = []
+    for node in nodes_of(source):
+        operation = node.operation
+        state += (id(node), operation.name)
+        if isinstance(operation, keras.Sequential):
+            operation = operation._functional
+        if isinstance(operation, Functional):
+            state.append(state_of(operation))
+    return state
+
+
+def maker_of(symbol: keras.KerasTensor) -> Node | None:
+    """The call that made a tensor; `None` for a tensor that no call made."""
+    history = getattr(symbol, "_keras_history", None)
+    if history is None or history.operation is None:
+        return None
+    return history.operation._inbound_nodes[history.node_index]
+
+
+def maker_name(symbol: keras.KerasTensor) -> str:
+    """Name of the layer that made a tensor; the tensor's own name may be another one."""
+    return str(symbol._keras_history.operation.name)
+
+
+def position_of(node: Node) -> int:
+    """The how-manieth call of its layer a call is, over all models."""
+    return int(node.operation._inbound_nodes.index(node))
+
+
+def origin_of(symbol: keras.KerasTensor) -> tuple[keras.Operation, int, int] | None:
+    """The layer that made a tensor, which of its calls it was, and which of that call's outputs.
+
+    Two `KerasTensor`s of equal origin stand for the same value.
+    """
+    history = getattr(symbol, "_keras_history", None)
+    return None if history is None else tuple(history)
+
+
+def travelling_masks(node: Node) -> dict[str, Any]:
+    """For each argument of a layer's call that takes a mask and was given none, the tensor's own.
+
+    As `Layer.__call__` fills them in: `mask` where there is one tensor argument, `query_mask` for
+    `query` where there are several.
+    """
+    if all(getattr(s, "_keras_mask", None) is None for s in node.input_tensors):
+        return {}
+    kind: Any = type(node.operation)
+    names = parameters_of(kind)
+    arguments = dict(zip(names, node.arguments.args, strict=False)) | node.arguments.kwargs
+    masks = {
+        name: keras.tree.map_structure(lambda s: getattr(s, "_keras_mask", None), value)
+        for name, value in arguments.items()
+        if any(isinstance(s, keras.KerasTensor) for s in keras.tree.flatten(value))
+    }
+    named = {"mask" if len(masks) == 1 else f"{name}_mask": mask for name, mask in masks.items()}
+    return {
+        name: mask
+        for name, mask in named.items()
+        if name in names
+        and arguments.get(name) is None
+        and any(m is not None for m in keras.tree.flatten(mask))
+    }
+
+
+@per_class
+def parameters_of(kind: Any) -> list[str]:
+    """Names of the arguments that layers of a class are called with."""
+    return list(inspect.signature(kind.call).parameters)[1:]
+
+
+def takes_training(operation: keras.Operation) -> bool:
+    """Whether a layer does something else in training."""
+    kind: Any = type(operation)
+    return "training" in parameters_of(kind)
+
+
+def specify(layer: keras.Operation, arguments: Any) -> list[keras.KerasTensor]:
+    """The shapes and dtypes that a call would give, without leaving a trace on the layer.
+
+    Raises:
+        Exception: Whatever the layer raises, if it does not take these arguments.
+    """
+    args, kwargs = arguments
+    if isinstance(layer, keras.Layer):
+        layer._assert_input_compatibility(args[0] if args else next(iter(kwargs.values())))
+    return list(keras.tree.flatten(layer.compute_output_spec(*args, **kwargs)))
+
+
+def trace(layer: keras.Operation, arguments: Any) -> None:
+    """Go through the layer's own call with shapes alone, also where it declares what it gives.
+
+    Raises:
+        Exception: Whatever the layer raises, if it does not take these arguments.
+    """
+    args, kwargs = arguments
+    keras.Operation.compute_output_spec(layer, *args, **kwargs)
+
+
+def layers_inside(layer: keras.Operation) -> list[keras.Layer]:
+    """A layer and all layers inside of it, at any depth; none for an operation."""
+    return list(layer._flatten_layers()) if isinstance(layer, keras.Layer) else []
+
+
+def seeds_of_all_layers() -> keras.random.SeedGenerator | None:
+    """The seed generator of whatever draws without one of its own, if anything did yet."""
+    return global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+
+
+def seed_all_layers_by(generator: keras.random.SeedGenerator | None) -> None:
+    """Make a generator that of `seeds_of_all_layers`."""
+    global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, generator)
+
+
+def adapters_of(
+    spec: keras.KerasTensor, model: Functional, own: keras.KerasTensor
+) -> list[tuple[keras.Operation, keras.KerasTensor]]:
+    """What a model does to a tensor that it takes, by operations, and what each of them gives.
+
+    `Functional._standardize_inputs` casts to the dtype of its input, and adds or drops a last axis
+    of length 1.
+    """
+    steps: list[tuple[keras.Operation, keras.KerasTensor]] = []
+    made = keras.KerasTensor(spec.shape, dtype=spec.dtype, sparse=spec.sparse)
+
+    def step(made: keras.KerasTensor, name: str) -> None:
+        operation = made._keras_history.operation
+        # Its automatic name would be another one each time.
+        operation.name = f"{model.name}_{name}_{own.name}"
+        steps.append((operation, made))
+
+    if made.dtype != own.dtype:
+        made = keras.ops.cast(made, own.dtype)
+        step(made, "cast")
+    if len(made.shape) == len(own.shape) + 1:
+        made = keras.ops.squeeze(made, axis=-1)
+        step(made, "squeeze")
+    elif len(made.shape) == len(own.shape) - 1:
+        made = keras.ops.expand_dims(made, axis=-1)
+        step(made, "expand")
+    return steps
+
+
+def specs_inside(
+    source: Functional, inputs: Sequence[keras.KerasTensor]
+) -> dict[int, keras.KerasTensor]:
+    """The shapes in a nested model that is called on other shapes than it was built for, by ids."""
+    specs = {id(own): spec for own, spec in zip(source.inputs, inputs, strict=True)}
+    for node in nodes_of(source):
+        if not node.is_input:
+            args, kwargs = node.arguments.fill_in(specs)
+            made = keras.tree.flatten(node.operation.compute_output_spec(*args, **kwargs))
+            specs |= {id(old): new for old, new in zip(node.outputs, made, strict=True)}
+    return specs
+
+
+@alone
+def record(
+    layer: keras.Operation, arguments: Any, outputs: Sequence[keras.KerasTensor]
+) -> list[keras.KerasTensor]:
+    """Note a call in Keras's own graph, without computing shapes anew.
+
+    It adds a node to the layer, for good: Keras finds a tensor's node by its position in the
+    layer's list, so a node that was added cannot be taken away again.
+
+    Args:
+        layer: The layer or operation that is called.
+        arguments: Positional and keyword arguments.
+        outputs: Tensors of the shapes and dtypes that the call gives.
+
+    Returns:
+        New tensors, made by the call.
+    """
+    args, kwargs = arguments
+    made = [
+        keras.KerasTensor(old.shape, dtype=old.dtype, sparse=old.sparse, name=old.name)
+        for old in outputs
+    ]
+    node = Node.__new__(Node)
+    if _recorded is not None:
+        _recorded.append(node)
+    Node.__init__(node, operation=layer, call_args=args, call_kwargs=kwargs, outputs=made)
+    return made
+
+
+@alone
+def call(layer: keras.Operation, arguments: Any) -> list[keras.KerasTensor]:
+    """Call a layer on symbols, as Keras does.
+
+    Raises:
+        Exception: Whatever the layer raises, if it does not take these arguments.
+    """
+    args, kwargs = arguments
+    before = len(layer._inbound_nodes)
+    try:
+        return list(keras.tree.flatten(layer(*args, **kwargs)))
+    finally:
+        if _recorded is not None:
+            _recorded.extend(layer._inbound_nodes[before:])

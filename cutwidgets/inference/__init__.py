@@ -1,0 +1,1 @@
+"""Forward passes: inputs, photographs, activations, and what Keras's backends need."""

@@ -1,0 +1,147 @@
+"""Photographs as a model's input: which preprocessing, which size."""
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import takewhile
+from types import ModuleType
+from typing import Any
+
+import keras
+import numpy as np
+from PIL import Image, ImageOps
+
+from ..blocks.regions import WEIGHTED
+from ..errors import CutError
+from ..graph.callgraph import CallGraph
+from ..graph.reader import read
+from .inputs import USUAL_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """What turns pixels into what a model expects.
+
+    Attributes:
+        name: What it is, in words.
+        function: From float32 pixels (batch, height, width, channels), 0 to 255, to the same shape.
+    """
+
+    name: str
+    function: Callable[[np.ndarray], Any]
+
+
+def takes_images(graph: CallGraph) -> bool:
+    """Whether a model's only input is a batch of images: four axes, and 1 or 3 channels.
+
+    Example:
+        >>> import keras
+        >>> from cutwidgets.graph.reader import read
+        >>> takes_images(read(keras.applications.ResNet50(weights=None)))
+        True
+    """
+    shapes = [graph.tensors[tensor].shape for tensor in graph.inputs]
+    return len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][graph.channel_axis] in (1, 3)
+
+
+def preprocessing(model: keras.Model, function: Callable[..., Any] | None = None) -> Preprocessing:
+    """Find out how a model wants its pixels.
+
+    Args:
+        model: A built functional or Sequential model.
+        function: A function to use instead of what would be found out.
+
+    Returns:
+        The function of the model's own module, where `keras.applications` built the model; none
+        where the model rescales by itself; else pixels divided by 255, from 0 to 1.
+
+    Example:
+        >>> import keras
+        >>> preprocessing(keras.applications.ResNet50(weights=None)).name
+        'keras.applications.resnet.preprocess_input'
+        >>> own = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
+        >>> preprocessing(own).name
+        'pixels divided by 255: the model does not say what it expects'
+    """
+    if function is not None:
+        return Preprocessing(getattr(function, "__name__", "your own function"), function)
+    before_weights = takewhile(lambda call: call.role not in WEIGHTED, read(model).calls)
+    if any(call.role == "rescaling" for call in before_weights):
+        return Preprocessing("none: the model rescales its pixels by itself", lambda pixels: pixels)
+    module = _application(model)
+    if module is not None:
+        name = module.__name__.rpartition(".")[2]
+        return Preprocessing(
+            f"keras.applications.{name}.preprocess_input",
+            # It works in place on the array that it is given.
+            lambda pixels: module.preprocess_input(pixels.copy()),
+        )
+    return Preprocessing(
+        "pixels divided by 255: the model does not say what it expects",
+        lambda pixels: pixels / 255,
+    )
+
+
+def _application(model: keras.Model) -> ModuleType | None:
+    """The module of `keras.applications` that built a model.
+
+    It is told by the model's name: `mobilenetv2_1.00_224` begins with that of `MobileNetV2`, which
+    is longer than that of `MobileNet`.
+    """
+
+    def plain(name: str) -> str:
+        return re.sub(r"[^a-z0-9]", "", name.lower())
+
+    found = [
+        (len(name), module)
+        for module in _application_modules()
+        for name in vars(module)
+        if name[0].isupper() and plain(model.name).startswith(plain(name))
+    ]
+    return max(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _application_modules() -> Iterator[ModuleType]:
+    for info in pkgutil.iter_modules(keras.applications.__path__):
+        module = importlib.import_module(f"keras.applications.{info.name}")
+        if hasattr(module, "preprocess_input"):
+            yield module
+
+
+def pixels(graph: CallGraph, image: Image.Image) -> np.ndarray:
+    """Crop and resize a photograph for a model: the largest centred part of the right shape.
+
+    Args:
+        graph: The graph of a model that takes images.
+        image: A photograph.
+
+    Returns:
+        Float32 pixels from 0 to 255, of the shape that the model takes, with a batch of one. Where
+        the model takes any size, 224 pixels a side.
+
+    Raises:
+        CutError: If the model takes no images.
+
+    Example:
+        >>> import keras
+        >>> from cutwidgets.graph.reader import read
+        >>> from cutwidgets.inference.pictures import photo
+
+        >>> pixels(read(keras.applications.ResNet50(weights=None)), photo()).shape
+        (1, 224, 224, 3)
+    """
+    if not takes_images(graph):
+        shapes = [graph.tensors[tensor].shape for tensor in graph.inputs]
+        raise CutError(
+            f"The model {graph.name!r} takes no photographs: its input has the shape "
+            f"{', '.join(map(str, shapes))}. Images have four axes, and 1 or 3 channels."
+        )
+    lengths = list(graph.tensors[graph.inputs[0]].shape[1:])
+    channels = lengths.pop(graph.channel_axis if graph.channel_axis == -1 else 0)
+    height, width = (length or USUAL_SIZE for length in lengths)
+    fitted = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+    array = np.asarray(fitted.convert("L" if channels == 1 else "RGB"), "float32")
+    array = array.reshape(1, height, width, channels or 1)
+    return array if graph.channel_axis == -1 else array.transpose(0, 3, 1, 2)

@@ -1,0 +1,137 @@
+"""Inputs for a model: shapes, dtypes, a user's own examples, random ones."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import CutError
+from ..graph.callgraph import CallGraph, Shape, Tensor
+
+USUAL_SIZE = 224  # pixels a side, where a model takes any: what ImageNet networks are trained on
+
+
+def random_input(
+    graph: CallGraph, seed: int, like: Mapping[int, Any] | None = None
+) -> dict[int, np.ndarray]:
+    """Random values for a model's inputs: normal, or zeros and ones for integers.
+
+    Args:
+        graph: The call graph.
+        seed: Seed of the random numbers.
+        like: Values whose shapes to use; without them, two examples, and for lengths that are not
+            fixed 64 for images and 16 for anything else.
+
+    Raises:
+        CutError: If the model takes strings.
+
+    Example:
+        >>> import keras
+        >>> from cutwidgets.graph.reader import read
+        >>> graph = read(keras.Sequential([keras.Input((None, 2)), keras.layers.Dense(1)]))
+        >>> random_input(graph, seed=0)[0].shape
+        (2, 16, 2)
+    """
+    generator = np.random.default_rng(seed)
+    made = {}
+    for index in graph.inputs:
+        tensor = graph.tensors[index]
+        if tensor.dtype == "string":
+            raise CutError(
+                f"The model {graph.name!r} takes texts, and random texts would show nothing. Give "
+                "an input of your own."
+            )
+        free = 64 if len(tensor.shape) == 4 else 16
+        batch, *lengths = tensor.shape
+        shape = (batch or 2, *(length or free for length in lengths))
+        shape = shape if like is None else tuple(np.shape(like[index]))
+        is_float = "float" in tensor.dtype
+        random = generator.normal(size=shape) if is_float else generator.integers(0, 2, shape)
+        made[index] = random.astype(dtype_of(tensor))
+    return made
+
+
+def as_inputs(graph: CallGraph, x: Any) -> dict[int, np.ndarray]:
+    """Arrays for the model's inputs, from one, a list or a tuple of them, or a dictionary.
+
+    Raises:
+        CutError: If they do not fit the model.
+    """
+    names = [graph.maker(tensor).name for tensor in graph.inputs]
+    if isinstance(x, dict):
+        given = [x.get(name) for name in names]
+    else:
+        given = list(x) if isinstance(x, list | tuple) and len(names) == len(x) else [x]
+    if len(given) != len(names) or any(value is None for value in given):
+        raise CutError(f"The model {graph.name!r} takes the inputs {names}. Received: {x!r:.200}")
+    inputs = {}
+    for index, name, value in zip(graph.inputs, names, given, strict=True):
+        tensor = graph.tensors[index]
+        try:
+            array = np.asarray(value)
+            inputs[index] = array if tensor.dtype == "string" else array.astype(dtype_of(tensor))
+        except (TypeError, ValueError) as error:
+            raise CutError(
+                f"The input {name!r} of the model {graph.name!r} takes numbers. "
+                f"Received: {value!r:.200}"
+            ) from error
+        fits = [want in (None, got) for want, got in zip(tensor.shape, array.shape, strict=False)]
+        if len(array.shape) != len(tensor.shape) or not all(fits):
+            raise CutError(
+                f"The input {name!r} of the model {graph.name!r} has the shape {tensor.shape}, the "
+                f"batch axis first. Received an array of shape {array.shape}."
+            )
+    return inputs
+
+
+def dtype_of(tensor: Tensor) -> str:
+    """A dtype of NumPy that a tensor takes; NumPy has no bfloat16."""
+    return "float32" if tensor.dtype == "bfloat16" else tensor.dtype
+
+
+def shapes_asked(what: str, graph: CallGraph, tensors: Sequence[int], asked: Any) -> list[Shape]:
+    """The shapes that were asked for, one for each tensor that something takes.
+
+    Args:
+        what: What takes them, for the error.
+        graph: The call graph.
+        tensors: Indices of the tensors.
+        asked: A shape with or without the batch axis; several in a list, or in a dictionary by the
+            names of the layers that make the tensors.
+
+    Returns:
+        Shapes with the batch axis; that of the tensor where none was asked for.
+
+    Raises:
+        CutError: If that does not fit.
+    """
+    names = [graph.maker(tensor).own_name for tensor in tensors]
+    usual = [graph.tensors[tensor].shape for tensor in tensors]
+    if isinstance(asked, Mapping):
+        known = dict(zip(names, usual, strict=True))
+        given = list((known | dict(asked)).values()) if set(asked) <= set(known) else []
+    elif not isinstance(asked, list | tuple):
+        given = []
+    elif len(names) == 1 and not any(isinstance(length, list | tuple) for length in asked):
+        given = [asked]
+    else:
+        given = list(asked)
+    fits = len(given) == len(usual) and all(map(_fits, given, usual))
+    if not fits:
+        takes = ", ".join(f"{name!r} of {shape}" for name, shape in zip(names, usual, strict=True))
+        raise CutError(
+            f"input_shape does not fit the {what}, which takes {takes}, the batch axis first. "
+            f"Received: {asked!r:.200}"
+        )
+    return [
+        tuple(shape) if len(shape) == len(old) else (old[0], *shape)
+        for shape, old in zip(given, usual, strict=True)
+    ]
+
+
+def _fits(shape: Any, usual: Shape) -> bool:
+    return (
+        isinstance(shape, list | tuple)
+        and len(shape) in (len(usual), len(usual) - 1)
+        and all(length is None or (isinstance(length, int) and length > 0) for length in shape)
+    )

@@ -1,0 +1,1 @@
+"""The widget: its state, what its page is sent, and the page itself."""

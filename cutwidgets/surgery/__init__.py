@@ -1,0 +1,1 @@
+"""New models from parts of a model: cut, split, join, replace, remove; and their checks."""

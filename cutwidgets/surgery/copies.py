@@ -1,0 +1,246 @@
+"""Copies of layers: of the same configuration and weights, sharing nothing."""
+
+from collections.abc import Iterator
+from itertools import count
+from types import FunctionType
+from typing import Any
+
+import keras
+import numpy as np
+
+from ..errors import CutError
+from ..graph.callgraph import Call
+from ..graph.keras_internals import functional, maker_name
+from ..graph.reader import read
+from ..graph.rebuild import RepeatError, repeat, units
+from .likeness import difference, state_within
+from .states import ShapeError, StateError, give, give_flags, require_equal
+
+
+class Copier:
+    """Copies layers, each once however often it is called.
+
+    Args:
+        taken: Names that no copy may have, with what has them; copies are added.
+        prefix: What to put before names that are taken; `""` for the names of the nested models
+            that a layer is inside of.
+    """
+
+    def __init__(self, taken: dict[str, object] | None = None, prefix: str = "") -> None:
+        self._taken = {} if taken is None else taken
+        self._prefix = prefix
+        # Shared with the copiers of nested models: what they share with each other stays shared.
+        self._copies: dict[int, tuple[keras.Operation, keras.Operation]] = {}
+
+    def __call__(self, call: Call) -> keras.Operation:
+        """A copy of the layer that is called.
+
+        Raises:
+            CutError: If it cannot be copied.
+        """
+        if any(isinstance(leaf, keras.Variable) for leaf in _constants(call)):
+            raise CutError(
+                f"The call {call.name!r} ({call.kind}) reads a variable of another layer, and "
+                "Keras records no copy of that. Put the call into a layer, or share the layers "
+                "with weights='share'."
+            )
+        if id(call.layer) not in self._copies:
+            copy = self._copy(call)
+            self._copies[id(call.layer)] = call.layer, copy
+            self._taken[copy.name] = copy
+        return self._copies[id(call.layer)][1]
+
+    def finish(self) -> None:
+        """Give the copies the states and flags of the layers, once they have been called.
+
+        Raises:
+            CutError: If a copy differs from its layer.
+        """
+        pairs = list(self._copies.values())
+        for old, new in reversed(pairs):  # outer models first: they set the flags of what is inside
+            if isinstance(old, keras.Model) and new.trainable != old.trainable:
+                new.trainable = old.trainable
+        owners: dict[int, tuple[keras.Operation, object]] = {}
+        for old, new in pairs:
+            for variable, copied in _finished(old, new):
+                owner, known = owners.setdefault(id(variable), (old, copied))
+                if known is not copied:
+                    raise _tied(owner, old)
+        self._require_no_ties(owners)
+
+    def _require_no_ties(self, owners: dict[int, tuple[keras.Operation, object]]) -> None:
+        """Refuse to copy a layer whose variables belong to another one that is not copied."""
+        copied = {id(layer) for pair in self._copies.values() for layer in pair}
+        for layer in self._taken.values():
+            if isinstance(layer, keras.Layer) and id(layer) not in copied:
+                for variable in layer.variables:
+                    if id(variable) in owners:
+                        raise _tied(owners[id(variable)][0], layer)
+
+    def _copy(self, call: Call) -> keras.Operation:
+        layer, name = call.layer, self._name(call)
+        if _is_graph(layer):
+            return self._copy_model(call, name, functional(layer))
+        try:
+            copy = _anew(layer, name)
+        except Exception as error:  # whatever a user's own layer raises
+            raise CutError(f"{_cannot_copy(layer)}: {error}") from error
+        return _built(layer, copy, name) if isinstance(layer, keras.Layer) else copy
+
+    def _copy_model(self, call: Call, name: str, source: keras.Model) -> keras.Model:
+        graph = read(call.layer)
+        symbols = {
+            tensor: keras.Input(
+                batch_shape=old.shape, dtype=old.dtype, sparse=old.sparse, name=maker_name(old)
+            )
+            for tensor, old in zip(graph.inputs, source.inputs, strict=True)
+        }
+        inside = range(len(graph.inputs), len(graph.calls))
+        inner = Copier()
+        inner._copies = self._copies
+        try:
+            calls = units(graph, inside, graph.inputs, graph.outputs)
+            symbols = repeat(graph, calls, symbols, inner)
+        except RepeatError as error:
+            raise CutError(f"{_cannot_copy(call.layer)}: {error.__cause__}") from error
+        return keras.Model(
+            keras.tree.pack_sequence_as(source.input, [symbols[t] for t in graph.inputs]),
+            keras.tree.pack_sequence_as(source.output, [symbols[t] for t in graph.outputs]),
+            name=name,
+        )
+
+    def _name(self, call: Call) -> str:
+        """The layer's own name; where it is taken, behind a prefix."""
+        prefix = self._prefix or (call.scope[-1].replace("/", "_") if call.scope else "copy")
+        names = [call.own_name, f"{prefix}_{call.own_name}"]
+        numbered = (f"{names[-1]}_{number}" for number in count(2))
+        name = next((n for n in names if n not in self._taken), None) or next(
+            n for n in numbered if n not in self._taken
+        )
+        return name
+
+
+def _constants(call: Call) -> Iterator[Any]:
+    """What a call is given besides tensors of the graph."""
+    args, kwargs = call.fill(dict.fromkeys(call.reads))
+    yield from keras.tree.flatten((args, kwargs))
+
+
+def _is_graph(layer: keras.Operation) -> bool:
+    try:
+        functional(layer)
+    except CutError:
+        return False
+    return True
+
+
+def _anew(layer: keras.Operation, name: str) -> keras.Operation:
+    """A layer of the same configuration, without its state."""
+    kind: Any = type(layer)
+    if kind is keras.layers.Lambda:
+        # By way of its configuration, a function would lose the globals that it reads.
+        for function in filter(callable, (layer.function, layer.mask, layer._output_shape)):
+            if state := state_within(function):
+                raise ValueError(
+                    f"its function reads {state!r} from around it, which the copy would share"
+                )
+        return kind(
+            layer.function,
+            output_shape=layer._output_shape,
+            mask=layer.mask,
+            arguments=dict(layer.arguments),
+            name=name,
+            dtype=layer.dtype_policy,
+            trainable=layer.trainable,
+        )
+    # Keras takes no Python lambda from a file of unknown origin; this one is in memory already.
+    trusted = {"safe_mode": False} if isinstance(layer, keras.layers.Lambda) else {}
+    with keras.saving.custom_object_scope(_own_objects(layer)):
+        return kind.from_config({**_unshared(layer.get_config()), "name": name}, **trusted)
+
+
+def _unshared(config: Any) -> Any:
+    """A configuration whose arrays and containers are not those of the layer."""
+    if isinstance(config, dict):
+        return {key: _unshared(value) for key, value in config.items()}
+    if type(config) in (list, tuple):
+        return type(config)(map(_unshared, config))
+    return config.copy() if isinstance(config, np.ndarray) else config
+
+
+def _own_objects(layer: keras.Operation) -> dict[str, Any]:
+    """Classes and functions of the user's within a layer, by which Keras finds them again."""
+    if not isinstance(layer, keras.Layer):
+        return {}
+    inside = [layer, *layer._flatten_layers(include_self=False)]
+    functions = {
+        value.__name__: value
+        for each in inside
+        for value in vars(each).values()
+        if isinstance(value, FunctionType)
+    }
+    objects = functions | {type(each).__name__: type(each) for each in inside}
+    return {n: o for n, o in objects.items() if not o.__module__.startswith("keras.")}
+
+
+def _built(layer: keras.Layer, copy: keras.Layer, name: str) -> keras.Layer:
+    """A copy with variables and state, where Keras can build it before it is called."""
+    try:
+        config = layer.get_build_config()
+        if config and not copy.built:
+            copy.build_from_config(config)
+            copy.built = True
+        if copy.built:
+            give(layer, copy)
+    except ShapeError as error:
+        raise _differs(layer, error) from error
+    except Exception:  # it may need the call; what is wrong with it then shows in the end
+        return _anew(layer, name)
+    return copy
+
+
+def _finished(old: keras.Operation, new: keras.Operation) -> list[tuple[Any, Any]]:
+    """Give a copy its state and flags, and compare; the variables of both."""
+    if _is_graph(old):
+        return []
+    try:
+        if not isinstance(old, keras.Layer):
+            found = difference(_arguments(old), _arguments(new), "its configuration")
+            if found:
+                raise StateError(f"they differ in {found}")
+            return []
+        try:  # most have had their state since they were built
+            give_flags(old, new)
+            matches = require_equal(old, new)
+        except Exception:  # also of tables that nothing has filled yet; what is wrong shows below
+            give(old, new)
+            give_flags(old, new)
+            matches = require_equal(old, new)
+        return [(match.old, match.new) for match in matches]
+    except StateError as error:
+        raise _differs(old, error) from error
+
+
+def _differs(layer: keras.Operation, error: StateError) -> CutError:
+    return CutError(
+        f"{_cannot_copy(layer)}: what its configuration makes is another layer; {error}."
+    )
+
+
+def _arguments(operation: keras.Operation) -> dict[str, Any]:
+    return {key: value for key, value in operation.get_config().items() if key != "name"}
+
+
+def _tied(one: keras.Operation, other: keras.Operation) -> CutError:
+    return CutError(
+        f"The layers {one.name!r} and {other.name!r} hold the same variable, and copies would not. "
+        "Share the layers with weights='share', or put both into one layer."
+    )
+
+
+def _cannot_copy(layer: keras.Operation) -> str:
+    return (
+        f"The layer {layer.name!r} ({type(layer).__name__}) cannot be copied. Give it a "
+        "get_config() method that returns all arguments of its constructor, or share the layers "
+        "with weights='share'. The reason"
+    )

@@ -1,0 +1,197 @@
+"""Cut and split models. Nothing here changes the model that it is given."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import keras
+
+from ..errors import CutError
+from ..graph.callgraph import Shape, between
+from ..inference.inputs import shapes_asked
+from ..structure.anatomy import Anatomy, anatomy
+from ..structure.places import PlaceLike, resolve
+from .build import Section, build, carried_past, made_before, model_name
+from .refusals import no_way, refuse_bypassed_end, refuse_bypassed_start
+
+
+def cut(
+    model: keras.Model,
+    start: PlaceLike | None = None,
+    end: PlaceLike | None = None,
+    *,
+    weights: str = "share",
+    bypass: str | None = None,
+    input_shape: Any = None,
+) -> keras.Model:
+    """Cut the slice from start to end, both inclusive, out of a model.
+
+    The slice keeps the layers' names; its input is named after the layer that makes that tensor in
+    the model. Where a layer is the start or the end, what enters or leaves that layer is the input
+    or output. Inputs of the model that the end needs besides the start become further inputs.
+
+    A slice with `weights="share"` has the model's own layers. Train it, and you train the model;
+    set its `trainable = False`, and the model's layers are frozen too. A slice with
+    `weights="copy"` has layers of its own with equal weights and flags: nothing that happens to
+    one happens to the other. Neither is compiled.
+
+    Args:
+        model: A built functional or Sequential model. Models inside of it are opened: a place in
+            them is written `"backbone/conv4_block6"`.
+        start: A place; `None` for the model's own input.
+        end: A place; `None` for the model's own output.
+        weights: `"share"` or `"copy"`.
+        bypass: `"input"` to make every tensor that bypasses the start one more input, named after
+            the layer that makes it; `None` to refuse such a start.
+        input_shape: The shape that the slice takes, without the batch axis, or with it; for a slice
+            of several inputs a list of shapes, or a dictionary by the names of its inputs. `None`
+            for the shapes of the model's own tensors.
+
+    Returns:
+        A plain `keras.Model`: it trains, saves, loads without cutwidgets and can be cut again.
+
+    Raises:
+        UnknownPlaceError: If the model has no such place.
+        BypassedCutError: If the end also needs a tensor that passes the start by.
+        CutError: If the start comes after the end, or has nothing to do with it; if a layer cannot
+            be copied or does not take the shape; if two layers of the slice have one name.
+        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> resnet = keras.applications.ResNet50(include_top=False, weights=None)
+        >>> part = cw.cut(resnet, "conv3", "conv4")
+        >>> part.input.name, part.output_shape
+        ('conv2_block3_out', (None, None, None, 1024))
+        >>> cw.cut(resnet, "conv3", "conv4", input_shape=(56, 56, 256)).output_shape
+        (None, 14, 14, 1024)
+        >>> branch = cw.cut(resnet, "conv3_block2_2_conv", "conv3", bypass="input")
+        >>> [tensor.name for tensor in branch.inputs]
+        ['conv3_block2_1_relu', 'conv3_block1_out']
+    """
+    _require_one_of("weights", weights, ("share", "copy"))
+    part = section(anatomy(model), start, end, bypass=bypass)
+    return build(model, part, weights, _shapes(part, input_shape))
+
+
+def split(model: keras.Model, *ends: PlaceLike, bypass: str | None = None) -> list[keras.Model]:
+    """Split a model behind each of the given places, into pieces that make up the model again.
+
+    Args:
+        model: A built functional or Sequential model.
+        ends: Places in the order of computation; a piece ends with each.
+        bypass: `None` to refuse a place that a skip connection passes by; `"input"` to hand the
+            bypassing tensors on: a piece then gives all tensors that are live at its end, that of
+            the place first, and the next piece takes them in the same order.
+
+    Returns:
+        One piece more than places. Each takes what the one before it gives, and shares its layers
+        with the model, as slices do.
+
+    Raises:
+        UnknownPlaceError: If the model has no such place.
+        BypassedCutError: If a skip connection passes one of the places by.
+        CutError: If the places are not in order, or nothing lies behind the last.
+        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> resnet = keras.applications.ResNet50(include_top=False, weights=None)
+        >>> [piece.output_shape[-1] for piece in cw.split(resnet, "conv2", "conv4_block6")]
+        [256, 1024, 2048]
+        >>> head, tail = cw.split(resnet, "conv3_block2_2_conv", bypass="input")
+        >>> [tensor.name for tensor in tail.inputs]
+        ['conv3_block2_2_conv', 'conv3_block1_out']
+    """
+    _require_one_of("bypass", bypass, (None, "input"))
+    found = anatomy(model)
+    graph = found.graph
+    places = [resolve(found, end) for end in ends]
+    frontiers = []
+    before: set[int] = set()
+    for asked, place in zip(ends, places, strict=True):
+        if set(place.exits) <= before:
+            raise _out_of_order(found, ends)
+        before |= made_before(graph, place.exits)
+        carried = carried_past(graph, place.exits, before)
+        if carried and bypass is None:
+            refuse_bypassed_end(found, asked, place, carried)
+        frontiers.append((*place.exits, *carried))
+        before |= set(place.exits)
+    names = [None, *(place.name for place in places), None]
+    sections = []
+    for i, (entries, exits) in enumerate(pairwise([graph.inputs, *frontiers, graph.outputs])):
+        calls, reached = between(graph, exits, entries)
+        if not calls or not set(reached) <= set(entries):
+            if i and names[i + 1]:
+                raise _out_of_order(found, ends)
+            reason = no_way(graph, entries, exits, names[i], names[i + 1])
+            raise CutError(f"Cannot split {found.name!r} at {', '.join(map(repr, ends))}: {reason}")
+        name = _name(found, names[i], names[i + 1])
+        sections.append(Section(graph, name, tuple(entries), exits, calls))
+    return [build(model, piece) for piece in sections]
+
+
+def _out_of_order(anatomy: Anatomy, ends: Sequence[PlaceLike]) -> CutError:
+    asked = ", ".join(map(repr, ends))
+    return CutError(
+        f"Cannot split {anatomy.name!r} at {asked}: the places are not in the order of computation."
+    )
+
+
+def section(
+    anatomy: Anatomy,
+    start: PlaceLike | None = None,
+    end: PlaceLike | None = None,
+    *,
+    bypass: str | None = None,
+) -> Section:
+    """What `cut` would cut out, without making a model of it; the arguments and errors are its.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> anatomy = cw.anatomy(keras.applications.ResNet50(weights=None))
+        >>> inside = section(anatomy, "conv3_block1", "conv4_block2_1_relu")
+        >>> [anatomy.graph.maker(tensor).name for tensor in inside.carried]
+        ['conv4_block1_out']
+    """
+    _require_one_of("bypass", bypass, (None, "input"))
+    graph = anatomy.graph
+    first = None if start is None else resolve(anatomy, start)
+    last = None if end is None else resolve(anatomy, end)
+    entries = graph.inputs if first is None else first.entries
+    exits = graph.outputs if last is None else last.exits
+    names = (first.name if first else None, last.name if last else None)
+
+    before = made_before(graph, entries)
+    calls, reached = between(graph, exits, before | set(entries))
+    begins = first is None or (
+        set(first.calls) & set(calls) if first.calls else set(entries) & set(reached)
+    )
+    if not calls or not begins:
+        reason = no_way(graph, entries, exits, *names)
+        raise CutError(f"Cannot cut {anatomy.name!r} from {start!r} to {end!r}: {reason}")
+    bypassing = [tensor for tensor in reached if tensor in before]
+    if bypassing and first is not None and bypass is None:
+        refuse_bypassed_start(anatomy, start, first, exits, calls, bypassing)
+    inputs = tuple(tensor for tensor in dict.fromkeys((*entries, *reached)) if tensor in reached)
+    return Section(graph, _name(anatomy, *names), inputs, exits, calls)
+
+
+def _name(anatomy: Anatomy, start: str | None, end: str | None) -> str:
+    return model_name(anatomy.name, start and f"from_{start}", end and f"to_{end}")
+
+
+def _require_one_of(name: str, value: object, allowed: Sequence[object]) -> None:
+    if value not in allowed:
+        raise CutError(f"{name} is {' or '.join(map(repr, allowed))}. Received: {value!r:.200}")
+
+
+def _shapes(part: Section, asked: Any) -> list[Shape] | None:
+    """The shapes that were asked for, one for each input of a slice, with the batch axis."""
+    if asked is None:
+        return None
+    return shapes_asked(f"slice {part.name!r}", part.graph, part.inputs, asked)

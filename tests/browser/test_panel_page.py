@@ -1,0 +1,313 @@
+"""`static/panel.js` on a plain page in Chromium, with a real CutPanel behind, no JupyterLab."""
+
+import keras
+import pytest
+from panelpage import PanelPage
+from PIL import Image
+
+import cutwidgets
+
+
+@pytest.fixture
+def at(page, tiny_resnet):
+    return PanelPage(page, cutwidgets.CutPanel(tiny_resnet))
+
+
+@pytest.fixture
+def names(tiny_resnet):
+    return [block.name for block in cutwidgets.anatomy(tiny_resnet)]
+
+
+def test_two_clicks_show_the_slice(at, names):
+    at.block(names[1]).click()
+    assert at.selected() == [names[1]]
+    assert at.shown() is None
+    assert names[1] in at.part("hint").text_content()
+    at.block(names[2]).click()
+    at.wait_for(names[1], names[2])
+    assert at.panel.selection == (names[1], names[2])
+    assert at.selected() == names[1:3]
+    summary = at.part("summary").text_content()
+    assert f"{at.panel.slice.count_params():,}" in summary
+    assert all(name in summary for name in names[1:3])
+    assert names[1] in at.live()
+    assert names[2] in at.live()
+
+
+def test_the_old_slice_stays_until_the_end_is_chosen(at, names):
+    at.choose(names[1], names[2])
+    at.block(names[2]).click()
+    assert at.selected() == [names[2]]
+    assert at.shown() == f"{names[1]}..{names[2]}"
+    at.page.keyboard.press("Escape")
+    assert at.selected() == names[1:3]
+
+
+def test_the_same_block_twice_is_a_slice_of_one_block(at, names):
+    at.choose(names[2], names[2])
+    assert at.selected() == [names[2]]
+
+
+def test_shift_click_moves_the_end_and_escape_clears(at, names):
+    at.choose(names[1], names[2])
+    at.block(names[3]).click(modifiers=["Shift"])
+    at.wait_for(names[1], names[3])
+    at.page.keyboard.press("Escape")
+    at.page.wait_for_selector(".cutwidgets:not([data-selection])")
+    assert at.panel.selection == ()
+    assert at.selected() == []
+
+
+def test_an_end_before_the_start_is_greyed_with_its_reason_and_explained(at, names):
+    at.block(names[2]).click()
+    early = at.block(names[1])
+    assert early.get_attribute("aria-disabled") == "true"
+    assert f"before the start, {names[2]}" in early.get_attribute("aria-label")
+    assert at.block(names[3]).get_attribute("aria-disabled") == "false"
+    early.hover()
+    at.page.wait_for_selector("[role=tooltip]:not([hidden])")
+    assert "Cannot be the end" in at.page.locator("[role=tooltip]").text_content()
+    early.click(force=True)
+    at.page.wait_for_selector("[data-part=error]:not(:empty)")
+    assert at.part("error").text_content() == at.panel.error
+    assert at.shown() is None
+    assert at.part("run").is_disabled()
+    at.choose(names[1], names[2])
+    assert at.part("error").text_content() == ""
+
+
+def test_all_by_keyboard(at, names):
+    page = at.page
+    for _ in range(10):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.getAttribute('role')") == "listbox":
+            break
+
+    def active() -> str:
+        return page.evaluate(
+            """() => document.getElementById(
+                 document.activeElement.getAttribute("aria-activedescendant")).dataset.block"""
+        )
+
+    page.keyboard.press("End")
+    assert active() == names[-1]
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowDown")
+    assert active() == names[1]
+    assert names[1] in page.locator("[role=tooltip]").text_content()
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Space")
+    at.wait_for(names[1], names[2])
+    page.keyboard.press("Shift+ArrowDown")
+    at.wait_for(names[1], names[3])
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".cutwidgets:not([data-selection])")
+
+
+def test_keys_of_the_diagram_do_not_reach_the_notebook(at):
+    at.page.evaluate("document.addEventListener('keydown', (e) => (window.heard = e.key))")
+    at.page.locator("[role=listbox]").focus()
+    for key in ("ArrowDown", "Space", "Enter", "Escape", "Home"):
+        at.page.keyboard.press(key)
+    assert at.page.evaluate("window.heard") is None
+    focusable = "button, select, [tabindex]"
+    unprotected = f":is({focusable}):not([data-lm-suppress-shortcuts])"
+    assert at.page.locator(f".cutwidgets {unprotected}").count() == 0
+
+
+def test_the_lists_are_in_step_with_the_diagram(at, names):
+    start, end = at.part("start"), at.part("end")
+    at.choose(names[1], names[2])
+    chosen = "select => select.selectedOptions[0].textContent"
+    assert [start.evaluate(chosen), end.evaluate(chosen)] == names[1:3]
+    end.select_option(label=names[3])
+    at.wait_for(names[1], names[3])
+    assert at.selected() == names[1:4]
+    start.select_option(label=names[2])
+    at.wait_for(names[2], names[3])
+    disabled = end.locator("option:disabled").all_text_contents()
+    assert disabled == names[:2]
+
+
+def test_a_selection_from_python_is_drawn(at, names, tiny_resnet):
+    inside = cutwidgets.anatomy(tiny_resnet)[2].layers[0]
+    at.panel.selection = (names[1], inside)
+    at.update()
+    at.wait_for(names[1], inside)
+    assert at.selected() == names[1:3]
+    assert "tail also needs" in at.part("summary").text_content()
+    assert at.part("end").evaluate("s => s.selectedOptions[0].textContent") == inside
+
+
+def test_an_overtaken_answer_is_not_shown(at, names):
+    at.page.evaluate("model.held = []")
+    at.block(names[1]).click()
+    at.block(names[1]).click()
+    at.page.wait_for_function("model.held.length === 1")
+    at.page.wait_for_selector(".cutwidgets[aria-busy=true]")
+    at.block(names[2]).click()
+    at.block(names[3]).click()
+    at.page.wait_for_function("model.held.length === 2")
+    assert at.selected() == names[2:4]
+    at.page.evaluate("model.receive({ _result: model.held[0]._result })")
+    assert at.shown() is None
+    assert at.selected() == names[2:4]
+    assert at.part("run").is_disabled()
+    at.page.evaluate("model.receive(model.held[1])")
+    assert at.shown() == f"{names[2]}..{names[3]}"
+    assert at.page.locator(".cutwidgets[aria-busy]").count() == 0
+
+
+def test_run_shows_feature_maps(at, names):
+    assert at.part("run").is_disabled()
+    at.choose(names[1], names[2])
+    at.page.evaluate("model.held = []")
+    at.part("run").click()
+    assert at.part("run").get_attribute("aria-disabled") == "true"
+    at.page.wait_for_function("model.held.length === 1")
+    at.page.evaluate("() => { model.receive(model.held[0]); model.held = null; }")
+    at.page.wait_for_function(
+        """() => { const all = [...document.querySelectorAll("[data-part=features] img")];
+                   return all.length && all.every(one => one.complete && one.naturalWidth > 0
+                                                         && one.alt); }"""
+    )
+    assert at.part("run").get_attribute("aria-disabled") == "false"
+    at.choose(names[2], names[2])
+    assert at.part("features").locator("img").count() == 0
+
+
+def test_keras_prints_its_summary_when_asked(at, names):
+    at.choose(names[1], names[2])
+    assert at.panel._text == {}
+    at.page.locator("details summary").click()
+    last = cutwidgets.anatomy(at.panel.slice)[-1].layers[-1]
+    at.page.wait_for_function(
+        "name => document.querySelector('pre').textContent.includes(name)", arg=last
+    )
+    at.choose(names[2], names[3])
+    at.page.wait_for_function(
+        "name => document.querySelector('pre').textContent.includes(name)", arg=names[3]
+    )
+
+
+def test_zoom_by_buttons_and_ctrl_wheel_never_by_plain_wheel(at):
+    def width() -> float:
+        return at.page.locator("[role=listbox] svg").bounding_box()["width"]
+
+    first = width()
+    at.page.get_by_role("button", name="Zoom in").click()
+    assert width() > first
+    at.page.get_by_role("button", name="Zoom out").click()
+    assert width() == pytest.approx(first)
+    at.page.locator("[role=listbox]").hover()
+    at.page.mouse.wheel(0, -50)
+    at.page.wait_for_timeout(50)
+    assert width() == pytest.approx(first)
+    at.page.keyboard.down("Control")
+    at.page.mouse.wheel(0, -50)
+    at.page.keyboard.up("Control")
+    at.page.wait_for_function(
+        "w => document.querySelector('[role=listbox] svg').clientWidth > w + 1", arg=first
+    )
+
+
+def test_two_views_of_a_panel_share_the_selection_and_no_id(at, names):
+    at.show()
+    ids = at.page.locator("[id]").evaluate_all("all => all.map(one => one.id)")
+    assert len(ids) == len(set(ids))
+    at.block(names[1], view=1).click()
+    at.block(names[2], view=1).click()
+    for view in (0, 1):
+        at.page.wait_for_function(
+            "view => document.querySelectorAll('.cutwidgets')[view].dataset.selection", arg=view
+        )
+    listening = at.page.evaluate("model.listening()")
+    at.page.evaluate("window.close()")
+    assert at.page.evaluate("model.listening()") == listening / 2
+
+
+HOSTILE = (
+    "<img src=x onerror=window.broken=1>",
+    "\"quotes' & <script>window.broken=1;<",
+    'line\nbreak] [data-x="',
+    "émoji 🧨 " + "long " * 60,
+)
+
+
+def test_hostile_names_stay_text(page):
+    x = inputs = keras.Input((8,), name="in")
+    for name in HOSTILE:
+        branch = keras.layers.Dense(8, name=name)(x)
+        x = keras.layers.Add(name=f"{name} sum")([x, branch])
+    at = PanelPage(page, cutwidgets.CutPanel(keras.Model(inputs, x, name="<b>model")))
+    options = page.locator("[role=option]")
+    shown = options.evaluate_all("all => all.map(one => one.dataset.block)")
+    assert shown == [block.name for block in at.panel._anatomy]
+    options.nth(1).hover()
+    page.wait_for_selector("[role=tooltip]:not([hidden])")
+    options.nth(1).click()
+    options.nth(2).click()
+    page.wait_for_selector(".cutwidgets[data-selection]")
+    assert at.shown() == f"{shown[1]}..{shown[2]}"
+    at.part("run").click()
+    page.wait_for_selector("[data-part=features] img")
+    for tab in ("code", "proof", "costs", "surgery", "save", "summary"):
+        at.tab(tab)
+    page.wait_for_function("() => document.querySelector('[data-part=code] pre')")
+    page.locator("details summary").click()
+    page.locator("[role=listbox]").focus()
+    page.keyboard.press("o")
+    page.wait_for_selector("[data-layer]")
+    page.keyboard.press("Backspace")
+    options.nth(3).click()
+    options.nth(0).click(force=True)
+    page.wait_for_selector("[data-part=error]:not(:empty)")
+    assert page.locator(".cutwidgets :is(script, b, img[onerror])").count() == 0
+    assert page.evaluate("window.broken") is None
+    inner = page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert inner, "a long name made the page wider than the window"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_readable_on_a_plain_page(at, names, scheme, tmp_path):
+    at.page.emulate_media(color_scheme=scheme)
+    at.page.set_viewport_size({"width": 900, "height": 800})
+    at.choose(names[1], names[2])
+    at.page.screenshot(path=tmp_path / f"{scheme}.png")
+    with Image.open(tmp_path / f"{scheme}.png") as picture:
+        assert picture.width == 900
+    contrast = at.page.evaluate(CONTRAST)
+    assert contrast >= 4.5
+    boxes = [at.page.locator(box).bounding_box() for box in (".cw-left", ".cw-right")]
+    assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+    assert boxes[1]["x"] + boxes[1]["width"] <= 900
+
+
+# The least contrast, by the formula of WCAG 2, of the panel's own texts with its background.
+CONTRAST = """
+() => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const luminance = (colour) => {
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3)
+      .map((c) => c / 255)
+      .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const background = (e) => {
+    for (; e; e = e.parentElement) {
+      const colour = getComputedStyle(e).backgroundColor;
+      if (!/, 0\\)$|transparent/.test(colour)) return colour;
+    }
+    return "white";
+  };
+  const texts = ["h3", "dt", "dd", "td", "th", ".cw-hint", ".cw-aside", ".cw-note", "label"];
+  return Math.min(...texts.flatMap((text) => [...document.querySelectorAll(`.cw-panel ${text}`)])
+    .map((e) => {
+      const [a, b] = [luminance(getComputedStyle(e).color), luminance(background(e))];
+      return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    }));
+}
+"""
