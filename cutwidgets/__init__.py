@@ -1,6 +1,6 @@
 """Cut Keras models between their blocks.
 
-`anatomy` finds the blocks, `cut` and `split` give plain Keras models, `check` proves them, and
+`anatomy` finds the blocks, `cut` and `split` give plain Keras models, `check` verifies them, and
 `CutPanel` does all of it with two clicks in a notebook.
 """
 

@@ -1,13 +1,19 @@
 from . import lab
 from .analysis.costs import Cost, Costs, costs
 from .blocks.blocks import Block, Stage
-from .errors import BypassedCutError, CutError, UnknownPlaceError, UnsupportedModelError
+from .errors import (
+    BypassedCutError,
+    CutError,
+    CutwidgetsError,
+    UnknownPlaceError,
+    UnsupportedModelError,
+)
 from .extraction.features import Features, features
 from .inference.activations import activations
 from .loading import load
 from .panel.panel import CutPanel
 from .structure.anatomy import Anatomy, anatomy
-from .surgery.proof import Proof, check
+from .surgery.checking import Check, check
 from .surgery.removal import remove
 from .surgery.replacement import join, replace
 from .surgery.script import to_code
@@ -17,12 +23,13 @@ __all__ = [
     "Anatomy",
     "Block",
     "BypassedCutError",
+    "Check",
     "Cost",
     "Costs",
     "CutError",
     "CutPanel",
+    "CutwidgetsError",
     "Features",
-    "Proof",
     "Stage",
     "UnknownPlaceError",
     "UnsupportedModelError",

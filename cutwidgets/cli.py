@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from . import files
-from .errors import BypassedCutError, CutError
+from .errors import BypassedCutError, CutwidgetsError
 from .exit_codes import FAILED_PROOF, exit_codes, run, say, visible
 from .loading import load, refuse_unreadable
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Look at Keras models, and cut them between their blocks.\n\n"
-    "Exit codes: 0 if all is well; 1 if a proof fails; 2 if something cannot be done, which may be "
+    "Exit codes: 0 if all is well; 1 if a check fails; 2 if something cannot be done, which may be "
     "for want of memory or disk space; 70 for a bug of cutwidgets or of a model's own layers, "
     "whose traceback is then on stderr; 130 after Ctrl-C; 141 if nobody reads what is printed.",
     no_args_is_help=True,
@@ -123,8 +123,11 @@ def cut(
     start: Start,
     end: End,
     output: Annotated[Path, typer.Option("--output", "-o", help="The .keras file to write.")],
-    bypass: Annotated[
-        bool, typer.Option("--bypass", help="Make what bypasses the start an input too.")
+    allow_bypass: Annotated[
+        bool,
+        typer.Option(
+            "--allow-bypass", help="Turn tensors that bypass the start into extra inputs."
+        ),
     ] = False,
     force: Annotated[bool, typer.Option(help="Replace the file if there is one.")] = False,
     unsafe: Unsafe = False,
@@ -138,9 +141,9 @@ def cut(
     with _working():
         loaded = _load(model, unsafe, imports)
         try:
-            part = cut_out(loaded, *_places(start, end), bypass="input" if bypass else None)
+            part = cut_out(loaded, *_places(start, end), allow_bypass=allow_bypass)
         except BypassedCutError as error:
-            raise CutError(f"{error} On the command line that is --bypass.") from error
+            raise CutwidgetsError(f"{error} On the command line that is --allow-bypass.") from error
         _write(output, part.save, force)
     say(f"{output}: {part.name}, {part.count_params():,} parameters")
 
@@ -155,18 +158,18 @@ def check(
     unsafe: Unsafe = False,
     imports: Imports = None,
 ) -> None:
-    """Prove that head, slice and tail together compute the model."""
+    """Check that head, slice and tail together compute the model."""
     refuse_unreadable(model)  # before Keras is imported
-    from .surgery.proof import check as prove
+    from .surgery.checking import check as checked
 
     with _working():
-        proof = prove(_load(model, unsafe, imports), *_places(start, end))
+        result = checked(_load(model, unsafe, imports), *_places(start, end))
     if as_json:
-        verdict = {"ok": proof.ok, "conclusive": proof.conclusive, "verdict": str(proof)}
-        _print_json(verdict | asdict(proof))
+        verdict = {"ok": result.ok, "conclusive": result.conclusive, "verdict": str(result)}
+        _print_json(verdict | asdict(result))
     else:
-        say(str(proof))
-    if not proof.ok:
+        say(str(result))
+    if not result.ok:
         raise typer.Exit(FAILED_PROOF)
 
 
@@ -213,7 +216,7 @@ def _working() -> redirect_stdout[Any]:
 
 def _counted(cost: "Cost", whole: bool) -> dict[str, Any]:
     """The numbers of a block that are shown."""
-    counted: dict[str, Any] = {"parameters": cost.params, "macs": cost.macs}
+    counted: dict[str, Any] = {"parameters": cost.parameters, "macs": cost.macs}
     counted["uncounted"] = cost.uncounted
     if whole:
         counted["activation_bytes"] = cost.activation_bytes
@@ -277,9 +280,9 @@ def _refuse_output(
 ) -> None:
     """Refuse a file to write before the work, not after it."""
     if output.suffix != suffix:
-        raise CutError(f"{what} is saved as a {suffix} file. Received: {str(output)!r}.")
+        raise CutwidgetsError(f"{what} is saved as a {suffix} file. Received: {str(output)!r}.")
     if os.path.lexists(output) and not force:
-        raise CutError(f"There is a file {str(output)!r} already.{hint}")
+        raise CutwidgetsError(f"There is a file {str(output)!r} already.{hint}")
 
 
 def _write(output: Path, save: Callable[[Path], Any], force: bool = False) -> None:
@@ -287,7 +290,7 @@ def _write(output: Path, save: Callable[[Path], Any], force: bool = False) -> No
     try:
         files.write(output, save, replace=force)
     except OSError as error:
-        raise CutError(f"Cannot write {str(output)!r}: {error.strerror or error}") from error
+        raise CutwidgetsError(f"Cannot write {str(output)!r}: {error.strerror or error}") from error
 
 
 def _read(data: Path, dtypes: dict[str, str]) -> Any:
@@ -304,12 +307,14 @@ def _read(data: Path, dtypes: dict[str, str]) -> Any:
             names = [name for name in read.files if name in dtypes]
             arrays = {name: read[name] for name in names or read.files}
     except Exception as error:  # what damaged files make NumPy raise is no closed list
-        raise CutError(f"Cannot read {str(data)!r}: {error}") from error
+        raise CutwidgetsError(f"Cannot read {str(data)!r}: {error}") from error
     with_texts = "string" in dtypes.values()
     for array in arrays.values():
         if array.dtype.kind not in ("biufSU" if with_texts else "biuf"):
             wanted = "numbers or texts" if with_texts else "numbers"
-            raise CutError(f"The model takes {wanted}, and {str(data)!r} holds {array.dtype}.")
+            raise CutwidgetsError(
+                f"The model takes {wanted}, and {str(data)!r} holds {array.dtype}."
+            )
     return next(iter(arrays.values())) if len(arrays) == 1 else arrays
 
 
@@ -318,17 +323,17 @@ def _load(path: Path, unsafe: bool, imports: list[str] | None) -> "keras.Model":
     try:
         _import(imports or ())
     except (Exception, SystemExit) as error:  # whatever a module raises; it may also exit
-        raise CutError(f"Cannot import what --import names: {error}") from error
+        raise CutwidgetsError(f"Cannot import what --import names: {error}") from error
     try:
         with Console(stderr=True).status(Text(visible(f"Loading {path.name}"))):
             return load(path, safe_mode=not unsafe)
-    except CutError as error:
+    except CutwidgetsError as error:
         hint = ""
         if "safe_mode=False" in str(error):
             hint = " On the command line that is --unsafe."
         elif "custom_objects" in str(error):
             hint = " On the command line, --import MODULE imports the module."
-        raise CutError(f"{error}{hint}") from error
+        raise CutwidgetsError(f"{error}{hint}") from error
 
 
 def _import(modules: Iterable[str]) -> None:

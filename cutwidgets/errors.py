@@ -1,4 +1,4 @@
-"""The errors that cutwidgets raises: all of them are a `CutError`, and a `ValueError`.
+"""The errors that cutwidgets raises: all of them are a `CutwidgetsError`, and a `ValueError`.
 
 Every message says what was asked, why that is impossible, and the nearest thing that works.
 """
@@ -9,13 +9,15 @@ from difflib import get_close_matches
 from typing import Any
 
 
-class CutError(ValueError):
-    """Base of all errors of cutwidgets.
+class CutwidgetsError(ValueError):
+    """Base of all errors of cutwidgets: bad input, unreadable files, cuts that are impossible.
 
     Example:
         >>> import cutwidgets as cw
-        >>> issubclass(cw.UnknownPlaceError, cw.CutError) and issubclass(cw.CutError, ValueError)
-        True
+        >>> import numpy as np
+        >>> cw.features("no model", np.zeros((1, 4)), to="features.parquet")
+        Traceback (most recent call last):
+        cutwidgets.errors.UnsupportedModelError: ...
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -24,11 +26,21 @@ class CutError(ValueError):
         return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
+class CutError(CutwidgetsError):
+    """A cut, a removal or a replacement that is impossible.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> issubclass(cw.UnknownPlaceError, cw.CutError)
+        True
+    """
+
+
 class UnknownPlaceError(CutError):
     """The model has no such place.
 
     Attributes:
-        place: What was asked, as it was given.
+        place: The place, as the caller wrote it.
         suggestions: Up to five places of the model whose names are nearest to it.
 
     Example:
@@ -50,7 +62,7 @@ class BypassedCutError(CutError):
     """A skip connection crosses the place of the cut.
 
     Attributes:
-        place: What was asked, as it was given.
+        place: The place, as the caller wrote it.
         bypasses: Names of the layers whose output crosses the place, in call order.
         nearest: The nearest places that work, the one before first.
 

@@ -11,13 +11,13 @@ from typing import Any, NoReturn
 
 import typer
 
-from .errors import CutError
+from .errors import CutwidgetsError
 
 FAILED_PROOF = 1
 
 _FAILED = 2  # as Click has it for words that it does not understand
 
-_BUG = 70  # EX_SOFTWARE of sysexits.h; Python's own 1 would say that a proof failed
+_BUG = 70  # EX_SOFTWARE of sysexits.h; Python's own 1 would say that a check failed
 
 _INTERRUPTED = 130  # as shells tell of programs that Ctrl-C ends
 
@@ -53,7 +53,7 @@ def exit_codes() -> Iterator[None]:
     """End a command whose work cannot be done, or that has a bug, with the code that says so."""
     try:
         yield
-    except CutError as error:
+    except CutwidgetsError as error:
         say(f"cutwidgets: {error}", err=True)
         raise typer.Exit(_FAILED) from None
     except (typer.Exit, _OutputError):

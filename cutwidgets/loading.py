@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile, is_zipfile
 
-from .errors import CutError, alternatives, similar
+from .errors import CutwidgetsError, alternatives, similar
 
 if TYPE_CHECKING:
     import keras
@@ -81,14 +81,14 @@ def load(
             only if you trust where the file comes from.
 
     Raises:
-        CutError: If there is no such file, it holds no model that Keras can read, a class is
+        CutwidgetsError: If there is no such file, it holds no model that Keras can read, a class is
             missing, or it would run code of its own in safe mode.
 
     Example:
         >>> import cutwidgets as cw
         >>> cw.load("resnet.tflite")
         Traceback (most recent call last):
-        cutwidgets.errors.CutError: There is no file 'resnet.tflite'...
+        cutwidgets.errors.CutwidgetsError: There is no file 'resnet.tflite'...
     """
     file = _model_file(path)
     import keras
@@ -102,14 +102,14 @@ def load(
         )
     # Whatever Keras or a layer of the user's raises.
     except Exception as error:
-        raise CutError(_why(file, error, keras.__version__)) from error
+        raise CutwidgetsError(_why(file, error, keras.__version__)) from error
 
 
 def refuse_unreadable(path: str | os.PathLike[str]) -> None:
     """Refuse a file from which no model can be loaded, without importing Keras.
 
     Raises:
-        CutError: If `load` would refuse the file for what it is.
+        CutwidgetsError: If `load` would refuse the file for what it is.
     """
     _model_file(path)
 
@@ -135,26 +135,28 @@ def conversion(load_old: str, new: str) -> str:
 def _model_file(path: str | os.PathLike[str]) -> _ModelFile:
     """What a file says of the model in it."""
     if not isinstance(path, str | os.PathLike):
-        raise CutError(f"Expected the path of a file. Received: {path!r:.200}.")
+        raise CutwidgetsError(f"Expected the path of a file. Received: {path!r:.200}.")
     path = os.fsdecode(path)
     if "://" in path:
-        raise CutError(f"{path!r} is an address. Download the file, and load it from your disk.")
+        raise CutwidgetsError(
+            f"{path!r} is an address. Download the file, and load it from your disk."
+        )
     if not os.path.exists(path):
-        raise CutError(_missing(path))
+        raise CutwidgetsError(_missing(path))
     if os.path.isdir(path):
-        raise CutError(_folder(path))
+        raise CutwidgetsError(_folder(path))
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise CutError(f"{path!r} is a device, pipe or socket. A model is read from a file.")
+        raise CutwidgetsError(f"{path!r} is a device, pipe or socket. A model is read from a file.")
     try:
         with open(path, "rb") as file:
             head = file.read(512)
     except OSError as error:
-        raise CutError(f"Cannot read {path!r}: {error.strerror}.") from error
+        raise CutwidgetsError(f"Cannot read {path!r}: {error.strerror}.") from error
     if head.startswith(_HDF5):
         return _named(path, "HDF5", _hdf5)
     if is_zipfile(path):
         return _named(path, "zip", _zip)
-    raise CutError(f"Cannot load {path!r}: it {_other(path, head)}")
+    raise CutwidgetsError(f"Cannot load {path!r}: it {_other(path, head)}")
 
 
 def _named(path: str, kind: str, read: Callable[[str], _ModelFile]) -> _ModelFile:
@@ -165,7 +167,7 @@ def _named(path: str, kind: str, read: Callable[[str], _ModelFile]) -> _ModelFil
     file = read(path)
     if not path.endswith(_ENDINGS[kind]):
         ending = _ENDINGS[kind][0]
-        raise CutError(
+        raise CutwidgetsError(
             f"{path!r} holds a Keras model in the {kind} format, but its name does not end in "
             f"{ending}. Rename it to {Path(path).stem + ending!r}."
         )
@@ -237,18 +239,18 @@ def _hdf5(path: str) -> _ModelFile:
             attributes = {name: _text(file.attrs[name]) for name in file.attrs}
             names = list(file)
     except Exception as error:  # what damaged files make h5py raise is no closed list
-        raise CutError(
+        raise CutwidgetsError(
             f"Cannot load {path!r}: it is an HDF5 file that is damaged or cut short ({error})."
         ) from error
     if "model_config" in attributes:
         return _ModelFile(path, attributes.get("keras_version", ""), attributes["model_config"])
     if "layer_names" in attributes or {"layers", "_layer_checkpoint_dependencies"} & {*names}:
-        raise CutError(
+        raise CutwidgetsError(
             f"{path!r} holds weights, and no model. Build the model in code, then load them with "
             f"model.load_weights({path!r}); or save the whole model where it was trained, with "
             "model.save('model.keras')."
         )
-    raise CutError(f"{path!r} is an HDF5 file, but it holds no model of Keras.")
+    raise CutwidgetsError(f"{path!r} is an HDF5 file, but it holds no model of Keras.")
 
 
 def _zip(path: str) -> _ModelFile:
@@ -262,14 +264,14 @@ def _zip(path: str) -> _ModelFile:
                 if name in names
             }
     except Exception as error:  # what damaged files make zipfile raise is no closed list
-        raise CutError(
+        raise CutwidgetsError(
             f"Cannot load {path!r}: it is a zip file that is damaged or cut short ({error})."
         ) from error
     if any(name.endswith("data.pkl") for name in names):
-        raise CutError(f"{path!r} {_PYTORCH}")
+        raise CutwidgetsError(f"{path!r} {_PYTORCH}")
     if "config.json" not in read:
         held = f"but {alternatives(names[:3])}" if names else "as it is empty"
-        raise CutError(
+        raise CutwidgetsError(
             f"{path!r} is a zip file, but not one that Keras wrote: it has no 'config.json', "
             f"{held}. If the model is in it, unpack it first."
         )

@@ -110,9 +110,9 @@ def look_at_tabs(view: PanelPage) -> Iterator[str]:
     page = view.page
     run_resnet(view)
     yield "run"
-    presses = {"proof": "Check", "surgery": "Remove"}
+    presses = {"check": "Check", "surgery": "Remove"}
     outcomes = {"code": "pre", "surgery": "dl", "save": "button"}
-    for tab in ("summary", "proof", "code", "costs", "surgery", "save"):
+    for tab in ("summary", "check", "code", "costs", "surgery", "save"):
         part = view.tab(tab)
         if tab in presses:
             part.get_by_role("button", name=presses[tab]).click()

@@ -85,14 +85,14 @@ def test_a_file_is_not_replaced_by_accident(run, file, tmp_path):
 def test_check_proves(run, file):
     code, out, _ = run("check", file, "stage1", "stage2_block1")
     assert (code, "bit for bit" in out) == (0, True)
-    proof = strict(run("check", file, "stage1", "stage2_block1", "--json")[1])
-    assert proof["ok"]
-    assert proof["max_abs_difference"] == 0
+    result = strict(run("check", file, "stage1", "stage2_block1", "--json")[1])
+    assert result["ok"]
+    assert result["max_abs_difference"] == 0
 
 
 def test_a_proof_that_fails_has_a_code_of_its_own(run, file, monkeypatch):
-    wrong = cw.Proof(1.0, 1.0, 1.0, (), (), None)
-    monkeypatch.setattr("cutwidgets.surgery.proof.check", lambda *_: wrong)
+    wrong = cw.Check(1.0, 1.0, 1.0, (), (), None)
+    monkeypatch.setattr("cutwidgets.surgery.checking.check", lambda *_: wrong)
     assert run("check", file, "stage1", "stage2")[0] == 1
 
 
@@ -205,7 +205,7 @@ def test_a_bug_is_no_failed_proof(run, file, monkeypatch, error):
     def crash(*_):
         raise error(message)
 
-    monkeypatch.setattr("cutwidgets.surgery.proof.check", crash)
+    monkeypatch.setattr("cutwidgets.surgery.checking.check", crash)
     code, out, errors = run("check", file, "stage1", "stage2")
     assert (code, out) == (70, "")
     assert "Traceback" in errors
@@ -216,7 +216,7 @@ def test_costs_are_those_of_the_model(run, model, file):
     costs = cw.costs(model)
     told = strict(run("show", file, "--costs", "--json")[1])
     for row, cost in zip([*told["blocks"], told["total"]], [*costs, costs.total], strict=True):
-        assert row["parameters"] == cost.params
+        assert row["parameters"] == cost.parameters
         assert row["macs"] == cost.macs
         assert row["activation_bytes"] == cost.activation_bytes
         assert row["receptive_field"] == (cost.receptive_field and list(cost.receptive_field))
@@ -240,10 +240,10 @@ def test_the_diagram_is_written(run, model, file, tmp_path):
 def test_what_bypasses_the_start_becomes_an_input(run, model, file, tmp_path):
     words = ("cut", file, "stage1_block1_2_conv", "stage2", "-o", tmp_path / "part.keras")
     code, _, errors = run(*words)
-    assert (code, "--bypass" in errors) == (2, True)
-    assert run(*words, "--bypass")[0] == 0
+    assert (code, "--allow-bypass" in errors) == (2, True)
+    assert run(*words, "--allow-bypass")[0] == 0
     part = keras.models.load_model(tmp_path / "part.keras")
-    wanted = cw.cut(model, "stage1_block1_2_conv", "stage2", bypass="input")
+    wanted = cw.cut(model, "stage1_block1_2_conv", "stage2", allow_bypass=True)
     x = [np.random.default_rng(0).normal(size=(2, 8, 8, 4)).astype("float32") for _ in range(2)]
     np.testing.assert_array_equal(part.predict(x, verbose=0), wanted.predict(x, verbose=0))
 
@@ -369,12 +369,12 @@ def test_names_of_strangers_are_shown_as_they_are(run, tmp_path):
 
 def test_a_proof_is_strict_json(run, file, monkeypatch):
     inf = float("inf")
-    proof = cw.Proof(inf, float("nan"), 1e-9, ("a",), (("b", inf), ("c", 0.0)), "b")
-    monkeypatch.setattr("cutwidgets.surgery.proof.check", lambda *_: proof)
+    result = cw.Check(inf, float("nan"), 1e-9, ("a",), (("b", inf), ("c", 0.0)), "b")
+    monkeypatch.setattr("cutwidgets.surgery.checking.check", lambda *_: result)
     code, out, _ = run("check", file, "stage1", "stage2", "--json")
     assert code == 1
     assert strict(out) == {
-        "ok": False, "conclusive": False, "verdict": str(proof), "max_abs_difference": None,
+        "ok": False, "conclusive": False, "verdict": str(result), "max_abs_difference": None,
         "max_abs_output": None, "sensitivity": 1e-9, "carried": ["a"],
         "differences": [["b", None], ["c", 0.0]], "first_difference": "b",
         "elements": 0, "nan": 0, "infinite": 0, "unsteadiness": 0.0,

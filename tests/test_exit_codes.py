@@ -61,13 +61,13 @@ def end(monkeypatch, tmp_path):
     return end
 
 
-def proof(monkeypatch, result):
+def checked(monkeypatch, result):
     def check(*_):
         if isinstance(result, BaseException):
             raise result
         return result
 
-    monkeypatch.setattr("cutwidgets.surgery.proof.check", check)
+    monkeypatch.setattr("cutwidgets.surgery.checking.check", check)
 
 
 WORDS = {
@@ -112,8 +112,8 @@ def test_full_disk(end, file, name):
 @pytest.mark.parametrize(
     ("result", "code"),
     [
-        (cw.Proof(1.0, 1.0, 1.0, (), (), None), 1),
-        (cw.CutError("no"), 2),
+        (cw.Check(1.0, 1.0, 1.0, (), (), None), 1),
+        (cw.CutwidgetsError("no"), 2),
         (MemoryError("no"), 2),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 2),
         (RuntimeError("write failed: errno = 28, error message = 'No space left on device'"), 2),
@@ -128,7 +128,7 @@ def test_full_disk(end, file, name):
 def test_codes_whatever_the_streams(end, file, monkeypatch, result, code):
     def run(*options, **streams):
         with monkeypatch.context() as patched:
-            proof(patched, result)
+            checked(patched, result)
             # Loading is not what is tested.
             patched.setattr(command_line, "_load", lambda *_: None)
             return end("check", file, "-", "stem", *options, **streams)
@@ -146,9 +146,9 @@ def test_a_closed_pipe_that_is_swallowed_is_told_all_the_same(end, file, monkeyp
         try:
             print("of a layer", flush=True)
         except OSError:
-            return cw.Proof(0.0, 0.0, 0.0, (), (), None)
+            return cw.Check(0.0, 0.0, 0.0, (), (), None)
 
-    monkeypatch.setattr("cutwidgets.surgery.proof.check", check)
+    monkeypatch.setattr("cutwidgets.surgery.checking.check", check)
     assert end("check", file, "-", "stem", err=closed_pipe())[0] == 141
 
 

@@ -40,7 +40,7 @@ def here(tmp_path, monkeypatch):
 
 
 def refusal(*words, **options):
-    with pytest.raises(cw.CutError) as caught:
+    with pytest.raises(cw.CutwidgetsError) as caught:
         cw.load(*words, **options)
     return str(caught.value)
 
@@ -265,7 +265,7 @@ errors = {}
 for name in json.loads(sys.argv[1]):
     try:
         cw.load(name)
-    except cw.CutError as error:
+    except cw.CutwidgetsError as error:
         errors[name] = str(error)
 print(json.dumps(errors))
 for words in (["show", "a.onnx"], ["check", "no.keras", "-", "-"], ["cut", "a.json", "-", "-", "-o",

@@ -233,7 +233,7 @@ def test_what_bypasses_becomes_an_input(program, shift):
         for position, start in enumerate(places):
             for end in (None, places[(position + shift) % len(places)]):
                 verdict = case.verdict(start, end)
-                cut = partial(cw.cut, case.model, start, end, bypass="input")
+                cut = partial(cw.cut, case.model, start, end, allow_bypass=True)
                 if verdict.possible:
                     takes = case.takes(case.places[start].entries, verdict)
                     assert_gives(case, cut(), takes, case.exits(end))
@@ -265,7 +265,7 @@ def test_a_tensor_is_a_place(program):
             exits = tuple(tensors)
             verdict = case.wiring.verdict(exits, (), case.wiring.outputs)
             if verdict.possible:
-                part = cw.cut(case.model, symbol, bypass="input")
+                part = cw.cut(case.model, symbol, allow_bypass=True)
                 assert_gives(case, part, case.takes(exits, verdict), case.wiring.outputs)
             if exits[0] not in case.wiring.inputs:
                 part = section(case.anatomy, None, symbol)
@@ -283,7 +283,7 @@ def test_copies_are_exact(program, shift):
     verdict = case.verdict(start, None)
     if verdict.possible:
         before = nodes(case)
-        part = cw.cut(case.model, start, weights="copy", bypass="input")
+        part = cw.cut(case.model, start, weights="copy", allow_bypass=True)
         assert nodes(case) == before
         takes = case.takes(case.places[start].entries, verdict)
         assert_gives(case, part, takes, case.wiring.outputs)
@@ -296,7 +296,7 @@ def test_a_second_cut_adds_no_nodes(program):
 
     def cut_all():
         for end in ends:
-            cw.cut(case.model, case.calls[0], end, bypass="input")
+            cw.cut(case.model, case.calls[0], end, allow_bypass=True)
         return nodes(case)
 
     assert cut_all() == cut_all()
@@ -355,7 +355,7 @@ def test_pieces_hand_on_what_bypasses(program, shift):
         for position, first in enumerate(case.calls):
             later = [call for call in case.calls[position + 1 :] if call in needed]
             places = [first, later[shift % len(later)]] if later else [first]
-            split = partial(cw.split, case.model, *places, bypass="input")
+            split = partial(cw.split, case.model, *places, allow_bypass=True)
             if leaves_something(case, places):
                 check_pieces(case, split(), places)
             else:
@@ -369,10 +369,10 @@ def test_places_out_of_order_are_refused(program):
     for first in case.calls:
         for before in case.wiring.head(case.exits(first)) & set(case.calls) - {first}:
             with refused(case, cw.CutError):
-                cw.split(case.model, first, before, bypass="input")
+                cw.split(case.model, first, before, allow_bypass=True)
 
 
-# --- Proof and anatomy ----------------------------------------------------------------------------
+# --- Check and anatomy ----------------------------------------------------------------------------
 
 
 @on_random_models(20, shift=numbers)

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from ..errors import CutError, UnknownPlaceError, similar
+from ..errors import CutwidgetsError, UnknownPlaceError, similar
 from ..graph.callgraph import CallGraph, Shape
 from ..graph.rebuild import RepeatError, specs
 from ..inference.inputs import USUAL_SIZE, shapes_asked
@@ -27,7 +27,7 @@ class Cost:
 
     Attributes:
         name: Name of the block or the model.
-        params: Number of parameters, a shared layer counted once.
+        parameters: Number of parameters, a shared layer counted once.
         macs: Multiply-accumulate operations of convolutions, matrix products, attention and
             recurrent layers, in inference; each is two FLOPs. Biases, normalisations, activations
             and pooling are not counted, as in papers (He et al. 2015, table 1).
@@ -42,7 +42,7 @@ class Cost:
     """
 
     name: str
-    params: int
+    parameters: int
     macs: int
     activation_bytes: int
     receptive_field: tuple[int, ...] | None
@@ -65,7 +65,7 @@ class Costs:
         >>> import keras
         >>> from cutwidgets import costs
         >>> found = costs(keras.applications.VGG16(weights=None))
-        >>> len(found), found["block1"].receptive_field, found[-1].params
+        >>> len(found), found["block1"].receptive_field, found[-1].parameters
         (6, (6, 6), 123642856)
         >>> found.sum(0, 1).macs == found[0].macs + found[1].macs
         True
@@ -155,7 +155,7 @@ class Costs:
         }
         return Cost(
             name=name,
-            params=sum(params.values()),
+            parameters=sum(params.values()),
             macs=sum(row.macs for row in rows),
             activation_bytes=sum(row.activation_bytes for row in rows),
             receptive_field=rows[-1].receptive_field if rows else self._start,
@@ -198,7 +198,7 @@ def costs(model: keras.Model, input_shape: Any = None) -> Costs:
         A `Cost` for each block of `anatomy(model)`, and their sums.
 
     Raises:
-        CutError: If the shape does not fit the model, or a layer does not take it.
+        CutwidgetsError: If the shape does not fit the model, or a layer does not take it.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 
     Example:
@@ -232,7 +232,7 @@ def costs(model: keras.Model, input_shape: Any = None) -> Costs:
         rows.append(
             Cost(
                 name=block.name,
-                params=block.params,
+                parameters=block.parameters,
                 macs=macs // _batch(graph),
                 activation_bytes=sum(map(bytes_of, made)) // _batch(graph),
                 receptive_field=sizes(widest([seen[tensor] for tensor in block.exits])),
@@ -292,7 +292,7 @@ def _symbols(graph: CallGraph, shapes: Sequence[Shape]) -> dict[int, keras.Keras
         return specs(graph, without_inputs(graph), given)
     except RepeatError as error:
         takes = ", ".join(map(str, error.shapes))
-        raise CutError(
+        raise CutwidgetsError(
             f"Cannot count the costs of {graph.name!r} at the input shape "
             f"{', '.join(map(str, shapes))}: the layer {error.call.name!r} would be called on "
             f"{takes}, and does not take that ({error.__cause__}). The model itself takes "
@@ -319,14 +319,14 @@ def _is_settled(graph: CallGraph) -> bool:
 
 _HEADS = ("block", "parameters", "MACs", "activations", "receptive field")
 
-_BARS = (lambda row: row.params, lambda row: row.macs, lambda row: row.activation_bytes)
+_BARS = (lambda row: row.parameters, lambda row: row.macs, lambda row: row.activation_bytes)
 
 
 def _cells(row: Cost) -> tuple[str, ...]:
     """A row as text."""
     return (
         row.name,
-        readable(row.params).strip(),
+        readable(row.parameters).strip(),
         f"{'≥ ' if row.uncounted else ''}{readable(row.macs).strip()}",
         f"{readable(row.activation_bytes)}B",
         "×".join(map(str, row.receptive_field)) if row.receptive_field else "—",

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..graph.callgraph import Call, CallGraph
 from ..graph.keras_internals import parameters_of, specify
 from ..graph.reader import read
@@ -232,7 +232,7 @@ def _model(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int
         graph = read(layer)
         inputs = keras.tree.flatten(next(iter(given.values())))
         symbols = specs(graph, without_inputs(graph), dict(zip(graph.inputs, inputs, strict=True)))
-    except (CutError, RepeatError, ValueError):
+    except (CutwidgetsError, RepeatError, ValueError):
         return None
     return _sum([macs_of(call, symbols) for call in without_inputs(graph)])
 

@@ -148,7 +148,7 @@ def _chain_parts(
             # Neither a head of its own is one, nor the last level of a decoder.
             is_top &= line.begins or last > 0
             is_top &= len(entering(graph, [c for region in parts for c in region.calls])) == 1
-            kind = "stem" if first and i == 0 else "top" if is_top else "linear"
+            kind = "stem" if first and i == 0 else "top" if is_top else "plain"
         yield kind, parts
 
 
@@ -184,7 +184,7 @@ def _kind(kind: str, group: Sequence[Region]) -> str:
     """The kind of a part of a block of some kind."""
     roles = {region.role for region in group}
     if kind in BRANCHED:
-        return kind if kind in roles else "linear"
+        return kind if kind in roles else "plain"
     if kind == "classifier":
         return kind if roles & WEIGHTED else "top"
     return kind

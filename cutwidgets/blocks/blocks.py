@@ -14,7 +14,7 @@ class Block:
     Attributes:
         name: Its name, unique in the model: what its layers' names have in common, if anything.
         kind: `"residual"`, `"inception"` (branches that are concatenated), `"dense"` (concatenated
-            with its own input, as in DenseNet), `"linear"` (a straight chain), `"stem"` (before the
+            with its own input, as in DenseNet), `"plain"` (a straight chain), `"stem"` (before the
             first of them), `"top"` (features after the last), `"classifier"`, or `"branched"`
             (branches of any other kind).
         shortcut: For a residual block, what its shortcut passes: `"identity"`, `"pooling"` or
@@ -45,7 +45,7 @@ class Block:
     graph: CallGraph = field(repr=False, compare=False)
 
     @property
-    def params(self) -> int:
+    def parameters(self) -> int:
         """Number of parameters, a shared layer counted once."""
         return parameters(self.graph, self.calls)
 

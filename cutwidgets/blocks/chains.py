@@ -64,7 +64,7 @@ def pieces(
         first: Whether the chain begins at the network's input.
 
     Returns:
-        Pieces of kind `"linear"`, which repeat or are groups of a network without branches, of kind
+        Pieces of kind `"plain"`, which repeat or are groups of a network without branches, of kind
         `"classifier"`, and of kind `"rest"`: whether that is a stem, a transition or a top depends
         on where the chain stands.
     """
@@ -79,9 +79,9 @@ def pieces(
     if patterns:
         found = _by_pattern(graph, units, patterns)
     elif alone and any(unit[0].opens for unit in units[1:]):
-        found = [("linear", _flat(level)) for level in _levels(graph, units)]
+        found = [("plain", _flat(level)) for level in _levels(graph, units)]
     elif alone:
-        found = [("linear", _flat(group)) for group in _groups(graph, units)]
+        found = [("plain", _flat(group)) for group in _groups(graph, units)]
     else:
         found = [("rest", unit) for unit in units]
     found = _joined([*(("rest", unit) for unit in stem), *found])
@@ -181,7 +181,7 @@ def _by_pattern(
         for pattern in longest_first:
             length = _match(graph, units[position:], pattern)
             if length:
-                taken, kind = length, "linear"
+                taken, kind = length, "plain"
                 break
         found.append((kind, _flat(units[position : position + taken])))
         position += taken

@@ -203,7 +203,7 @@ def _texts(block: Block) -> tuple[str, str, str]:
     return (
         f"<B>{GAP}{escaped(block.name)}</B>{GAP}{GAP}{muted(_kind(block))}",
         muted(shape_text(block.output_shape, block.scale)),
-        muted(count_text(block.params)),
+        muted(count_text(block.parameters)),
     )
 
 

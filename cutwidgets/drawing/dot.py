@@ -11,7 +11,7 @@ COLOURS = {
     "residual": "#0072b2",
     "inception": "#009e73",
     "dense": "#cc79a7",
-    "linear": "#e69f00",
+    "plain": "#e69f00",
     "branched": "#56b4e9",
 }
 

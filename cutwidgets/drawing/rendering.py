@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from ..errors import CutError
+from ..errors import CutwidgetsError
 
 if TYPE_CHECKING:
     pass
@@ -32,7 +32,7 @@ def render(dot: str) -> str:
         An `<svg>` element as text, without prolog, comments and tooltips.
 
     Raises:
-        CutError: If there is no Graphviz at all.
+        CutwidgetsError: If there is no Graphviz at all.
 
     Example:
         >>> render('digraph { a [id="first"] }')[:4]
@@ -47,7 +47,7 @@ def draw(dot: str, form: str) -> bytes:
     """Draw DOT as a file of the form `"svg"` or `"png"`, as `render` does.
 
     Raises:
-        CutError: If there is no Graphviz at all.
+        CutwidgetsError: If there is no Graphviz at all.
 
     Example:
         >>> draw("digraph { a }", "png")[1:4]
@@ -73,7 +73,7 @@ def _draw_by_system(dot: str, form: str) -> bytes:
     try:
         drawn: bytes = graphviz.Source(dot).pipe(format=form)
     except graphviz.ExecutableNotFound as error:
-        raise CutError(_NO_GRAPHVIZ) from error
+        raise CutwidgetsError(_NO_GRAPHVIZ) from error
     return drawn
 
 

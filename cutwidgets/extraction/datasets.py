@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..graph.callgraph import CallGraph
 from .examples import Arrays, Batch, Examples, by_input
 from .folders import Folder
@@ -22,7 +22,7 @@ class Stream(Examples):
         graph: The graph of the model that will look at it.
 
     Raises:
-        CutError: If it has no end, or does not fit the model.
+        CutwidgetsError: If it has no end, or does not fit the model.
     """
 
     kind = "tf.data.Dataset"
@@ -34,18 +34,20 @@ class Stream(Examples):
         try:
             ranks = [len(spec.shape) for spec in specs]
         except (AttributeError, ValueError) as error:  # ragged, or of unknown rank
-            raise CutError(
+            raise CutwidgetsError(
                 f"The shapes of the data set are not known: {self._element:.200}. Give them, as "
                 "by output_signature=tf.TensorSpec(shape, dtype) of from_generator."
             ) from error
         wanted = [len(graph.tensors[tensor].shape) for tensor in graph.inputs]
         if int(dataset.cardinality()) == -1:
-            raise CutError("The data set has no end. Give a part of it: dataset.take(number).")
+            raise CutwidgetsError(
+                "The data set has no end. Give a part of it: dataset.take(number)."
+            )
         if ranks == wanted:
             dataset = dataset.unbatch()
         elif ranks != [rank - 1 for rank in wanted]:
             shapes = [graph.tensors[tensor].shape for tensor in graph.inputs]
-            raise CutError(
+            raise CutwidgetsError(
                 f"The model {graph.name!r} takes {shapes}, the batch axis first. Received a data "
                 f"set of {self._element:.300}: give one of examples of that shape, or of batches."
             )
@@ -57,13 +59,13 @@ class Stream(Examples):
         self._specs = self._of_model(dataset.element_spec, graph)
         self._first = self.batch(graph, 0, 1)
         if not self._first.ids:
-            raise CutError("The data set is empty.")
+            raise CutwidgetsError("The data set is empty.")
 
     def identity(self) -> dict[str, Any]:
         """Shapes and dtypes of what a model reads, their number where it is known, the first.
 
         Raises:
-            CutError: If it is empty.
+            CutwidgetsError: If it is empty.
         """
         return {
             "kind": self.kind,
@@ -84,7 +86,7 @@ class Stream(Examples):
             element = next(self._iterator, None)
         except Exception as error:  # whatever a step of the user's pipeline raises
             self._position = -1
-            raise CutError(
+            raise CutwidgetsError(
                 f"The data set cannot be read between the examples {first:,} and {last:,}: "
                 f"{error}. What was done is stored. With dataset.ignore_errors() the examples "
                 "that cannot be read are left out."
@@ -109,7 +111,7 @@ def examples_of(data: Any, graph: CallGraph) -> Examples:
         graph: The graph of the model that will look at it.
 
     Raises:
-        CutError: If it is nothing of that, or does not fit the model.
+        CutwidgetsError: If it is nothing of that, or does not fit the model.
 
     Example:
         >>> import keras
@@ -120,13 +122,13 @@ def examples_of(data: Any, graph: CallGraph) -> Examples:
     """
     if isinstance(data, str | os.PathLike):
         if not Path(data).is_dir():
-            raise CutError(f"There is no folder {os.fspath(data)!r} of images.")
+            raise CutwidgetsError(f"There is no folder {os.fspath(data)!r} of images.")
         return Folder(Path(data), graph)
     if hasattr(data, "element_spec") and hasattr(data, "as_numpy_iterator"):
         return Stream(data, graph)
     if hasattr(data, "__array__") or isinstance(data, Mapping | Sequence):
         return Arrays(by_input(data, graph, "The dictionary"))
-    raise CutError(
+    raise CutwidgetsError(
         "Data are a folder of images, an array for each input of the model, or a tf.data.Dataset. "
         f"Received: {data!r:.200} (of type {type(data).__name__})."
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..graph.callgraph import CallGraph
 from ..inference.inputs import dtype_of
 from .hashing import array_hash, atom, hashed
@@ -69,7 +69,7 @@ class Examples:
         """The examples from first to before last, or to the end of the data set.
 
         Raises:
-            CutError: If the data cannot be read.
+            CutwidgetsError: If the data cannot be read.
         """
         raise NotImplementedError
 
@@ -85,7 +85,7 @@ class Arrays(Examples):
     Arrays on disk (`np.memmap`) are read a batch at a time, also by other processes.
 
     Raises:
-        CutError: If there are no examples, or not as many in each array.
+        CutwidgetsError: If there are no examples, or not as many in each array.
     """
 
     kind = "arrays"
@@ -98,7 +98,7 @@ class Arrays(Examples):
         shapes = {name: tuple(array.shape) for name, array in self._arrays.items()}
         sizes = {shape[0] if shape else 0 for shape in shapes.values()}
         if len(sizes) != 1 or 0 in sizes:
-            raise CutError(
+            raise CutwidgetsError(
                 f"Arrays have an example a row, and as many for each input. Received: {shapes}."
             )
         self.size = int(sizes.pop())
@@ -203,7 +203,7 @@ def by_input(given: Any, graph: CallGraph, what: str) -> dict[str, Any]:
         what: What it was given in, for the error.
 
     Raises:
-        CutError: If there is not one for each.
+        CutwidgetsError: If there is not one for each.
 
     Example:
         >>> import keras
@@ -216,7 +216,7 @@ def by_input(given: Any, graph: CallGraph, what: str) -> dict[str, Any]:
     if isinstance(given, Mapping):
         missing = [name for name in names if name not in given]
         if missing:
-            raise CutError(
+            raise CutwidgetsError(
                 f"{what} has no {', '.join(map(repr, missing))}, which the model {graph.name!r} "
                 f"takes. It has {', '.join(map(repr, given)) or 'nothing'}."
             )
@@ -224,7 +224,7 @@ def by_input(given: Any, graph: CallGraph, what: str) -> dict[str, Any]:
     if len(names) == 1:
         return {names[0]: given[0] if _is_list_of_one(given, graph) else given}
     if not isinstance(given, list | tuple) or len(given) != len(names):
-        raise CutError(
+        raise CutwidgetsError(
             f"The model {graph.name!r} takes {', '.join(map(repr, names))}: give a list of as many "
             f"arrays, or a dictionary. Received: {given!r:.200}"
         )

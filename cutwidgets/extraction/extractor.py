@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..graph.callgraph import Call, CallGraph
 from ..graph.interpreter import compute
 from ..graph.reader import read
@@ -65,7 +65,7 @@ class Extractor:
         batch: How many examples are computed at once.
 
     Raises:
-        CutError: If the data do not fit the model.
+        CutwidgetsError: If the data do not fit the model.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Extractor:
         self.graph = graph = read(model)
         self.examples, self.batch = examples, batch
         if preprocess is not None and len(graph.inputs) > 1:
-            raise CutError(
+            raise CutwidgetsError(
                 f"preprocess is for a model of one input, and {graph.name!r} takes "
                 f"{len(graph.inputs)}. Give data that are ready for it."
             )
@@ -91,14 +91,14 @@ class Extractor:
         """Shapes and dtypes of what it gives for an example, by the outputs' names.
 
         Raises:
-            CutError: If the data do not fit the model.
+            CutwidgetsError: If the data do not fit the model.
         """
         given = blank(self.graph, self.examples.shapes(self.graph), self.batch)
         made = zip(self._names, self._forward(given, self.batch), strict=True)
         outputs = {name: Output(str(value.dtype), value.shape[1:]) for name, value in made}
         for name, output in outputs.items():
             if np.dtype(output.dtype).kind not in "fiub" or 0 in output.shape:
-                raise CutError(
+                raise CutwidgetsError(
                     f"The output {name!r} of the model {self.graph.name!r} holds nothing to store: "
                     f"{output.dtype} of shape {output.shape}."
                 )
@@ -112,7 +112,7 @@ class Extractor:
             size: How many examples a chunk has, a multiple of the batch.
 
         Raises:
-            CutError: If the data cannot be read, or do not fit the model.
+            CutwidgetsError: If the data cannot be read, or do not fit the model.
         """
         ids: list[Id] = []
         broken: dict[Id, str] = {}
@@ -143,7 +143,7 @@ class Extractor:
             try:
                 inputs = [np.asarray(self.preprocessing.function(inputs[0]))]
             except Exception as error:  # whatever a user's own function raises
-                raise CutError(
+                raise CutwidgetsError(
                     f"preprocess ({self.preprocessing.name}) cannot take an array of shape "
                     f"{inputs[0].shape}: {error}"
                 ) from error
@@ -152,7 +152,7 @@ class Extractor:
         made = applied(self._function, given, self.graph.name)
         for name, value in zip(self._names, made, strict=True):
             if value.shape[:1] != (self.batch,):
-                raise CutError(
+                raise CutwidgetsError(
                     f"The output {name!r} of the model {self.graph.name!r} is of shape "
                     f"{value.shape} for {self.batch} examples: it has no row for each."
                 )

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..graph.reader import read
 from .datasets import examples_of
 from .examples import Examples
@@ -50,7 +50,7 @@ class Features:
             of arrays by their names. An array of a `.npy` file is not read but mapped.
 
         Raises:
-            CutError: If the files are gone.
+            CutwidgetsError: If the files are gone.
         """
         is_array = self.path.suffix == ".npy"
         try:
@@ -62,7 +62,9 @@ class Features:
                 return ids, np.load(self.path, mmap_mode="r")
             arrays = {name: _array(table[name], shape) for name, shape in self.shapes.items()}
         except (OSError, KeyError, ValueError, pa.ArrowException) as error:
-            raise CutError(f"Cannot read features from {str(self.path)!r}: {error}") from error
+            raise CutwidgetsError(
+                f"Cannot read features from {str(self.path)!r}: {error}"
+            ) from error
         return ids, arrays["features"] if list(arrays) == ["features"] else arrays
 
     def __repr__(self) -> str:
@@ -152,8 +154,9 @@ def features(
         What is stored, and which examples were broken.
 
     Raises:
-        CutError: If the data do not fit the model; if there is something else where it is to be
-            stored, or features of another model, other data or another batch, or another run is
+        CutwidgetsError: If the data do not fit the model; if there is something else where it is
+            to be stored, or features of another model, other data or another batch, or another run
+            is
             storing there; if the disk is full. What was done stays, in all cases.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 
@@ -173,18 +176,18 @@ def features(
         >>> folder.cleanup()
     """
     if engine not in ("local", "ray"):
-        raise CutError(f"engine is 'local' or 'ray'. Received: {engine!r:.200}")
+        raise CutwidgetsError(f"engine is 'local' or 'ray'. Received: {engine!r:.200}")
     for name, number in (("batch", batch), ("workers", 1 if workers is None else workers)):
         if not isinstance(number, Integral) or number < 1:
-            raise CutError(f"{name} is a number from 1. Received: {number!r:.200}")
+            raise CutwidgetsError(f"{name} is a number from 1. Received: {number!r:.200}")
     if preprocess is not None and not callable(preprocess):
-        raise CutError(f"preprocess is a function. Received: {preprocess!r:.200}")
+        raise CutwidgetsError(f"preprocess is a function. Received: {preprocess!r:.200}")
     if version is not None and not isinstance(version, str):
-        raise CutError(f"version is a text. Received: {version!r:.200}")
+        raise CutwidgetsError(f"version is a text. Received: {version!r:.200}")
     graph = read(model)
     fixed = {graph.tensors[tensor].shape[0] for tensor in graph.inputs} - {None, batch}
     if fixed:
-        raise CutError(
+        raise CutwidgetsError(
             f"The model {graph.name!r} takes {fixed.pop()} examples at once, and batch is {batch}: "
             "give that number."
         )
@@ -255,7 +258,7 @@ def _check_same(store: Store, extractor: Extractor) -> None:
     part = store.parts[last]
     first = last * size + (part.examples - 1) // batch * batch
     if extractor.digest(first) != part.digest:
-        raise CutError(
+        raise CutwidgetsError(
             f"{str(store.path)!r} cannot be gone on with: the examples {first:,} to "
             f"{last * size + part.examples:,} of the data are others now, in another order, or "
             f"gone. {SHUFFLES}Or begin anew in another place, to=..."

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..graph.callgraph import CallGraph
 from ..inference.images import pixels, takes_images
 from ..inference.pictures import photo
@@ -31,7 +31,8 @@ class Folder(Examples):
         graph: The graph of the model that will look at them.
 
     Raises:
-        CutError: If there are none, the folder itself cannot be read, or the model takes no images.
+        CutwidgetsError: If there are none, the folder itself cannot be read, or the model takes no
+            images.
     """
 
     kind = "folder of images"
@@ -40,7 +41,7 @@ class Folder(Examples):
     def __init__(self, path: Path, graph: CallGraph) -> None:
         if not takes_images(graph):
             shapes = ", ".join(str(graph.tensors[tensor].shape) for tensor in graph.inputs)
-            raise CutError(
+            raise CutwidgetsError(
                 f"The model {graph.name!r} takes {shapes}, and a folder holds images: four axes, "
                 "and 1 or 3 channels. A slice that begins in the middle of a model takes what the "
                 "blocks before it give: cut the head instead, cw.cut(model, end=...), or give "
@@ -50,10 +51,10 @@ class Folder(Examples):
             self.root = path.resolve()
             os.listdir(self.root)
         except (OSError, RuntimeError) as error:
-            raise CutError(f"Cannot read the folder {str(path)!r}: {error}") from error
+            raise CutwidgetsError(f"Cannot read the folder {str(path)!r}: {error}") from error
         self.names, self._broken = _listed(self.root)
         if not self.names:
-            raise CutError(
+            raise CutwidgetsError(
                 f"There are no images in the folder {str(path)!r} or below it: no file ends as "
                 "those do (.jpg, .png, .tif, .webp, ...)."
             )
@@ -96,7 +97,7 @@ class Folder(Examples):
                 reason = error.__cause__ or error
                 of_system = isinstance(reason, OSError) and reason.errno in _OF_THE_SYSTEM
                 if of_system or isinstance(reason, MemoryError) or not self.root.is_dir():
-                    raise CutError(
+                    raise CutwidgetsError(
                         f"Cannot read {name!r} of the folder {str(self.root)!r}: "
                         f"{reason or type(reason).__name__}. What was done is stored: call again "
                         "with the same arguments."

@@ -27,7 +27,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..graph.callgraph import CallGraph
 from ..graph.reader import read
 from .hashing import (
@@ -319,7 +319,7 @@ class Identifier:
 
     def _layer(self, layer: keras.Layer) -> bytes:
         if isinstance(layer, keras.Model):
-            with suppress(CutError):
+            with suppress(CutwidgetsError):
                 return self._graph(read(layer))
         own = {k: v for k, v in vars(layer).items() if k not in internal()}
         own = {k: v for k, v in own.items() if not k.startswith("_self_")}

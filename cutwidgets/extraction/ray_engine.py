@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..graph.reader import read
 from .datasets import Stream
 from .extractor import Chunk, Extractor
@@ -49,13 +49,14 @@ def chunks_by_ray(
         workers: How many actors hold the model; `None` for one a processor.
 
     Raises:
-        CutError: If there is no Ray, or the data or the model cannot be sent to other processes.
+        CutwidgetsError: If there is no Ray, or the data or the model cannot be sent to other
+            processes.
     """
     if ray is None:
-        raise CutError("engine='ray' needs Ray: pip install cutwidgets[ray]")
+        raise CutwidgetsError("engine='ray' needs Ray: pip install cutwidgets[ray]")
     examples, size = extractor.examples, store.manifest["chunk"]
     if isinstance(examples, Stream) or examples.size is None:
-        raise CutError(
+        raise CutwidgetsError(
             "A tf.data.Dataset is read by one process, in its order, so engine='ray' cannot share "
             "it out. Give a folder of images or arrays, or leave it to engine='local'."
         )
@@ -93,7 +94,7 @@ def _computed(missing: list[int], workers: int | None, shipped: tuple[Any, ...])
     for row in results.iter_rows():  # in any order
         chunk = pickle.loads(row["chunk"])
         if isinstance(chunk, str):
-            raise CutError(chunk)
+            raise CutwidgetsError(chunk)
         yield chunk
 
 
@@ -130,7 +131,7 @@ class _Worker:
         if not self._error:
             try:
                 result = self._extractor.chunk(int(rows["item"][0]), self._size)
-            except CutError as error:
+            except CutwidgetsError as error:
                 result = str(error)
         return {"chunk": [pickle.dumps(result)]}
 
@@ -146,7 +147,7 @@ def _packed(model: keras.Model) -> tuple[bytes, dict[str, Any]]:
         try:
             model.save(file)
         except Exception as error:  # whatever a user's own layer raises
-            raise CutError(
+            raise CutwidgetsError(
                 f"The model {model.name!r} cannot be sent to other processes: {error}"
             ) from error
         return file.read_bytes(), names

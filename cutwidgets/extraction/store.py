@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from .extractor import Chunk, Output
 from .store_files import PART, flush, part_files, place, write_whole
 
@@ -71,7 +71,7 @@ class Store:
         to: A path that ends in `.parquet` or `.npy`.
 
     Raises:
-        CutError: If it ends otherwise, or there is something else.
+        CutwidgetsError: If it ends otherwise, or there is something else.
     """
 
     def __init__(self, to: str | os.PathLike[str]) -> None:
@@ -101,7 +101,7 @@ class Store:
         """Keep other runs from storing in the same place, unless all of it is there.
 
         Raises:
-            CutError: If one does so at the moment, or the place cannot be written to.
+            CutwidgetsError: If one does so at the moment, or the place cannot be written to.
         """
         if self.complete:
             yield
@@ -112,12 +112,12 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout:
-            raise CutError(
+            raise CutwidgetsError(
                 f"Another run stores features in {str(self.path)!r} at this moment. Wait for it, "
                 "or give another place, to=..."
             ) from None
         except OSError as error:
-            raise CutError(
+            raise CutwidgetsError(
                 f"Cannot write to {str(self.path)!r}: {error.strerror or error}."
             ) from error
         try:
@@ -141,13 +141,13 @@ class Store:
             outputs: A function that gives the model's outputs, and the size of a chunk.
 
         Raises:
-            CutError: If what was begun is another run, or parts of it are damaged or gone.
+            CutwidgetsError: If what was begun is another run, or parts of it are damaged or gone.
         """
         # What has no part yet is lost to nobody, such as a run whose first batch did not fit.
         if not self.complete and not part_files(self.folder):
             made, chunk = outputs()
             if self.array and len(made) > 1:
-                raise CutError(
+                raise CutwidgetsError(
                     f"A .npy file holds one array, and the model has {len(made)} outputs, "
                     f"{', '.join(map(repr, made))}. Store them in a folder that ends in .parquet."
                 )
@@ -169,7 +169,7 @@ class Store:
         ]
         if other:
             hint = SHUFFLES if was["data"].get("first") != run["data"].get("first") else ""
-            raise CutError(
+            raise CutwidgetsError(
                 f"{str(self.path)!r} holds features of another run. What differs: "
                 f"{', '.join(other)}. Give another place, to=... {hint}{self._again()}"
             )
@@ -178,7 +178,7 @@ class Store:
             self._check_array()
 
     def write(self, chunk: Chunk) -> None:
-        """Store a chunk, as a whole or not at all; a full disk is a CutError."""
+        """Store a chunk, as a whole or not at all; a full disk is a CutwidgetsError."""
         part = Part(len(chunk.ids), {str(k): v for k, v in chunk.broken.items()}, chunk.digest)
         kept = np.array([name not in chunk.broken for name in chunk.ids], bool)
         with self._writing():
@@ -230,18 +230,18 @@ class Store:
             if self.array and os.path.lexists(self.array) and not self.complete:
                 others.insert(0, self.array)
         except (OSError, ValueError) as error:
-            raise CutError(
+            raise CutwidgetsError(
                 f"{str(self.folder)!r} holds no features that can be read: {error}. Give another "
                 "place, to=..."
             ) from error
         form = self.manifest.get("form", _FORMS[self.array is not None])
         if form != _FORMS[self.array is not None]:
-            raise CutError(
+            raise CutwidgetsError(
                 f"{str(self.folder)!r} belongs to features that are stored as {form}. Give another "
                 "place, to=..."
             )
         if others:
-            raise CutError(
+            raise CutwidgetsError(
                 f"{str(others[0])!r} is there, and holds no features of an earlier run. Give "
                 "another place, to=..."
             )
@@ -262,13 +262,13 @@ class Store:
                 schema = pq.read_schema(file)
                 part = Part(**json.loads((schema.metadata or {})[_KEY]))
             except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-                raise CutError(
+                raise CutwidgetsError(
                     f"{str(file)!r} is no part of these features, or damaged: {error}. Move it "
                     "away, and call again: what it held is computed anew."
                 ) from error
             missing = [f.name for f in self._schema() if f not in list(schema)]
             if missing:
-                raise CutError(
+                raise CutwidgetsError(
                     f"{str(file)!r} lacks the columns {', '.join(map(repr, missing))}, or has "
                     f"others of these names: {', '.join(schema.names)}. Move it away, and call "
                     "again: what it held is computed anew."
@@ -302,7 +302,7 @@ class Store:
         if not self.array or not self._working.exists():
             return
         if os.path.lexists(self.array):
-            raise CutError(
+            raise CutwidgetsError(
                 f"{str(self.array)!r} is another file now, and the array was to be stored there. "
                 "Move it away, and call again with the same arguments: all is computed."
             )
@@ -326,7 +326,7 @@ class Store:
         except OSError:
             whole = False
         if not whole:
-            raise CutError(
+            raise CutwidgetsError(
                 f"The array {str(file)!r} is gone, damaged or another one now. Give another place, "
                 f"to=... {self._again()}"
             )
@@ -381,7 +381,7 @@ class Store:
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             what = "Free space, and call" if full else "Call"
-            raise CutError(
+            raise CutwidgetsError(
                 f"Cannot write to {str(self.path)!r}: {error.strerror or error}. "
                 f"{self._rows():,} examples are stored, and stay. {what} again with the same "
                 "arguments."

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..errors import CutError
+from ..errors import CutwidgetsError
 
 PART = re.compile(r"part-(\d{6,})\.parquet")
 
@@ -26,13 +26,13 @@ def place(to: Any) -> Path:
     except (TypeError, ValueError):  # no path at all
         good = False
     if not good:
-        raise CutError(
+        raise CutwidgetsError(
             "Features are stored in a folder that ends in .parquet, a row for each example, or "
             f"in a file that ends in .npy, an array. Received: to={to!r:.200}."
         )
     parent = next((p for p in path.parents if os.path.lexists(p)), path.parent)
     if not parent.is_dir():
-        raise CutError(f"Cannot store in {str(path)!r}: {str(parent)!r} is no folder.")
+        raise CutwidgetsError(f"Cannot store in {str(path)!r}: {str(parent)!r} is no folder.")
     return path
 
 

@@ -28,7 +28,7 @@ def activations(
 
     Raises:
         UnknownPlaceError: If the model has no such place.
-        CutError: If `x` does not fit the model.
+        CutwidgetsError: If `x` does not fit the model.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 
     Example:

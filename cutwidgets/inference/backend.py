@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from .forward import arrays
 
 
@@ -14,10 +14,10 @@ def finite(name: str, output: np.ndarray) -> np.ndarray:
     """The output itself.
 
     Raises:
-        CutError: If a value of it is not finite.
+        CutwidgetsError: If a value of it is not finite.
     """
     if not np.isfinite(output).all():
-        raise CutError(
+        raise CutwidgetsError(
             f"The model {name!r} gives values that are not finite (NaN or infinite): there is "
             "nothing to compare. Its weights may have been lost in training."
         )
@@ -33,7 +33,7 @@ def in_batches(function: Any, given: Mapping[int, np.ndarray], at_once: int) -> 
         at_once: How many examples are computed at once.
 
     Raises:
-        CutError: If a layer cannot take these values.
+        CutwidgetsError: If a layer cannot take these values.
     """
     return np.concatenate(list(_batches(function, given, at_once)))
 
@@ -82,7 +82,7 @@ def applied(
         name: Name of the model, for the error.
 
     Raises:
-        CutError: If a layer cannot take these values.
+        CutwidgetsError: If a layer cannot take these values.
 
     Example:
         >>> applied(lambda values: [2 * values[0]], {0: np.ones(2)})
@@ -94,7 +94,7 @@ def applied(
             return arrays(function(tensors))
     except Exception as error:  # whatever a user's own layer or the backend raises
         model = f"The model {name!r}" if name else "The model"
-        raise CutError(f"{model} cannot run on this input: {error}") from error
+        raise CutwidgetsError(f"{model} cannot run on this input: {error}") from error
 
 
 def gradients(function: Callable[..., Any], at: Sequence[Any]) -> list[Any]:
@@ -105,7 +105,7 @@ def gradients(function: Callable[..., Any], at: Sequence[Any]) -> list[Any]:
         at: The tensors.
 
     Raises:
-        CutError: If Keras runs on another backend than TensorFlow and JAX.
+        CutwidgetsError: If Keras runs on another backend than TensorFlow and JAX.
 
     Example:
         >>> import keras
@@ -125,7 +125,7 @@ def gradients(function: Callable[..., Any], at: Sequence[Any]) -> list[Any]:
         import jax
 
         return list(jax.grad(function)(list(at)))
-    raise CutError(
+    raise CutwidgetsError(
         f"Keras runs on the backend {keras.backend.backend()!r}, and gradients are measured on "
         "'tensorflow' and 'jax' only. Set the environment variable KERAS_BACKEND before Keras is "
         "imported."

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..graph.callgraph import Call, CallGraph, between
 from ..graph.interpreter import compute
 from ..graph.keras_internals import functional
@@ -21,7 +21,7 @@ def forward(model: keras.Model, inputs: Sequence[Any]) -> list[Any]:
     The model is the same afterwards, even if some of its layers change as they are called.
 
     Raises:
-        CutError: If a layer cannot take these values.
+        CutwidgetsError: If a layer cannot take these values.
     """
     packed = keras.tree.pack_sequence_as(functional(model).input, list(inputs))
     with _as_before(model.name, [model]):
@@ -38,7 +38,7 @@ def evaluate(
     """Compute tensors of a model from others, as `compute` does; the model is the same afterwards.
 
     Raises:
-        CutError: If a layer cannot take these values.
+        CutwidgetsError: If a layer cannot take these values.
     """
     layers = [graph.calls[index].layer for index in between(graph, ends, given)[0]]
     with _as_before(graph.name, layers):
@@ -59,4 +59,4 @@ def _as_before(name: str, layers: Iterable[keras.Operation]) -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*does not support masking")
             yield
     except Exception as error:  # whatever a user's own layer or the backend raises
-        raise CutError(f"The model {name!r} cannot run on this input: {error}") from error
+        raise CutwidgetsError(f"The model {name!r} cannot run on this input: {error}") from error

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ..blocks.regions import WEIGHTED
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..graph.callgraph import CallGraph
 from ..graph.reader import read
 from .inputs import USUAL_SIZE
@@ -122,7 +122,7 @@ def pixels(graph: CallGraph, image: Image.Image) -> np.ndarray:
         the model takes any size, 224 pixels a side.
 
     Raises:
-        CutError: If the model takes no images.
+        CutwidgetsError: If the model takes no images.
 
     Example:
         >>> import keras
@@ -134,7 +134,7 @@ def pixels(graph: CallGraph, image: Image.Image) -> np.ndarray:
     """
     if not takes_images(graph):
         shapes = [graph.tensors[tensor].shape for tensor in graph.inputs]
-        raise CutError(
+        raise CutwidgetsError(
             f"The model {graph.name!r} takes no photographs: its input has the shape "
             f"{', '.join(map(str, shapes))}. Images have four axes, and 1 or 3 channels."
         )

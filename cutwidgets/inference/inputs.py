@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..graph.callgraph import CallGraph, Shape, Tensor
 
 USUAL_SIZE = 224  # pixels a side, where a model takes any: what ImageNet networks are trained on
@@ -23,7 +23,7 @@ def random_input(
             fixed 64 for images and 16 for anything else.
 
     Raises:
-        CutError: If the model takes strings.
+        CutwidgetsError: If the model takes strings.
 
     Example:
         >>> import keras
@@ -37,7 +37,7 @@ def random_input(
     for index in graph.inputs:
         tensor = graph.tensors[index]
         if tensor.dtype == "string":
-            raise CutError(
+            raise CutwidgetsError(
                 f"The model {graph.name!r} takes texts, and random texts would show nothing. Give "
                 "an input of your own."
             )
@@ -55,7 +55,7 @@ def as_inputs(graph: CallGraph, x: Any) -> dict[int, np.ndarray]:
     """Arrays for the model's inputs, from one, a list or a tuple of them, or a dictionary.
 
     Raises:
-        CutError: If they do not fit the model.
+        CutwidgetsError: If they do not fit the model.
     """
     names = [graph.maker(tensor).name for tensor in graph.inputs]
     if isinstance(x, dict):
@@ -63,7 +63,9 @@ def as_inputs(graph: CallGraph, x: Any) -> dict[int, np.ndarray]:
     else:
         given = list(x) if isinstance(x, list | tuple) and len(names) == len(x) else [x]
     if len(given) != len(names) or any(value is None for value in given):
-        raise CutError(f"The model {graph.name!r} takes the inputs {names}. Received: {x!r:.200}")
+        raise CutwidgetsError(
+            f"The model {graph.name!r} takes the inputs {names}. Received: {x!r:.200}"
+        )
     inputs = {}
     for index, name, value in zip(graph.inputs, names, given, strict=True):
         tensor = graph.tensors[index]
@@ -71,13 +73,13 @@ def as_inputs(graph: CallGraph, x: Any) -> dict[int, np.ndarray]:
             array = np.asarray(value)
             inputs[index] = array if tensor.dtype == "string" else array.astype(dtype_of(tensor))
         except (TypeError, ValueError) as error:
-            raise CutError(
+            raise CutwidgetsError(
                 f"The input {name!r} of the model {graph.name!r} takes numbers. "
                 f"Received: {value!r:.200}"
             ) from error
         fits = [want in (None, got) for want, got in zip(tensor.shape, array.shape, strict=False)]
         if len(array.shape) != len(tensor.shape) or not all(fits):
-            raise CutError(
+            raise CutwidgetsError(
                 f"The input {name!r} of the model {graph.name!r} has the shape {tensor.shape}, the "
                 f"batch axis first. Received an array of shape {array.shape}."
             )
@@ -103,7 +105,7 @@ def shapes_asked(what: str, graph: CallGraph, tensors: Sequence[int], asked: Any
         Shapes with the batch axis; that of the tensor where none was asked for.
 
     Raises:
-        CutError: If that does not fit.
+        CutwidgetsError: If that does not fit.
     """
     names = [graph.maker(tensor).own_name for tensor in tensors]
     usual = [graph.tensors[tensor].shape for tensor in tensors]
@@ -119,7 +121,7 @@ def shapes_asked(what: str, graph: CallGraph, tensors: Sequence[int], asked: Any
     fits = len(given) == len(usual) and all(map(_fits, given, usual))
     if not fits:
         takes = ", ".join(f"{name!r} of {shape}" for name, shape in zip(names, usual, strict=True))
-        raise CutError(
+        raise CutwidgetsError(
             f"input_shape does not fit the {what}, which takes {takes}, the batch axis first. "
             f"Received: {asked!r:.200}"
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..errors import CutError
+from ..errors import CutwidgetsError
 
 Picture = str | Path | Image.Image | np.ndarray
 
@@ -41,7 +41,8 @@ def photo(source: Picture | None = None) -> Image.Image:
         An image in RGB.
 
     Raises:
-        CutError: If it is no picture, too large a one, or one whose values have no known range.
+        CutwidgetsError: If it is no picture, too large a one, or one whose values have no known
+            range.
 
     Example:
         >>> photo().size
@@ -62,26 +63,28 @@ def photo(source: Picture | None = None) -> Image.Image:
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "its format is none of a picture" if unknown else error
         asked = type(source).__name__ if isinstance(source, np.ndarray) else f"{source!r:.200}"
-        raise CutError(
+        raise CutwidgetsError(
             f"Cannot read a photograph from {asked}: {reason}. Give the path of a picture "
             "file, a PIL image or an array (height, width, channels)."
         ) from error
     except Image.DecompressionBombError as error:
-        raise CutError(f"The photograph {source!r:.200} is too large: {error}.") from error
+        raise CutwidgetsError(f"The photograph {source!r:.200} is too large: {error}.") from error
 
 
 def sample(name: str) -> Image.Image:
     """One of the photographs of `SAMPLES`.
 
     Raises:
-        CutError: If there is none of that name.
+        CutwidgetsError: If there is none of that name.
 
     Example:
         >>> sample("A cup of coffee").size
         (600, 400)
     """
     if name not in SAMPLES:
-        raise CutError(f"There is no sample photograph {name!r:.200}, but {', '.join(SAMPLES)}.")
+        raise CutwidgetsError(
+            f"There is no sample photograph {name!r:.200}, but {', '.join(SAMPLES)}."
+        )
     from skimage import data
 
     return photo(getattr(data, SAMPLES[name])())
@@ -91,26 +94,26 @@ def uploaded(name: str, content: bytes) -> Image.Image:
     """A photograph from the bytes of a file.
 
     Raises:
-        CutError: If it is no picture, or too large a one.
+        CutwidgetsError: If it is no picture, or too large a one.
 
     Example:
         >>> uploaded("notes.txt", b"no picture")
         Traceback (most recent call last):
-        cutwidgets.errors.CutError: Cannot read a photograph from 'notes.txt': ...
+        cutwidgets.errors.CutwidgetsError: Cannot read a photograph from 'notes.txt': ...
     """
     try:
         return photo(Image.open(io.BytesIO(content)))
-    except CutError as error:
-        raise CutError(f"Cannot read a photograph from {name!r:.200}: {error}") from error
+    except CutwidgetsError as error:
+        raise CutwidgetsError(f"Cannot read a photograph from {name!r:.200}: {error}") from error
     except UnidentifiedImageError as error:
-        raise CutError(
+        raise CutwidgetsError(
             f"Cannot read a photograph from {name!r:.200}: its format is none of a picture, such "
             "as PNG or JPEG."
         ) from error
     except (OSError, ValueError) as error:
-        raise CutError(f"Cannot read a photograph from {name!r:.200}: {error}.") from error
+        raise CutwidgetsError(f"Cannot read a photograph from {name!r:.200}: {error}.") from error
     except Image.DecompressionBombError as error:
-        raise CutError(f"The photograph {name!r:.200} is too large: {error}.") from error
+        raise CutwidgetsError(f"The photograph {name!r:.200} is too large: {error}.") from error
 
 
 def png(image: Image.Image) -> bytes:
@@ -196,7 +199,7 @@ def feature_maps(features: np.ndarray, columns: int = 8, limit: int = 64, first:
         A PNG file, transparent between the maps and where a value is not a finite number.
 
     Raises:
-        CutError: If there are no features to draw.
+        CutwidgetsError: If there are no features to draw.
 
     Example:
         >>> import numpy as np
@@ -207,7 +210,9 @@ def feature_maps(features: np.ndarray, columns: int = 8, limit: int = 64, first:
     from matplotlib import colormaps
 
     if not np.size(features):
-        raise CutError(f"There is nothing to draw in features of shape {np.shape(features)}.")
+        raise CutwidgetsError(
+            f"There is nothing to draw in features of shape {np.shape(features)}."
+        )
     maps = _maps(np.asarray(features, "float32"))[first : first + limit]
     step = ceil(max(maps.shape[1:]) / 112)
     levels = _levels(maps[:, ::step, ::step])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from ..errors import CutError
+from ..errors import CutwidgetsError
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ def digits(size: int = 8, seed: int = 0) -> Digits:
         seed: Seed of the split, in which each digit has its share.
 
     Raises:
-        CutError: If they cannot have this size.
+        CutwidgetsError: If they cannot have this size.
 
     Example:
         >>> from cutwidgets import lab
@@ -45,7 +45,7 @@ def digits(size: int = 8, seed: int = 0) -> Digits:
     from sklearn.model_selection import train_test_split
 
     if size not in range(8, 225):
-        raise CutError(f"The digits can have 8 to 224 pixels a side. Received: {size!r}.")
+        raise CutwidgetsError(f"The digits can have 8 to 224 pixels a side. Received: {size!r}.")
     flat, classes = load_digits(return_X_y=True)
     pictures = (flat / flat.max()).reshape(-1, 8, 8, 1).astype("float32")
     if size > 8:

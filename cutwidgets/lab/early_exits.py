@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..analysis.costs import costs
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..progress import track
 from ..structure.anatomy import Anatomy
 from .labels import Subject, last_activation, subject
@@ -101,7 +101,7 @@ def exits(
             twelve from 0.5 to 1.
 
     Raises:
-        CutError: If the data or the thresholds do not fit, or there is no block to leave at.
+        CutwidgetsError: If the data or the thresholds do not fit, or there is no block to leave at.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 
     Example:
@@ -120,7 +120,7 @@ def exits(
         # Whoever has come to the end gets the model's own answer, which costs no probe.
         blocks = [block for block in blocks if block.name != found[-1].name]
     if not blocks or found[-1].name == blocks[0].name:
-        raise CutError(
+        raise CutwidgetsError(
             f"The model {found.name!r} has no block but its last that gives floating numbers for "
             "each example, so there is nowhere to leave early."
         )
@@ -156,7 +156,7 @@ def _asked(thresholds: Sequence[float] | None) -> list[float]:
     if asked.ndim != 1 or not asked.size or asked.dtype.kind not in "iuf":
         asked = np.zeros(1)
     if not ((asked > 0) & (asked <= 1)).all():
-        raise CutError(
+        raise CutwidgetsError(
             "Thresholds are probabilities above 0, up to 1, in a list. "
             f"Received: thresholds={thresholds!r:.200}."
         )
@@ -165,7 +165,7 @@ def _asked(thresholds: Sequence[float] | None) -> list[float]:
 
 def _pair(model: keras.Model, given: Any, which: str) -> tuple[Subject, np.ndarray]:
     if not isinstance(given, tuple | list) or len(given) != 2:
-        raise CutError(f"Give {which} as a pair (x, y) of examples and classes.")
+        raise CutwidgetsError(f"Give {which} as a pair (x, y) of examples and classes.")
     seen = subject(model, given[0])
     return seen, classes_of(given[1], seen.size)
 

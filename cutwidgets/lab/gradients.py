@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..blocks.blocks import Block
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..graph.interpreter import Edit, compute
 from ..inference.backend import compiled
 from ..inference.backend import gradients as slopes
@@ -63,7 +63,7 @@ def gradients(model: keras.Model, x: Any, y: Any) -> Gradients:
         y: Classes as integers or one-hot, or numbers of the output's shape.
 
     Raises:
-        CutError: If the data do not fit the model, it is a single block, or Keras runs on a
+        CutwidgetsError: If the data do not fit the model, it is a single block, or Keras runs on a
             backend whose gradients are not known here.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 
@@ -91,7 +91,7 @@ def meter(model: keras.Model, x: Any, y: Any) -> Callable[[str], Gradients]:
     # What gives the answer itself passes the loss's gradient on to nobody.
     blocks = [b for b in seen.anatomy if not set(b.exits) & set(seen.anatomy.graph.outputs)]
     if not blocks:
-        raise CutError(
+        raise CutwidgetsError(
             f"The model {seen.anatomy.name!r} is a single block, and gradients are measured "
             "between blocks. Give a model of several."
         )

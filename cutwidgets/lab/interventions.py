@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from ..blocks.blocks import Block
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..graph.interpreter import Edit, compute
 from ..inference.backend import compiled, finite, in_batches
 from ..structure.anatomy import Anatomy
@@ -60,7 +60,7 @@ class Gated:
             at_once: How many examples are computed at once.
 
         Raises:
-            CutError: If a layer cannot take these values, or what comes out is no number.
+            CutwidgetsError: If a layer cannot take these values, or what comes out is no number.
         """
         gates = np.ones(len(self._positions), bool)
         gates[[self._positions[name] for name in closed]] = False
@@ -76,7 +76,7 @@ def _gate(is_open: Any, shortcut: int) -> Edit:
 def _ends(anatomy: Anatomy, block: Block) -> tuple[int, int]:
     swap = swap_of(anatomy.graph, block)
     if isinstance(swap, str):
-        raise CutError(f"The block {block.name!r} cannot be taken out: {swap}.")
+        raise CutwidgetsError(f"The block {block.name!r} cannot be taken out: {swap}.")
     return swap
 
 
@@ -125,7 +125,7 @@ class Reordered:
             at_once: How many examples are computed at once.
 
         Raises:
-            CutError: If a layer cannot take these values, or what comes out is no number.
+            CutwidgetsError: If a layer cannot take these values, or what comes out is no number.
         """
 
         def function(values: Mapping[int, Any]) -> Any:

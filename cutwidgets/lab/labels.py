@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from ..blocks.blocks import Block
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..inference.inputs import as_inputs
 from ..structure.anatomy import Anatomy, anatomy
 from ..surgery.removal import merge_of, removable
@@ -89,7 +89,7 @@ def subject(model: keras.Model, x: Any, y: Any = None) -> Subject:
         y: Classes as integers or one-hot, or numbers of the output's shape.
 
     Raises:
-        CutError: If the data do not fit the model, or hold what is no number.
+        CutwidgetsError: If the data do not fit the model, or hold what is no number.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 
     Example:
@@ -102,16 +102,16 @@ def subject(model: keras.Model, x: Any, y: Any = None) -> Subject:
     found = anatomy(model)
     given = as_inputs(found.graph, x)
     if len(found.graph.outputs) != 1:
-        raise CutError(
+        raise CutwidgetsError(
             f"The model {found.name!r} has {len(found.graph.outputs)} outputs, and a study looks "
             "at one. Give keras.Model(model.inputs, model.outputs[0])."
         )
     sizes = {len(value) for value in given.values()}
     if len(sizes) > 1 or 0 in sizes:
-        raise CutError(f"A study needs as many examples for each input. Received {sizes}.")
+        raise CutwidgetsError(f"A study needs as many examples for each input. Received {sizes}.")
     for index, value in given.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
-            raise CutError(
+            raise CutwidgetsError(
                 f"The input {found.graph.maker(index).name!r} holds "
                 f"{np.count_nonzero(~np.isfinite(value)):,} values that are not finite (NaN or "
                 "infinite). Drop these examples, or fill the gaps."
@@ -125,7 +125,7 @@ def labels_of(found: Anatomy, y: Any, size: int) -> tuple[np.ndarray, str]:
     """Labels as integers, or numbers of the shape of the output; and how they are compared.
 
     Raises:
-        CutError: If they are not what the model answers.
+        CutwidgetsError: If they are not what the model answers.
     """
     labels = as_labels(y, size)
     shape = found.graph.tensors[found.graph.outputs[0]].shape
@@ -136,7 +136,7 @@ def labels_of(found: Anatomy, y: Any, size: int) -> tuple[np.ndarray, str]:
     classes, whole = shape[-1] or 2, bool((labels == np.round(labels)).all())
     if labels.ndim == len(shape) - 1 and whole and classes > 1:
         if labels.min() < 0 or labels.max() >= classes:
-            raise CutError(
+            raise CutwidgetsError(
                 f"The model {found.name!r} knows the classes 0 to {classes - 1}. Received the "
                 f"labels {int(labels.min())} to {int(labels.max())}."
             )
@@ -144,7 +144,7 @@ def labels_of(found: Anatomy, y: Any, size: int) -> tuple[np.ndarray, str]:
     if labels.ndim != len(shape) or any(
         want not in (None, got) for want, got in zip(shape, labels.shape, strict=True)
     ):
-        raise CutError(
+        raise CutwidgetsError(
             f"The model {found.name!r} gives {shape}. Received labels of shape {labels.shape}: "
             "give the number of a class for each, or numbers of the output's shape."
         )
@@ -161,7 +161,7 @@ def as_labels(y: Any, size: int) -> np.ndarray:
         size: How many examples there are.
 
     Raises:
-        CutError: If they are no finite numbers, or not as many.
+        CutwidgetsError: If they are no finite numbers, or not as many.
 
     Example:
         >>> as_labels([3, 4], size=2)
@@ -169,9 +169,9 @@ def as_labels(y: Any, size: int) -> np.ndarray:
     """
     labels = np.asarray(y)
     if labels.dtype.kind not in "biuf" or not np.isfinite(labels).all():
-        raise CutError(f"Labels are finite numbers. Received: {y!r:.200}")
+        raise CutwidgetsError(f"Labels are finite numbers. Received: {y!r:.200}")
     if labels.ndim == 0 or len(labels) != size:
-        raise CutError(
+        raise CutwidgetsError(
             f"There are {size:,} examples, and labels of shape {labels.shape}: give as many."
         )
     return labels
@@ -195,19 +195,19 @@ def residual_blocks(found: Anatomy) -> list[Block]:
     """The blocks whose branch and shortcut meet.
 
     Raises:
-        CutError: If there are none.
+        CutwidgetsError: If there are none.
 
     Example:
         >>> import cutwidgets as cw
         >>> import keras
         >>> residual_blocks(cw.anatomy(keras.applications.VGG16(weights=None)))
         Traceback (most recent call last):
-        cutwidgets.errors.CutError: The model 'vgg16' has no residual blocks...
+        cutwidgets.errors.CutwidgetsError: The model 'vgg16' has no residual blocks...
     """
     blocks = [block for block in found if block.shortcut and merge_of(found.graph, block)]
     if not blocks:
         kinds = ", ".join(dict.fromkeys(block.kind for block in found))
-        raise CutError(
+        raise CutwidgetsError(
             f"The model {found.name!r} has no residual blocks, which is what this study is about. "
             f"Its blocks are: {kinds}."
         )
@@ -218,7 +218,7 @@ def lesionable(found: Anatomy) -> list[Block]:
     """The blocks that can be taken out.
 
     Raises:
-        CutError: If there are none.
+        CutwidgetsError: If there are none.
 
     Example:
         >>> import cutwidgets as cw
@@ -228,7 +228,7 @@ def lesionable(found: Anatomy) -> list[Block]:
     """
     blocks = removable(found)
     if not blocks:
-        raise CutError(
+        raise CutwidgetsError(
             f"No block of the model {found.name!r} can be taken out: none has a shortcut to leave "
             "in its place, or gives the shape that it takes."
         )
@@ -246,10 +246,11 @@ def labelled(model: keras.Model, x: Any, y: Any) -> Subject:
     """A model and data with labels, checked, for what asks for a loss.
 
     Raises:
-        CutError: If the data do not fit the model, hold what is no number, or have no labels.
+        CutwidgetsError: If the data do not fit the model, hold what is no number, or have no
+            labels.
     """
     if y is None:
-        raise CutError("A loss needs labels. Received: y=None.")
+        raise CutwidgetsError("A loss needs labels. Received: y=None.")
     return subject(model, x, y)
 
 

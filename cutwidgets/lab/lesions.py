@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..progress import track
 from ..surgery.effects import swappable
 from .interventions import Gated, Reordered
@@ -94,7 +94,7 @@ def lesions(model: keras.Model, x: Any, y: Any = None) -> Lesions:
             how much the output changes.
 
     Raises:
-        CutError: If no block can be taken out, or the data do not fit.
+        CutwidgetsError: If no block can be taken out, or the data do not fit.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 
     Example:
@@ -161,7 +161,7 @@ def random_lesions(
         seed: Seed of the draws.
 
     Raises:
-        CutError: If no block can be taken out, the data do not fit, or there are not as many
+        CutwidgetsError: If no block can be taken out, the data do not fit, or there are not as many
             blocks.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 
@@ -176,7 +176,7 @@ def random_lesions(
     if counts is None:
         counts = [count for count in (1, 2, 5, 10, 20) if count <= len(names)]
     if not counts or repeats < 1 or any(count not in range(len(names) + 1) for count in counts):
-        raise CutError(
+        raise CutwidgetsError(
             f"The model {seen.anatomy.name!r} has {len(names)} blocks that can be taken out, and "
             f"each number is drawn once at least. Received: counts={counts!r}, repeats={repeats!r}."
         )
@@ -244,7 +244,7 @@ def shuffles(
         seed: Seed of the draws.
 
     Raises:
-        CutError: If no two blocks can change places, or the data do not fit.
+        CutwidgetsError: If no two blocks can change places, or the data do not fit.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 
     Example:
@@ -259,12 +259,14 @@ def shuffles(
     seen = subject(model, x, y)
     rows = _rows(swappable(seen.anatomy))
     if not rows:
-        raise CutError(
+        raise CutwidgetsError(
             f"No two neighbouring blocks of the model {seen.anatomy.name!r} take and give the same "
             "shape, so none can change places."
         )
     if repeats < 1 or not swaps or any(number < 1 for number in swaps):
-        raise CutError(f"Give how many to swap. Received: swaps={swaps!r}, repeats={repeats!r}.")
+        raise CutwidgetsError(
+            f"Give how many to swap. Received: swaps={swaps!r}, repeats={repeats!r}."
+        )
     random = np.random.default_rng(seed)
     reordered = Reordered(seen.anatomy, rows)
     whole = reordered(seen.given, rows, seen.at_once)

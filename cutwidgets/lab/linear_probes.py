@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..blocks.blocks import Block
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..graph.interpreter import compute
 from ..inference.backend import compiled, finite, in_batches
 from ..progress import track
@@ -80,7 +80,7 @@ def probes(model: keras.Model, x: Any, y: Any, folds: int = 5, seed: int = 0) ->
         seed: Seed of the split.
 
     Raises:
-        CutError: If the data do not fit, or there are too few examples of a class.
+        CutwidgetsError: If the data do not fit, or there are too few examples of a class.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 
     Example:
@@ -98,10 +98,12 @@ def probes(model: keras.Model, x: Any, y: Any, folds: int = 5, seed: int = 0) ->
     labels = classes_of(y, seen.size)
     counts = {int(name): int((labels == name).sum()) for name in np.unique(labels)}
     if not isinstance(folds, int) or folds < 2:
-        raise CutError(f"The examples are split into 2 folds at least. Received: folds={folds!r}.")
+        raise CutwidgetsError(
+            f"The examples are split into 2 folds at least. Received: folds={folds!r}."
+        )
     rarest = min(counts, key=counts.__getitem__)
     if counts[rarest] < folds:
-        raise CutError(
+        raise CutwidgetsError(
             f"With {folds} folds each class needs {folds} examples, and the class {rarest} has "
             f"{counts[rarest]}. Give more of it or leave it out, or take fewer folds."
         )
@@ -148,7 +150,7 @@ def classes_of(y: Any, size: int) -> np.ndarray:
         size: How many examples there are.
 
     Raises:
-        CutError: If they are no classes, not as many, or all the same.
+        CutwidgetsError: If they are no classes, not as many, or all the same.
 
     Example:
         >>> classes_of([[0, 1], [1, 0]], size=2)
@@ -160,12 +162,12 @@ def classes_of(y: Any, size: int) -> np.ndarray:
     elif labels.ndim == 2 and set(np.unique(labels)) <= {0, 1} and (labels.sum(1) == 1).all():
         labels = labels.argmax(1)
     if labels.ndim != 1 or (labels != np.round(labels)).any():
-        raise CutError(
+        raise CutwidgetsError(
             "A linear probe tells classes apart: give the number of a class for each example, or "
             f"one-hot. Received labels of shape {labels.shape}: {y!r:.200}"
         )
     if (labels == labels[0]).all():
-        raise CutError(
+        raise CutwidgetsError(
             f"A linear probe tells classes apart, and all {size:,} examples are of a single class, "
             f"{int(labels[0])}. Give examples of two classes at least."
         )
@@ -176,7 +178,7 @@ def readable(found: Anatomy) -> list[Block]:
     """The blocks whose last output holds, for each example, floating numbers in known channels.
 
     Raises:
-        CutError: If there are none.
+        CutwidgetsError: If there are none.
 
     Example:
         >>> import cutwidgets as cw
@@ -193,7 +195,7 @@ def readable(found: Anatomy) -> list[Block]:
             fixed = len(tensor.shape) == 1 or tensor.shape[graph.channel_axis] is not None
             blocks += [block] if fixed else []
     if not blocks:
-        raise CutError(
+        raise CutwidgetsError(
             f"No block of the model {found.name!r} gives floating numbers for each example, so "
             "there is nothing to read from."
         )
@@ -211,7 +213,7 @@ def features(seen: Subject, ends: Sequence[int]) -> list[np.ndarray]:
         For each tensor an array, float64 (number, channels).
 
     Raises:
-        CutError: If a layer cannot take these values, or what comes out is no number.
+        CutwidgetsError: If a layer cannot take these values, or what comes out is no number.
 
     Example:
         >>> from cutwidgets import lab

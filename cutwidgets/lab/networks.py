@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from ..errors import CutError
+from ..errors import CutwidgetsError
 
 # Short trainings need statistics of a normalisation that follow soon: Keras's own momentum, 0.99,
 # takes some hundred steps.
@@ -44,7 +44,7 @@ def residual_network(
         seed: Seed of the weights.
 
     Raises:
-        CutError: If there can be no such network.
+        CutwidgetsError: If there can be no such network.
 
     Example:
         >>> import cutwidgets as cw
@@ -54,9 +54,9 @@ def residual_network(
         [('stage1_block2', 'identity'), ('stage2_block1', 'projection')]
     """
     if not blocks or any(number < 1 for number in blocks):
-        raise CutError(f"A stage has one block at least. Received: blocks={blocks!r}.")
+        raise CutwidgetsError(f"A stage has one block at least. Received: blocks={blocks!r}.")
     if not 0 < survival <= 1 or (survival < 1 and not shortcuts):
-        raise CutError(
+        raise CutwidgetsError(
             "A branch survives with a probability above 0, up to 1, and it takes a shortcut to do "
             f"without it. Received: survival={survival!r}, shortcuts={shortcuts!r}."
         )

@@ -68,7 +68,7 @@ def norm_ratios(model: keras.Model, x: Any) -> NormRatios:
         x: Input of the model, with the batch axis.
 
     Raises:
-        CutError: If the model has no residual blocks, or the data do not fit.
+        CutwidgetsError: If the model has no residual blocks, or the data do not fit.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 
     Example:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..blocks import flow
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..graph.interpreter import Edit, compute
 from ..inference.backend import compiled, gradients
 from ..progress import track
@@ -64,7 +64,7 @@ def paths(model: keras.Model) -> Paths:
         model: A built functional or Sequential model.
 
     Raises:
-        CutError: If the model has no residual blocks.
+        CutwidgetsError: If the model has no residual blocks.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 
     Example:
@@ -150,8 +150,8 @@ def path_gradients(
         seed: Seed of the draws.
 
     Raises:
-        CutError: If the model has no residual blocks or some that not all paths pass, the data do
-            not fit, or Keras runs on a backend whose gradients are not known here.
+        CutwidgetsError: If the model has no residual blocks or some that not all paths pass, the
+            data do not fit, or Keras runs on a backend whose gradients are not known here.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 
     Example:
@@ -166,13 +166,13 @@ def path_gradients(
     number = len(blocks)
     counts = _counts(seen.anatomy)
     if counts != [comb(number, length) for length in range(number + 1)]:
-        raise CutError(
+        raise CutwidgetsError(
             f"Not every path through the model {seen.anatomy.name!r} passes all of its {number} "
             "residual blocks, so their lengths are not told by drawing blocks. Give a part of it "
             "in which they stand in a row, as cutwidgets.cut makes."
         )
     if repeats < 1:
-        raise CutError(f"Each length is drawn once at least. Received: repeats={repeats!r}.")
+        raise CutwidgetsError(f"Each length is drawn once at least. Received: repeats={repeats!r}.")
     graph = seen.anatomy.graph
     merges = [the_merge(seen.anatomy, block) for block in blocks]
 
@@ -221,7 +221,7 @@ def _effective(name: str, counts: list[int], norms: Any) -> PathGradients:
     table["low"], table["high"] = norms.quantile(0.1), norms.quantile(0.9)
     carried = table["share"] * table["gradient"]
     if not carried.sum() > 0 or not np.isfinite(carried).all():
-        raise CutError(
+        raise CutwidgetsError(
             f"No gradient arrives at the input of the model {name!r} (or one that is not finite), "
             "so there are no effective paths. A loss of exactly zero has no gradient: give "
             "examples on which the model errs."

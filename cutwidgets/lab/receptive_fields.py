@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ..analysis.costs import costs
-from ..errors import CutError, UnknownPlaceError, similar
+from ..errors import CutwidgetsError, UnknownPlaceError, similar
 from ..graph.callgraph import CallGraph
 from ..graph.interpreter import compute
 from ..inference import images, inputs, pictures
@@ -146,8 +146,8 @@ def receptive_fields(model: keras.Model, photo: Any = None, *, seed: int = 0) ->
         seed: Seed of the random weights.
 
     Raises:
-        CutError: If the model takes no photographs, or this one does not fit or holds what is no
-            number; if no block's output has spatial axes; or if Keras runs on a backend whose
+        CutwidgetsError: If the model takes no photographs, or this one does not fit or holds what
+            is no number; if no block's output has spatial axes; or if Keras runs on a backend whose
             gradients are not known here.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 
@@ -162,7 +162,9 @@ def receptive_fields(model: keras.Model, photo: Any = None, *, seed: int = 0) ->
     values = _photo(model, graph, photo)
     blocks = [block for block in found if len(graph.tensors[block.exits[-1]].shape) == 4]
     if not blocks:
-        raise CutError(f"No block of the model {found.name!r} gives maps, which have four axes.")
+        raise CutwidgetsError(
+            f"No block of the model {found.name!r} gives maps, which have four axes."
+        )
     by_formula, rows, heat = costs(model, values.shape[1:]), [], {}
     ends, random = [block.exits[-1] for block in blocks], np.random.default_rng(seed)
     for block, slopes in zip(blocks, _gradients(graph, ends, values, random), strict=True):
@@ -190,12 +192,14 @@ def _photo(model: keras.Model, graph: CallGraph, photo: Any) -> np.ndarray:
     array = array[0] if array.ndim == 4 and len(array) == 1 else array
     fits = [want in (None, got) for want, got in zip(wanted, array.shape, strict=False)]
     if array.ndim != 3 or not all(fits):
-        raise CutError(
+        raise CutwidgetsError(
             f"The model {graph.name!r} takes a photograph of shape {wanted}, one at a time. "
             f"Received an array of shape {np.shape(photo)}."
         )
     if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
-        raise CutError("The photograph holds values that are not finite (NaN or infinite numbers).")
+        raise CutwidgetsError(
+            "The photograph holds values that are not finite (NaN or infinite numbers)."
+        )
     dtype = inputs.dtype_of(graph.tensors[graph.inputs[0]])
     dtype = dtype if "float" in dtype else "float32"  # integers have no gradient
     return array[np.newaxis].astype(dtype)

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..graph.interpreter import compute
 from ..inference.backend import compiled, finite, in_batches
 from ..progress import track
@@ -82,10 +82,10 @@ class Similarity(Result):
             The axes.
 
         Raises:
-            CutError: If there are others.
+            CutwidgetsError: If there are others.
         """
         if others:
-            raise CutError(
+            raise CutwidgetsError(
                 "Similarities cannot be drawn above each other. Draw each into axes of its own, or "
                 "compare two models with each other: lab.similarity(model, x, other)."
             )
@@ -126,7 +126,7 @@ def similarity(
             4 at least must be left, or they are not used.
 
     Raises:
-        CutError: If the data do not fit, or there are less than 4 examples.
+        CutwidgetsError: If the data do not fit, or there are less than 4 examples.
         UnsupportedModelError: If a model is subclassed, not built or no Keras model.
 
     Example:
@@ -141,7 +141,7 @@ def similarity(
     seen = subject(model, x)
     others = seen if other is None else subject(other, x)
     if not isinstance(batch, int) or batch < _FEWEST or seen.size < _FEWEST:
-        raise CutError(
+        raise CutwidgetsError(
             f"CKA is estimated from {_FEWEST} examples at least, in each minibatch. Received "
             f"{seen.size:,} examples, and batch={batch!r}."
         )

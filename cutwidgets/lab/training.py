@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import pandas as pd
 
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..files import write
 from ..progress import track
 from .digits import Digits, digits
@@ -68,7 +68,7 @@ def train(
         seed: Seed of the order of the pictures, and of what is random in the model's layers.
 
     Raises:
-        CutError: If the data do not fit the model.
+        CutwidgetsError: If the data do not fit the model.
 
     Example:
         >>> from cutwidgets import lab
@@ -77,7 +77,7 @@ def train(
         ['epoch', 'loss', 'training error', 'test error']
     """
     if tuple(data.train[0].shape[1:]) != tuple(model.input_shape[1:]):
-        raise CutError(
+        raise CutwidgetsError(
             f"The model {model.name!r} takes pictures of shape {model.input_shape[1:]}, and these "
             f"have {data.train[0].shape[1:]}. Give both the same size."
         )
@@ -128,7 +128,7 @@ def trained(
         options: The other arguments of `residual_network`.
 
     Raises:
-        CutError: If there can be no such network.
+        CutwidgetsError: If there can be no such network.
 
     Example:
         >>> from cutwidgets import lab

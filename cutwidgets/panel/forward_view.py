@@ -36,7 +36,7 @@ def run(section: Section, part: keras.Model, given: Mapping[int, Any]) -> Run:
         given: Values of the model's inputs, by their indices in the call graph.
 
     Raises:
-        CutError: If a layer cannot take these values.
+        CutwidgetsError: If a layer cannot take these values.
 
     Example:
         >>> import cutwidgets as cw

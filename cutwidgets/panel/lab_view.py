@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .. import lab
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..graph.callgraph import CallGraph
 from ..inference.images import takes_images
 from ..lab import labels
@@ -96,19 +96,19 @@ def examples(model: keras.Model, data: Any) -> Examples | None:
         data: A pair of examples and labels, where these may be `None`; or `None`.
 
     Raises:
-        CutError: If they are no pair, or do not fit the model.
+        CutwidgetsError: If they are no pair, or do not fit the model.
 
     Example:
         >>> import keras
         >>> tiny = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
         >>> examples(tiny, [1, 2, 3])
         Traceback (most recent call last):
-        cutwidgets.errors.CutError: data is a pair (x, y) of examples and labels...
+        cutwidgets.errors.CutwidgetsError: data is a pair (x, y) of examples and labels...
     """
     if data is None:
         return None
     if not isinstance(data, tuple | list) or len(data) != 2:
-        raise CutError(
+        raise CutwidgetsError(
             "data is a pair (x, y) of examples and labels, where y may be None. "
             f"Received: {data!r:.200}"
         )
@@ -140,7 +140,7 @@ def opened(
     dropped = ""
     try:
         data = data and examples(model, (data.x, data.y))
-    except CutError as problem:
+    except CutwidgetsError as problem:
         data, dropped = None, f"The examples are left out: {problem}"
     shown = "the photograph of Forward pass" if takes_images(graph) else "random numbers"
     return data, choices(data, shown, dropped)
@@ -199,7 +199,7 @@ def study(
         scale of colours and its title, a table, and the lines of Python that do the same.
 
     Raises:
-        CutError: If the experiment says so.
+        CutwidgetsError: If the experiment says so.
 
     Example:
         >>> from cutwidgets import lab
@@ -214,9 +214,11 @@ def study(
     """
     experiment = _EXPERIMENTS.get(name)
     if experiment is None:
-        raise CutError(f"The experiments are {', '.join(_EXPERIMENTS)}. Received: {name!r:.200}")
+        raise CutwidgetsError(
+            f"The experiments are {', '.join(_EXPERIMENTS)}. Received: {name!r:.200}"
+        )
     if experiment.missing(data):
-        raise CutError(experiment.missing(data))
+        raise CutwidgetsError(experiment.missing(data))
     if data is None:
         given, seen = shown()
         x, y = list(given.values()), None

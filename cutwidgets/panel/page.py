@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..drawing import rendering
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..files import write
 from ..structure.anatomy import Anatomy
 from ..text import shape_text
@@ -92,7 +92,7 @@ def picture(anatomy: Anatomy) -> str:
         True
     """
     cells = [
-        (block.name, shape_text(block.output_shape, block.scale), f"{block.params:,}")
+        (block.name, shape_text(block.output_shape, block.scale), f"{block.parameters:,}")
         for block in anatomy
     ]
     rows = "".join(
@@ -117,7 +117,7 @@ def file(anatomy: Anatomy, suffix: str, state: Mapping[str, Any]) -> bytes:
         state: As for `html`.
 
     Raises:
-        CutError: If there is no such kind of file.
+        CutwidgetsError: If there is no such kind of file.
 
     Example:
         >>> import cutwidgets as cw
@@ -133,7 +133,9 @@ def file(anatomy: Anatomy, suffix: str, state: Mapping[str, Any]) -> bytes:
         return rendering.draw(anatomy.dot, "png")
     if suffix == ".html":
         return html(f"{anatomy.name}: cutwidgets", state).encode()
-    raise CutError(f"A panel is saved as .keras, .svg, .png, .dot or .html, not as {suffix!r}.")
+    raise CutwidgetsError(
+        f"A panel is saved as .keras, .svg, .png, .dot or .html, not as {suffix!r}."
+    )
 
 
 def whole(path: Path, save: Callable[[Path], Any]) -> None:
@@ -144,23 +146,23 @@ def whole(path: Path, save: Callable[[Path], Any]) -> None:
         save: Writes a file at the path that it is given.
 
     Raises:
-        CutError: If there is one already, or it cannot be written.
+        CutwidgetsError: If there is one already, or it cannot be written.
 
     Example:
         >>> whole(Path("no folder", "a.txt"), lambda unfinished: unfinished.write_text("a"))
         Traceback (most recent call last):
-        cutwidgets.errors.CutError: Cannot save 'no folder/a.txt': No such file or directory
+        cutwidgets.errors.CutwidgetsError: Cannot save 'no folder/a.txt': No such file or directory
     """
-    taken = CutError(f"There is a file {str(path)!r} already, and it is left alone.")
+    taken = CutwidgetsError(f"There is a file {str(path)!r} already, and it is left alone.")
     if os.path.lexists(path):
         raise taken
     try:
         write(path, save)
-    except CutError:
+    except CutwidgetsError:
         raise
     except FileExistsError:
         raise taken from None
     except Exception as error:  # whatever a user's own layer raises as it is saved
         # The whole text of an error of the system would name the file beside it.
         problem = getattr(error, "strerror", None) or error
-        raise CutError(f"Cannot save {str(path)!r}: {problem}") from error
+        raise CutwidgetsError(f"Cannot save {str(path)!r}: {problem}") from error

@@ -12,17 +12,17 @@ import traitlets
 
 from .. import files
 from ..analysis.costs import costs
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..inference import pictures
 from ..structure.anatomy import anatomy
 from ..surgery.build import Section, build
-from ..surgery.proof import check
+from ..surgery.checking import check
 from ..surgery.script import to_code
 from ..surgery.slicing import section
 from . import forward_view, lab_view, page, result_views, slice_view
 from .background import BackgroundWidget
 
-PARTS = ("diagram", "summary", "run", "proof", "code", "costs", "surgery", "lab", "save")
+PARTS = ("diagram", "summary", "run", "check", "code", "costs", "surgery", "lab", "save")
 
 
 class _Selection(traitlets.Tuple):
@@ -50,7 +50,7 @@ class CutPanel(BackgroundWidget):
         preprocess: A function from pixels, float32 (1, height, width, channels) from 0 to 255, to
             what the model expects; `None` to find out.
         parts: What to show, to use a part alone: any of `"diagram"`, `"summary"`, `"run"`,
-            `"proof"`, `"code"`, `"costs"`, `"surgery"`, `"lab"` and `"save"`.
+            `"check"`, `"code"`, `"costs"`, `"surgery"`, `"lab"` and `"save"`.
         data: Examples for the experiments of *Lab*, a pair of an input of the model and of labels,
             as for `lab.lesions`; labels may be `None`. Without examples the photograph is used.
 
@@ -66,8 +66,8 @@ class CutPanel(BackgroundWidget):
 
     Raises:
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
-        CutError: If the photograph cannot be read, the examples do not fit, or there is no such
-            part.
+        CutwidgetsError: If the photograph cannot be read, the examples do not fit, or there is no
+            such part.
 
     Example:
         >>> import cutwidgets as cw
@@ -91,7 +91,7 @@ class CutPanel(BackgroundWidget):
     model = traitlets.Instance(keras.Model)
     selection = _Selection().tag(sync=True)
     value = _Selection()
-    bypass = traitlets.Enum([None, "input"], default_value=None, allow_none=True).tag(sync=True)
+    allow_bypass = traitlets.Bool(False).tag(sync=True)
     weights = traitlets.Enum(["share", "copy"], default_value="share").tag(sync=True)
     slice = traitlets.Instance(keras.Model, default_value=None, allow_none=True)
     error = traitlets.Unicode("").tag(sync=True)
@@ -104,7 +104,7 @@ class CutPanel(BackgroundWidget):
     _features = traitlets.Dict().tag(sync=True)
     _maps = traitlets.Dict().tag(sync=True)
     _text = traitlets.Dict().tag(sync=True)
-    _proof = traitlets.Dict().tag(sync=True)
+    _checked = traitlets.Dict().tag(sync=True)
     _code = traitlets.Dict().tag(sync=True)
     _costs = traitlets.Dict().tag(sync=True)
     _surgery = traitlets.Dict().tag(sync=True)
@@ -124,7 +124,7 @@ class CutPanel(BackgroundWidget):
     ) -> None:
         unknown = [part for part in parts if part not in PARTS]
         if unknown or isinstance(parts, str) or not parts:
-            raise CutError(f"parts are some of {', '.join(PARTS)}. Received: {parts!r:.200}")
+            raise CutwidgetsError(f"parts are some of {', '.join(PARTS)}. Received: {parts!r:.200}")
         self._preprocess = preprocess
         self._section: Section | None = None
         self._outcome: forward_view.Run | None = None
@@ -161,7 +161,7 @@ class CutPanel(BackgroundWidget):
         """Three lines of Python that do what the panel does now; `""` without a selection."""
         if not self.selection:
             return ""
-        return slice_view.code(self.selection, self.bypass, self.weights)
+        return slice_view.code(self.selection, self.allow_bypass, self.weights)
 
     def run(self) -> None:
         """Run the slice on the photograph and show its feature maps, as the button *Run* does."""
@@ -178,7 +178,7 @@ class CutPanel(BackgroundWidget):
             The path of the file.
 
         Raises:
-            CutError: If there is no slice to save, or the file exists or cannot be written.
+            CutwidgetsError: If there is no slice to save, or the file exists or cannot be written.
 
         Example:
             >>> import cutwidgets as cw
@@ -239,16 +239,20 @@ class CutPanel(BackgroundWidget):
     def _places(self) -> list[Any]:
         return [self._tensors.get(str(place), place) for place in self.selection]
 
-    @traitlets.observe("selection", "bypass", "weights")
+    @traitlets.observe("selection", "allow_bypass", "weights")
     def _selected(self, _change: object) -> None:
         # What holds if an interrupt comes.
         part, inside, error = None, None, "The cut was interrupted. Select the slice again."
         answer: dict[str, Any] = {"selection": list(self.selection), "count": next(self._count)}
-        answer |= {"bypass": self.bypass, "weights": self.weights, "asked": self._places_asked}
+        answer |= {
+            "allow_bypass": self.allow_bypass,
+            "weights": self.weights,
+            "asked": self._places_asked,
+        }
         try:
             found = built = None
             if self.selection:
-                found = section(self._anatomy, *self._places(), bypass=self.bypass)
+                found = section(self._anatomy, *self._places(), allow_bypass=self.allow_bypass)
                 built = build(self.model, found, self.weights)
                 answer |= slice_view.summary(
                     self._anatomy, found, built, self.selection, self.weights
@@ -270,7 +274,7 @@ class CutPanel(BackgroundWidget):
         asked: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
             "run": ("_features", self._forward),
             "text": ("_text", self._keras_summary),
-            "proof": ("_proof", self._check),
+            "check": ("_checked", self._run_check),
             "code": ("_code", self._script),
             "costs": ("_costs", self._count_costs),
             "surgery": ("_surgery", lambda: self._operate(content)),
@@ -308,7 +312,9 @@ class CutPanel(BackgroundWidget):
 
     def _required_slice(self) -> keras.Model:
         if self.slice is None:
-            raise CutError(self._refusal or "There is no slice: choose its start and its end.")
+            raise CutwidgetsError(
+                self._refusal or "There is no slice: choose its start and its end."
+            )
         return self.slice
 
     def _keras_summary(self) -> dict[str, Any]:
@@ -318,20 +324,25 @@ class CutPanel(BackgroundWidget):
 
     def _script(self) -> dict[str, Any]:
         self._required_slice()
-        script = to_code(self.model, *self._places(), bypass=self.bypass)
+        script = to_code(self.model, *self._places(), allow_bypass=self.allow_bypass)
         return {"script": script, "lines": self.code}
 
     def _count_costs(self) -> dict[str, Any]:
         return result_views.costs(costs(self.model))
 
-    def _check(self) -> dict[str, Any]:
+    def _run_check(self) -> dict[str, Any]:
         self._required_slice()
         given, facts = self._input()
         start, end = self._places()
         shown = check(
-            self.model, start, end, list(given.values()), weights=self.weights, bypass=self.bypass
+            self.model,
+            start,
+            end,
+            list(given.values()),
+            weights=self.weights,
+            allow_bypass=self.allow_bypass,
         )
-        return facts | result_views.proof(shown)
+        return facts | result_views.check(shown)
 
     def _forward(self) -> dict[str, Any]:
         """Photograph, head, slice: what the page shows of a run."""
@@ -347,7 +358,7 @@ class CutPanel(BackgroundWidget):
     def _draw_maps(self, **firsts: int) -> dict[str, Any]:
         """Feature maps of the last run, from a channel of input or output on."""
         if self._outcome is None:
-            raise CutError("There is nothing to draw: run the slice first.")
+            raise CutwidgetsError("There is nothing to draw: run the slice first.")
         axis = self._anatomy.graph.channel_axis
         arrays = {"input": self._outcome.inputs[0], "output": self._outcome.outputs[0]}
         drawn = {which: self._maps.get(which) for which in arrays}
@@ -398,11 +409,11 @@ class CutPanel(BackgroundWidget):
         return {"saved": f"Saved as {path} ({size:.1f} MB) in {path.resolve().parent}."}
 
 
-_OF_SLICE = ("_features", "_maps", "_text", "_proof", "_code", "_surgery")
+_OF_SLICE = ("_features", "_maps", "_text", "_checked", "_code", "_surgery")
 
 _ANSWERS = (*_OF_SLICE, "_costs", "_lab", "_opened", "_found", "_file")
 
 _PAGE = {
-    "selection", "bypass", "weights", "error", "_parts", "_network", "_result", "_photo",
+    "selection", "allow_bypass", "weights", "error", "_parts", "_network", "_result", "_photo",
     "_experiments", *_ANSWERS,
 } - {"_found", "_file"}  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the panel's page is told of forward passes, proofs, costs and surgery."""
+"""What the panel's page is told of forward passes, checks, costs and surgery."""
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
@@ -10,14 +10,14 @@ import numpy as np
 from PIL import Image
 
 from ..analysis.costs import Costs
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..graph.callgraph import CallGraph
 from ..inference import images, inputs, pictures
 from ..structure.anatomy import Anatomy
 from ..surgery import effects
 from ..surgery.build import Section
+from ..surgery.checking import Check
 from ..surgery.effects import Change
-from ..surgery.proof import Proof
 from ..surgery.removal import removable
 from ..surgery.slicing import section
 from ..text import shape_text
@@ -35,7 +35,7 @@ def shown_input(
     """Values for a model's inputs, from a photograph if it takes one, and what is told of them.
 
     Raises:
-        CutError: If the user's own preprocessing fails.
+        CutwidgetsError: If the user's own preprocessing fails.
     """
     if not images.takes_images(graph):
         shapes = ", ".join(str(graph.tensors[tensor].shape) for tensor in graph.inputs)
@@ -46,7 +46,9 @@ def shown_input(
     try:
         given = {graph.inputs[0]: preprocessing.function(pixels)}
     except Exception as problem:  # whatever a user's own function raises
-        raise CutError(f"Preprocessing by {preprocessing.name} failed: {problem!r}") from problem
+        raise CutwidgetsError(
+            f"Preprocessing by {preprocessing.name} failed: {problem!r}"
+        ) from problem
     small = image.copy()
     small.thumbnail((224, 224))
     facts = [("Preprocessing", preprocessing.name)]
@@ -132,7 +134,7 @@ def _classes() -> list[str] | None:
     return [name.replace("_", " ") for _, name, _ in decoded]
 
 
-def proof(shown: Proof) -> dict[str, Any]:
+def check(shown: Check) -> dict[str, Any]:
     """The outcome of a check, block by block."""
     return {
         "ok": shown.ok,
@@ -148,7 +150,7 @@ def costs(shown: Costs) -> dict[str, Any]:
         "at": ", ".join(shape_text(shape) for shape in shown.input_shapes),
         "rows": [
             {
-                "params": cost.params,
+                "parameters": cost.parameters,
                 "macs": cost.macs,
                 "bytes": cost.activation_bytes,
                 "field": "×".join(map(str, cost.receptive_field)) if cost.receptive_field else None,
@@ -202,7 +204,7 @@ def _change(anatomy: Anatomy, change: Change) -> dict[str, Any]:
     before, after = (predictions(arrays[0], whole) for arrays in (change.before, change.after))
     told: dict[str, Any] = {
         "facts": [
-            ("Parameters", f"{change.params_before:,} → {change.params_after:,}"),
+            ("Parameters", f"{change.parameters_before:,} → {change.parameters_after:,}"),
             ("Largest change", f"{change.largest:.3g}"),
             ("Relative change", f"{100 * change.relative:.3g} % of the output's length"),
             ("Cosine", f"{change.cosine:.4f} between the outputs"),

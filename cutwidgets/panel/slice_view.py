@@ -9,7 +9,7 @@ import numpy as np
 
 from ..blocks import flow
 from ..blocks.blocks import Block
-from ..errors import BypassedCutError, CutError
+from ..errors import BypassedCutError, CutwidgetsError
 from ..graph.callgraph import CallGraph
 from ..inference.images import takes_images
 from ..structure import reach
@@ -49,12 +49,12 @@ def _card(anatomy: Anatomy, block: Block) -> dict[str, Any]:
     return {
         "name": block.name,
         "about": f"{kind}, output {shape_text(block.output_shape, block.scale)}, "
-        f"{block.params:,} parameters.",
+        f"{block.parameters:,} parameters.",
         "layers": list(block.layers),
         "input": ", ".join(tensor_text(anatomy, tensor) for tensor in block.entries),
         "output": ", ".join(tensor_text(anatomy, tensor) for tensor in block.exits),
         "shape": shape_text(block.output_shape, block.scale),
-        "params": block.params,
+        "parameters": block.parameters,
     }
 
 
@@ -137,7 +137,7 @@ def name_of(anatomy: Anatomy, place: PlaceLike | None, is_start: bool) -> str | 
         return blocks[0 if is_start else -1].name if blocks else repr(place)
     try:
         found = resolve(anatomy, place)
-    except CutError:  # It will be raised, and shown, when the selection is cut.
+    except CutwidgetsError:  # It will be raised, and shown, when the selection is cut.
         return place if isinstance(place, str | int) else repr(place)
     for block in blocks:
         if found.entries == block.entries if is_start else found.exits == block.exits:
@@ -198,7 +198,7 @@ def summary(
             (
                 block.name if set(block.calls) <= calls else f"{block.name} (in part)",
                 shape_text(block.output_shape, block.scale),
-                f"{block.params:,}",
+                f"{block.parameters:,}",
             )
             for block in blocks
         ],
@@ -270,13 +270,13 @@ def _first_block(anatomy: Anatomy, place: str | int) -> int:
 def _works(anatomy: Anatomy, pair: Sequence[str | int]) -> bool:
     try:
         section(anatomy, *pair)
-    except CutError:
+    except CutwidgetsError:
         return False
     return True
 
 
-def code(selection: Sequence[str | int], bypass: str | None, weights: str) -> str:
-    """Three lines of Python that cut a slice and prove it.
+def code(selection: Sequence[str | int], allow_bypass: bool, weights: str) -> str:
+    """Three lines of Python that cut a slice and check it.
 
     Example:
         >>> print(code(("conv3", "conv4"), None, "copy"))
@@ -286,13 +286,13 @@ def code(selection: Sequence[str | int], bypass: str | None, weights: str) -> st
     """
     arguments = f"model, {selection[0]!r}, {selection[1]!r}"
     arguments += f", weights={weights!r}" if weights != "share" else ""
-    arguments += f", bypass={bypass!r}" if bypass else ""
+    arguments += ", allow_bypass=True" if allow_bypass else ""
     return f"import cutwidgets as cw\npart = cw.cut({arguments})\ncw.check({arguments})"
 
 
 def message(problem: Exception) -> str:
     """What to show of an error: in a callback of a widget, nobody sees an exception."""
-    if isinstance(problem, CutError):
+    if isinstance(problem, CutwidgetsError):
         return str(problem)
     traceback.print_exception(problem)
     return f"This is a fault of cutwidgets, please report it: {problem!r}"

@@ -114,7 +114,7 @@ class Anatomy:
                 block.shortcut or "",
                 block.stage or "",
                 shape_text(block.output_shape, block.scale),
-                f"{block.params:,}",
+                f"{block.parameters:,}",
             )
             for block in self.blocks
         ]

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..errors import CutError
+from ..errors import CutError, CutwidgetsError
 from ..graph.callgraph import Call
 from ..graph.keras_internals import functional, maker_name
 from ..graph.reader import read
@@ -129,7 +129,7 @@ def _constants(call: Call) -> Iterator[Any]:
 def _is_graph(layer: keras.Operation) -> bool:
     try:
         functional(layer)
-    except CutError:
+    except CutwidgetsError:
         return False
     return True
 

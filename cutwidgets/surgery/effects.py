@@ -21,14 +21,14 @@ class Change:
     Attributes:
         before: The model's outputs, arrays with the batch axis.
         after: Those of the changed model.
-        params_before: Number of parameters of the model.
-        params_after: That of the changed model.
+        parameters_before: Number of parameters of the model.
+        parameters_after: That of the changed model.
     """
 
     before: tuple[np.ndarray, ...]
     after: tuple[np.ndarray, ...]
-    params_before: int
-    params_after: int
+    parameters_before: int
+    parameters_after: int
 
     @property
     def largest(self) -> float:
@@ -133,7 +133,7 @@ def swap(anatomy: Anatomy, i: int, given: Mapping[int, np.ndarray]) -> Change:
         >>> anatomy = cw.anatomy(keras.applications.ResNet50(weights=None))
         >>> given = running.random_input(anatomy.graph, seed=0)
         >>> change = changes.swap(anatomy, 5, given)
-        >>> change.params_after == change.params_before
+        >>> change.parameters_after == change.parameters_before
         True
     """
     if i not in range(len(anatomy) - 1) or not _can_swap(anatomy, i):

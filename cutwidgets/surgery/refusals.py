@@ -62,7 +62,7 @@ def refuse_bypassed_start(
     position = min(start.calls, default=graph.tensors[start.entries[0]].maker + 1)
     raise BypassedCutError(
         asked,
-        message + " With bypass='input', what bypasses the start becomes a further input.",
+        message + " With allow_bypass=True, what bypasses the start becomes a further input.",
         _makers(graph, bypassing),
         _nearest(anatomy, position, lambda block: min(block.calls), works),
     )
@@ -89,7 +89,7 @@ def refuse_bypassed_end(
     raise BypassedCutError(
         asked,
         f"Cannot split behind {asked!r}: {_skips(graph, place.exits, calls, bypassing)} it, so "
-        "what comes behind cannot be computed from there alone. With bypass='input', the pieces "
+        "what comes behind cannot be computed from there alone. With allow_bypass=True, the pieces "
         "hand on what bypasses the place.",
         _makers(graph, bypassing),
         _nearest(

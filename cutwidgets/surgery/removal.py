@@ -8,7 +8,7 @@ import numpy as np
 
 from ..blocks.blocks import Block
 from ..blocks.regions import WEIGHTED
-from ..errors import CutError
+from ..errors import CutError, CutwidgetsError
 from ..graph.callgraph import Call, CallGraph, between, rewire
 from ..graph.interpreter import compute
 from ..structure.anatomy import Anatomy, anatomy
@@ -334,6 +334,6 @@ def _cut_instead(anatomy: Anatomy, part: Part) -> str:
 def _begins(anatomy: Anatomy, start: str) -> bool:
     try:
         section(anatomy, start)
-    except CutError:
+    except CutwidgetsError:
         return False
     return True

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from ..errors import CutError, alternatives
+from ..errors import CutError, CutwidgetsError, alternatives
 from ..graph.callgraph import Call, CallGraph, between
 from ..graph.keras_internals import call as call_layer
 from ..graph.keras_internals import functional, maker_name, undone_on_failure
@@ -134,7 +134,7 @@ def _wanted(other: keras.Layer, usual: keras.KerasTensor) -> keras.KerasTensor |
     if isinstance(other, keras.Model):
         try:
             inputs = functional(other).inputs
-        except CutError:
+        except CutwidgetsError:
             return None
         if len(inputs) != 1 or len(inputs[0].shape) != len(usual.shape):
             return None
@@ -302,7 +302,7 @@ def _as_model(layer: keras.Layer, *symbols: keras.KerasTensor) -> keras.Model:
     if isinstance(layer, keras.Model):
         try:
             functional(layer)
-        except CutError:
+        except CutwidgetsError:
             pass
         else:
             return layer

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from ..blocks.blocks import OUTSIDE_STAGES, Block
-from ..errors import CutError
+from ..errors import CutError, CutwidgetsError
 from ..graph.callgraph import Call, CallGraph, Tensor, between
 from ..graph.keras_internals import functional, maker_of
 from ..graph.rebuild import units
@@ -47,7 +47,7 @@ def to_code(
     start: PlaceLike | None = None,
     end: PlaceLike | None = None,
     *,
-    bypass: str | None = None,
+    allow_bypass: bool = False,
     remove: str | Iterable[PlaceLike] = (),
 ) -> str:
     """Write a slice as a plain Keras script that builds it from the model, without cutwidgets.
@@ -59,7 +59,7 @@ def to_code(
         model: A built functional or Sequential model.
         start: A place; `None` for the model's own input.
         end: A place; `None` for the model's own output.
-        bypass: As for `cut`.
+        allow_bypass: As for `cut`.
         remove: Blocks or stages to leave out, as `cutwidgets.remove` does; or one name.
 
     Returns:
@@ -79,14 +79,14 @@ def to_code(
         >>> print(cw.to_code(vgg, "block2", "block2_conv2").partition("inputs = ")[2])
         x = keras.Input((112, 112, 64), name="block1_pool")
         <BLANKLINE>
-        # block2: linear block, in part
+        # block2: plain block, in part
         x = layer["block2_conv1"](x)
         x = layer["block2_conv2"](x)
         <BLANKLINE>
         part = keras.Model(inputs, x, name="vgg16_from_block2_to_block2_conv2")
     """
     found, removed = anatomy(model), (remove,) if isinstance(remove, str) else tuple(remove)
-    piece = section(found, start, end, bypass=bypass)
+    piece = section(found, start, end, allow_bypass=allow_bypass)
     first, last = (None if p is None else resolve(found, p).name for p in (start, end))
     gone = [resolve(found, place).name for place in removed]
     if removed:
@@ -347,7 +347,7 @@ def _owners(model: keras.Model) -> dict[int, keras.Model]:
 def _is_opened(part: keras.Operation) -> bool:
     try:
         return functional(part) is not None
-    except CutError:
+    except CutwidgetsError:
         return False
 
 

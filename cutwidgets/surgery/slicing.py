@@ -21,7 +21,7 @@ def cut(
     end: PlaceLike | None = None,
     *,
     weights: str = "share",
-    bypass: str | None = None,
+    allow_bypass: bool = False,
     input_shape: Any = None,
 ) -> keras.Model:
     """Cut the slice from start to end, both inclusive, out of a model.
@@ -41,8 +41,8 @@ def cut(
         start: A place; `None` for the model's own input.
         end: A place; `None` for the model's own output.
         weights: `"share"` or `"copy"`.
-        bypass: `"input"` to make every tensor that bypasses the start one more input, named after
-            the layer that makes it; `None` to refuse such a start.
+        allow_bypass: Whether tensors that bypass the start become extra inputs, each named after
+            the layer that computes it. Otherwise such a start is refused.
         input_shape: The shape that the slice takes, without the batch axis, or with it; for a slice
             of several inputs a list of shapes, or a dictionary by the names of its inputs. `None`
             for the shapes of the model's own tensors.
@@ -66,24 +66,24 @@ def cut(
         ('conv2_block3_out', (None, None, None, 1024))
         >>> cw.cut(resnet, "conv3", "conv4", input_shape=(56, 56, 256)).output_shape
         (None, 14, 14, 1024)
-        >>> branch = cw.cut(resnet, "conv3_block2_2_conv", "conv3", bypass="input")
+        >>> branch = cw.cut(resnet, "conv3_block2_2_conv", "conv3", allow_bypass=True)
         >>> [tensor.name for tensor in branch.inputs]
         ['conv3_block2_1_relu', 'conv3_block1_out']
     """
     _require_one_of("weights", weights, ("share", "copy"))
-    part = section(anatomy(model), start, end, bypass=bypass)
+    part = section(anatomy(model), start, end, allow_bypass=allow_bypass)
     return build(model, part, weights, _shapes(part, input_shape))
 
 
-def split(model: keras.Model, *ends: PlaceLike, bypass: str | None = None) -> list[keras.Model]:
+def split(model: keras.Model, *ends: PlaceLike, allow_bypass: bool = False) -> list[keras.Model]:
     """Split a model behind each of the given places, into pieces that make up the model again.
 
     Args:
         model: A built functional or Sequential model.
         ends: Places in the order of computation; a piece ends with each.
-        bypass: `None` to refuse a place that a skip connection passes by; `"input"` to hand the
-            bypassing tensors on: a piece then gives all tensors that are live at its end, that of
-            the place first, and the next piece takes them in the same order.
+        allow_bypass: Whether a skip connection may pass one of the places. Each piece then returns
+            all tensors that are live at its end, the place's own first, and the next piece accepts
+            them in that order. Otherwise such a place is refused.
 
     Returns:
         One piece more than places. Each takes what the one before it gives, and shares its layers
@@ -101,11 +101,10 @@ def split(model: keras.Model, *ends: PlaceLike, bypass: str | None = None) -> li
         >>> resnet = keras.applications.ResNet50(include_top=False, weights=None)
         >>> [piece.output_shape[-1] for piece in cw.split(resnet, "conv2", "conv4_block6")]
         [256, 1024, 2048]
-        >>> head, tail = cw.split(resnet, "conv3_block2_2_conv", bypass="input")
+        >>> head, tail = cw.split(resnet, "conv3_block2_2_conv", allow_bypass=True)
         >>> [tensor.name for tensor in tail.inputs]
         ['conv3_block2_2_conv', 'conv3_block1_out']
     """
-    _require_one_of("bypass", bypass, (None, "input"))
     found = anatomy(model)
     graph = found.graph
     places = [resolve(found, end) for end in ends]
@@ -116,7 +115,7 @@ def split(model: keras.Model, *ends: PlaceLike, bypass: str | None = None) -> li
             raise _out_of_order(found, ends)
         before |= made_before(graph, place.exits)
         carried = carried_past(graph, place.exits, before)
-        if carried and bypass is None:
+        if carried and not allow_bypass:
             refuse_bypassed_end(found, asked, place, carried)
         frontiers.append((*place.exits, *carried))
         before |= set(place.exits)
@@ -146,7 +145,7 @@ def section(
     start: PlaceLike | None = None,
     end: PlaceLike | None = None,
     *,
-    bypass: str | None = None,
+    allow_bypass: bool = False,
 ) -> Section:
     """What `cut` would cut out, without making a model of it; the arguments and errors are its.
 
@@ -158,7 +157,6 @@ def section(
         >>> [anatomy.graph.maker(tensor).name for tensor in inside.carried]
         ['conv4_block1_out']
     """
-    _require_one_of("bypass", bypass, (None, "input"))
     graph = anatomy.graph
     first = None if start is None else resolve(anatomy, start)
     last = None if end is None else resolve(anatomy, end)
@@ -175,7 +173,7 @@ def section(
         reason = no_way(graph, entries, exits, *names)
         raise CutError(f"Cannot cut {anatomy.name!r} from {start!r} to {end!r}: {reason}")
     bypassing = [tensor for tensor in reached if tensor in before]
-    if bypassing and first is not None and bypass is None:
+    if bypassing and first is not None and not allow_bypass:
         refuse_bypassed_start(anatomy, start, first, exits, calls, bypassing)
     inputs = tuple(tensor for tensor in dict.fromkeys((*entries, *reached)) if tensor in reached)
     return Section(graph, _name(anatomy, *names), inputs, exits, calls)

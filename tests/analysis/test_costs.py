@@ -67,7 +67,7 @@ def test_macs_of_papers(name, macs):
 def test_macs_of_applications_are_those_of_tensorflow(name):
     model = application(name)
     assert costs(model).total.macs == profiled(model)
-    assert costs(model).total.params == model.count_params()
+    assert costs(model).total.parameters == model.count_params()
 
 
 def attention(make, shape=(6, 8), other=(5, 8), **arguments):
@@ -148,7 +148,7 @@ def test_macs_of_layers_are_those_of_tensorflow(name):
     found = costs(model)
     assert found.total.uncounted == ()
     assert found.total.macs == profiled(model) > 0
-    assert found.total.params == model.count_params()
+    assert found.total.parameters == model.count_params()
 
 
 def test_macs_by_hand():
@@ -402,14 +402,16 @@ def test_a_fixed_batch_counts_one_example():
     "shape", [(3,), "photo", 64, (64, 64, 0), {"nobody": (64, 64, 3)}, [[1], [2]]]
 )
 def test_shapes_that_do_not_fit(shape):
-    with pytest.raises(cw.CutError, match=r"takes .*\(None, 64, 64, 3\).*Received") as caught:
+    with pytest.raises(
+        cw.CutwidgetsError, match=r"takes .*\(None, 64, 64, 3\).*Received"
+    ) as caught:
         costs(application("ResNet50"), shape)
     assert repr(shape) in str(caught.value)
 
 
 def test_a_layer_that_refuses():
     model = chain((8, 8, 3), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(2, name="top"))
-    with pytest.raises(cw.CutError, match=r"'top'.*does not take.*\(None, 8, 8, 3\)"):
+    with pytest.raises(cw.CutwidgetsError, match=r"'top'.*does not take.*\(None, 8, 8, 3\)"):
         costs(model, (16, 16, 3))
     with pytest.raises(cw.UnsupportedModelError):
         costs(keras.Sequential([layers.Dense(1)]))
@@ -454,7 +456,7 @@ def test_shared_layers_have_their_parameters_once():
         x = layers.Add()([x, layers.ReLU()(shared(x))])
     found = costs(keras.Model(inputs, x))
     assert len(found) > 1
-    assert found.total.params == shared.count_params() < sum(row.params for row in found)
+    assert found.total.parameters == shared.count_params() < sum(row.parameters for row in found)
     assert found.total.macs == 3 * 8 * 8 * 4 * 9 * 4
     assert found.sum(0, 0) == found[0]
 
@@ -464,7 +466,7 @@ def test_rows_and_sums():
     found = costs(model)
     assert isinstance(found, Costs)
     assert [row.name for row in found] == [block.name for block in cw.anatomy(model)]
-    assert [row.params for row in found] == [block.params for block in cw.anatomy(model)]
+    assert [row.parameters for row in found] == [block.parameters for block in cw.anatomy(model)]
     assert found["conv3_block1"] is found[4]
     assert found[-1] is found[len(found) - 1]
     assert found.total == replace(found.sum(0, len(found) - 1), name=model.name)

@@ -68,7 +68,7 @@ def legal(model):
     for block in cw.anatomy(model).blocks:
         try:
             cw.split(model, block)
-        except cw.CutError:
+        except cw.CutwidgetsError:
             continue
         found.append(block.name)
     return found
@@ -108,7 +108,7 @@ def test_both_sides_cost_what_head_and_tail_cost(name):
     splits, total = cw.costs(model).splits, cw.costs(model).total
     whole, *rows = splits
     assert (whole.macs_before, whole.parameters_before) == (0, 0)
-    assert (whole.macs_after, whole.parameters_after) == (total.macs, total.params)
+    assert (whole.macs_after, whole.parameters_after) == (total.macs, total.parameters)
     for row in rows[:: max(1, len(rows) // 4)]:
         head, tail = cw.split(model, row.after)
         assert row.macs_before == cw.costs(head).total.macs

@@ -164,7 +164,7 @@ def test_both_views_show_one_experiment(at, slow):
 
 def test_errors_are_shown_and_probes_need_labels(page, tiny_resnet, monkeypatch):
     def broken(*_):
-        raise cw.CutError("no luck")
+        raise cw.CutwidgetsError("no luck")
 
     at = PanelPage(page, cw.CutPanel(tiny_resnet))
     part = at.tab("lab")

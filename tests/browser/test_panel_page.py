@@ -252,7 +252,7 @@ def test_hostile_names_stay_text(page):
     assert at.shown() == f"{shown[1]}..{shown[2]}"
     at.part("run").click()
     page.wait_for_selector("[data-part=features] img")
-    for tab in ("code", "proof", "costs", "surgery", "save", "summary"):
+    for tab in ("code", "check", "costs", "surgery", "save", "summary"):
         at.tab(tab)
     page.wait_for_function("() => document.querySelector('[data-part=code] pre')")
     page.locator("details summary").click()

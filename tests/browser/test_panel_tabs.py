@@ -137,16 +137,16 @@ def test_tabs_by_keyboard(at, names):
         assert panels.count() == 1
         assert panels.get_attribute("aria-labelledby").endswith(f"tab-{seen[-1]}")
         at.page.keyboard.press("ArrowRight")
-    assert seen == ["summary", "run", "proof", "code", "costs", "surgery", "lab", "save"]
+    assert seen == ["summary", "run", "check", "code", "costs", "surgery", "lab", "save"]
     assert at.page.evaluate("document.activeElement.dataset.tab") == "summary"
 
 
 def test_proof_code_costs_and_surgery(at, names, tiny_resnet):
     at.choose(names[1], names[2])
-    proof = at.tab("proof")
-    proof.get_by_role("button", name="Check").click()
-    proof.locator("table").wait_for()
-    assert "bit for bit" in proof.text_content()
+    result = at.tab("check")
+    result.get_by_role("button", name="Check").click()
+    result.locator("table").wait_for()
+    assert "bit for bit" in result.text_content()
 
     code = at.tab("code")
     code.locator("pre").first.wait_for()
@@ -251,7 +251,7 @@ def test_a_page_without_a_kernel(at, names, page, tmp_path, tiny_resnet):
     assert str(len(part.layers) - 1) in summary
     costs = at.tab("costs")
     assert costs.locator(".cw-in th").all_text_contents() == names[2:5]
-    assert "needs Python" in at.tab("proof").text_content()
+    assert "needs Python" in at.tab("check").text_content()
     assert at.part("run").is_disabled()
     assert page.locator("[src^=http], [href^=http]").count() == 0
 
@@ -317,11 +317,11 @@ def test_axe_finds_nothing(at, names, scheme):
     at.part("run").click()
     at.page.wait_for_selector("[data-part=features] img")
     look("run")
-    for tab in ("summary", "proof", "code", "costs", "surgery", "lab", "save"):
+    for tab in ("summary", "check", "code", "costs", "surgery", "lab", "save"):
         at.tab(tab)
-        if tab == "proof":
+        if tab == "check":
             at.page.get_by_role("button", name="Check").click()
-            at.page.wait_for_selector("[data-part=proof] table")
+            at.page.wait_for_selector("[data-part=check] table")
         look(tab)
     at.block(names[3]).click()
     at.block(names[1]).click(force=True)

@@ -12,7 +12,7 @@ import pydot
 import pytest
 
 import networks
-from cutwidgets import CutError, anatomy
+from cutwidgets import CutwidgetsError, anatomy
 from cutwidgets.drawing import block_diagram, rendering
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -158,7 +158,7 @@ def test_cards_tell_name_shape_and_parameters(resnet):
 def test_kinds_that_no_arc_shows_are_named():
     vgg = anatomy(networks.application("VGG16"))
     groups = parts(vgg.svg)
-    assert "linear" in texts(groups["block-0"])
+    assert "plain" in texts(groups["block-0"])
     assert "shortcut" not in texts(groups["legend"])
 
 
@@ -278,7 +278,7 @@ def test_the_systems_dot_draws_where_pygraphviz_cannot_be_imported(resnet, monke
 def test_without_any_graphviz_the_error_says_what_to_install(resnet, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "pygraphviz", None)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(CutError) as caught:
+    with pytest.raises(CutwidgetsError) as caught:
         rendering.render(resnet.dot)
     for word in ("Linux", "macOS", "Windows", "conda", "pip install pygraphviz", "apt", "brew"):
         assert word in str(caught.value)

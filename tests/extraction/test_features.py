@@ -19,7 +19,7 @@ from keras import layers
 from PIL import Image
 
 import cutwidgets as cw
-from cutwidgets import CutError
+from cutwidgets import CutwidgetsError
 from cutwidgets.extraction import extractor
 from cutwidgets.extraction import extractor as extracting
 from cutwidgets.extraction.examples import Arrays
@@ -150,9 +150,9 @@ def test_several_inputs_and_outputs(tmp_path):
     assert [values[name].dtype for name in names] == ["float16", "int32", "int32"]
     np.testing.assert_array_equal(values[names[1]], x["b"].sum(axis=(1, 2)))
     np.testing.assert_array_equal(values[names[2]], x["b"][:, :, 0])
-    with pytest.raises(CutError, match="one array, and the model has 3 outputs"):
+    with pytest.raises(CutwidgetsError, match="one array, and the model has 3 outputs"):
         features(both, x, to=tmp_path / "out.npy")
-    with pytest.raises(CutError, match="has no 'b', which the model"):
+    with pytest.raises(CutwidgetsError, match="has no 'b', which the model"):
         features(both, {"a": x["a"]}, to=tmp_path / "other.parquet")
 
 
@@ -181,7 +181,7 @@ def test_a_head_is_given_what_its_model_expects(tmp_path):
     assert maker.preprocessing.name == "keras.applications.vgg16.preprocess_input"
     assert maker.outputs()["features"].shape == (224, 224, 64)
     middle = cw.cut(whole, "block2", "block3")
-    with pytest.raises(CutError, match=r"cut the head instead, cw.cut\(model, end=...\)"):
+    with pytest.raises(CutwidgetsError, match=r"cut the head instead, cw.cut\(model, end=...\)"):
         features(middle, folder, to=tmp_path / "out.parquet")
 
 
@@ -190,7 +190,7 @@ def test_a_preprocessing_of_ones_own(model, tmp_path):
     _, values = features(model, x, to=tmp_path / "a.parquet", preprocess=lambda x: x / 2).read()
     _, halves = features(model, x / 2, to=tmp_path / "b.parquet").read()
     np.testing.assert_array_equal(values, halves)
-    with pytest.raises(CutError, match="cannot take an array of shape"):
+    with pytest.raises(CutwidgetsError, match="cannot take an array of shape"):
         features(model, x, to=tmp_path / "c.parquet", preprocess=lambda x: x @ x[:0])
 
 
@@ -364,7 +364,7 @@ def test_a_full_disk_loses_nothing(model, tmp_path, monkeypatch, name):
     while stopped < 20:
         try:
             features(model, x, to=tmp_path / "full" / name, batch=2)
-        except CutError as error:
+        except CutwidgetsError as error:
             assert re.search("No space left.*examples are stored", str(error))
             stopped += 1
         else:
@@ -401,7 +401,7 @@ def test_what_is_another_run_is_refused(model, tmp_path):
     ]
     before = contents(to)
     for changed, message in others:
-        with pytest.raises(CutError, match=f"another run. What differs: {message}"):
+        with pytest.raises(CutwidgetsError, match=f"another run. What differs: {message}"):
             features(**{"model": model, "data": x, "to": to, "batch": 2} | changed)
     assert contents(to) == before
     assert features(model, x, to=to, batch=2).examples == 100
@@ -410,7 +410,7 @@ def test_what_is_another_run_is_refused(model, tmp_path):
 def test_a_run_that_stored_nothing_is_in_nobodys_way(model, tmp_path):
     texts = np.full((4, 8, 8, 3), "text", object)
     for to in (tmp_path / "out.parquet", tmp_path / "out.npy"):
-        with pytest.raises(CutError, match="text"):
+        with pytest.raises(CutwidgetsError, match="text"):
             features(model, texts, to=to)
         assert features(model, numbers(), to=to).examples == 100
 
@@ -421,7 +421,9 @@ def test_two_runs_do_not_store_in_one_place(model, tmp_path):
     def meanwhile(values):
         if not seen:
             seen.append(1)
-            with pytest.raises(CutError, match="Another run stores features in .* at this moment"):
+            with pytest.raises(
+                CutwidgetsError, match="Another run stores features in .* at this moment"
+            ):
                 features(model, x, to=to)
             assert features(model, x, to=tmp_path / "other.parquet").examples == 100
             seen.append(2)
@@ -439,7 +441,7 @@ def test_a_dataset_that_changes_is_refused(model, tmp_path):
     x = numbers()
     shuffled = tf.data.Dataset.from_tensor_slices(x).shuffle(100)
     begun(model, shuffled, tmp_path / "a.parquet")
-    with pytest.raises(CutError, match="A data set that shuffles"):
+    with pytest.raises(CutwidgetsError, match="A data set that shuffles"):
         features(model, shuffled, to=tmp_path / "a.parquet", batch=2)
 
     size = [100]
@@ -448,7 +450,7 @@ def test_a_dataset_that_changes_is_refused(model, tmp_path):
     )
     begun(model, changing, tmp_path / "b.parquet")
     size[0] = 20
-    with pytest.raises(CutError, match="the examples 22 to 24 of the data are others now"):
+    with pytest.raises(CutwidgetsError, match="the examples 22 to 24 of the data are others now"):
         features(model, changing, to=tmp_path / "b.parquet", batch=2)
     size[0] = 50
     assert features(model, changing, to=tmp_path / "b.parquet", batch=2).examples == 50
@@ -467,7 +469,7 @@ def test_a_dataset_that_fails_keeps_what_was_done(model, tmp_path):
         yield from x[50:]
 
     data = tf.data.Dataset.from_generator(generate, output_signature=tf.TensorSpec((8, 8, 3)))
-    with pytest.raises(CutError, match=r"(?s)between the examples 50 and 52.*broken at 50"):
+    with pytest.raises(CutwidgetsError, match=r"(?s)between the examples 50 and 52.*broken at 50"):
         features(model, data, to=tmp_path / "a.parquet", batch=2)
     assert len(list((tmp_path / "a.parquet").glob("part-*"))) == 6
     fails[0] = False
@@ -487,7 +489,9 @@ def test_damaged_parts_are_told_and_computed_again(model, tmp_path):
         lambda: pq.write_table(table.drop_columns(["features"]), part),
     ):
         damage()
-        with pytest.raises(CutError, match=r"part-000001.parquet' (is no part|lacks the columns)"):
+        with pytest.raises(
+            CutwidgetsError, match=r"part-000001.parquet' (is no part|lacks the columns)"
+        ):
             features(model, x, to=to, batch=2)
     part.unlink()
     features(model, x, to=to, batch=2)
@@ -498,11 +502,13 @@ def test_a_lost_array_is_told(model, tmp_path):
     begun(model, numbers(), tmp_path / "out.npy")
     assert not (tmp_path / "out.npy").exists()
     next(tmp_path.glob("*/*.npy")).unlink()
-    with pytest.raises(CutError, match=r"is gone, damaged.* delete the folder '.*ids.parquet'"):
+    with pytest.raises(
+        CutwidgetsError, match=r"is gone, damaged.* delete the folder '.*ids.parquet'"
+    ):
         features(model, numbers(), to=tmp_path / "out.npy", batch=2)
     features(model, numbers(), to=tmp_path / "whole.npy", batch=2)
     np.save(tmp_path / "whole.npy", np.ones((200, 5), "float32"))  # now the user's own
-    with pytest.raises(CutError, match=r"whole.npy' is gone, damaged or another one now"):
+    with pytest.raises(CutwidgetsError, match=r"whole.npy' is gone, damaged or another one now"):
         features(model, numbers(), to=tmp_path / "whole.npy", batch=2)
 
 
@@ -510,7 +516,7 @@ def test_without_ray_it_says_how_to_get_it(model, tmp_path, monkeypatch):
     from cutwidgets.extraction import ray_engine as rayengine
 
     monkeypatch.setattr(rayengine, "ray", None)
-    with pytest.raises(CutError, match="pip install"):
+    with pytest.raises(CutwidgetsError, match="pip install"):
         features(model, numbers(), to=tmp_path / "a.parquet", engine="ray")
 
 
@@ -542,7 +548,7 @@ def test_bad_input_gets_a_clear_error(model, tmp_path):
         ({"preprocess": 255}, "preprocess is a function"),
     ]
     for changed, message in cases:
-        with pytest.raises(CutError, match=message):
+        with pytest.raises(CutwidgetsError, match=message):
             features(**{"model": model, "data": x, "to": out} | changed)
     assert not out.exists()
     assert (tmp_path / "there.npy").read_bytes() == b"mine"
@@ -550,12 +556,12 @@ def test_bad_input_gets_a_clear_error(model, tmp_path):
 
 def test_a_fixed_batch_and_an_output_without_one(tmp_path):
     fixed = keras.Sequential([keras.Input(batch_shape=(3, 2)), layers.Dense(2)])
-    with pytest.raises(CutError, match="takes 3 examples at once"):
+    with pytest.raises(CutwidgetsError, match="takes 3 examples at once"):
         features(fixed, np.ones((7, 2)), to=tmp_path / "a.parquet")
     assert features(fixed, np.ones((7, 2)), to=tmp_path / "a.parquet", batch=3).examples == 7
     inputs = keras.Input((2,))
     summed = keras.Model(inputs, keras.ops.sum(inputs, axis=0))
-    with pytest.raises(CutError, match="it has no row for each"):
+    with pytest.raises(CutwidgetsError, match="it has no row for each"):
         features(summed, np.ones((7, 2)), to=tmp_path / "b.parquet")
 
 

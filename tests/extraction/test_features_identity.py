@@ -13,7 +13,7 @@ import pytest
 from keras import layers
 from test_features import HERE
 
-from cutwidgets import CutError
+from cutwidgets import CutwidgetsError
 from cutwidgets.extraction.features import features
 from cutwidgets.extraction.identity import Identifier
 
@@ -265,7 +265,7 @@ def test_another_run_is_never_answered_with_what_is_stored(tmp_path):
     features(model, x, to=tmp_path / "a.parquet", preprocess=scaling(2))
     for changed in ({"preprocess": scaling(3)}, {"data": one_row}, {"version": "2"}):
         given = {"model": model, "data": x, "preprocess": scaling(2), **changed}
-        with pytest.raises(CutError, match="another run"):
+        with pytest.raises(CutwidgetsError, match="another run"):
             features(to=tmp_path / "a.parquet", **given)
     for same in (taking(dense(2)), named):
         assert features(same, x, to=tmp_path / "a.parquet", preprocess=scaling(2)).examples == 5000
@@ -279,7 +279,7 @@ def test_names_of_outputs_that_matter_are_kept(tmp_path):
     found = features(model("a", None), X, to=tmp_path / "a.parquet")
     again = features(model("a", None), X, to=tmp_path / "a.parquet")
     assert list(found.shapes) == list(again.read()[1]) == ["a", "output_1"]
-    with pytest.raises(CutError, match="the names of the outputs"):
+    with pytest.raises(CutwidgetsError, match="the names of the outputs"):
         features(model("b", "a"), X, to=tmp_path / "a.parquet")
 
 
@@ -294,10 +294,10 @@ def test_mapped_arrays_count_by_their_files(tmp_path):
     assert run(np.load(file, mmap_mode="r")) == run(np.load(file, mmap_mode="r")) == 100
     changed = np.load(file, mmap_mode="c")
     changed[50] = 0
-    with pytest.raises(CutError, match="the data"):
+    with pytest.raises(CutwidgetsError, match="the data"):
         run(changed)
     os.utime(file, ns=(1, 1))
-    with pytest.raises(CutError, match="the data"):
+    with pytest.raises(CutwidgetsError, match="the data"):
         run(np.load(file, mmap_mode="r"))
 
 
@@ -323,10 +323,10 @@ def test_what_cannot_be_identified_is_named_once_unless_a_version_is_given(tmp_p
         features(model, data, to=to, preprocess=counted, version="1")
         features(model, data, to=to, preprocess=counted, version="1")
         features(model, X, to=tmp_path / "c.parquet", preprocess=scaling(2))
-    with pytest.raises(CutError, match=r"the version \(was 1, is 2\)"):
+    with pytest.raises(CutwidgetsError, match=r"the version \(was 1, is 2\)"):
         features(model, data, to=to, preprocess=counted, version="2")
-    with pytest.raises(CutError, match="version is a text"):
+    with pytest.raises(CutwidgetsError, match="version is a text"):
         features(model, X, to=to, version=2)
     other = tf.data.Dataset.from_tensor_slices(X + 1)
-    with pytest.raises(CutError, match="A data set that shuffles"):
+    with pytest.raises(CutwidgetsError, match="A data set that shuffles"):
         features(model, other, to=to, preprocess=counted, version="1")

@@ -12,7 +12,7 @@ from keras import layers
 from PIL import Image
 from test_features import begun, contents, numbers, small
 
-from cutwidgets import CutError
+from cutwidgets import CutwidgetsError
 from cutwidgets.extraction import extractor
 from cutwidgets.extraction.extractor import Extractor
 from cutwidgets.extraction.features import features
@@ -122,7 +122,7 @@ def test_what_may_not_be_read_is_broken(model, folder, tmp_path, monkeypatch):
     assert found.broken.values.tolist() == [["locked/", "PermissionError: Permission denied"]]
     assert found.examples == 4
     refusing(monkeypatch, "listdir", PermissionError(13, "Permission denied"), "images")
-    with pytest.raises(CutError, match="Cannot read the folder"):
+    with pytest.raises(CutwidgetsError, match="Cannot read the folder"):
         features(model, folder, to=tmp_path / "b.parquet")
 
 
@@ -151,7 +151,7 @@ def test_files_that_vanish_are_broken_and_a_folder_that_vanishes_stops(model, fo
     examples = Folder(folder, read(model))
     maker = Extractor(model, examples, all_vanish, 1)
     maker.preprocessing.function(None)
-    with pytest.raises(CutError, match="What was done is stored"):
+    with pytest.raises(CutwidgetsError, match="What was done is stored"):
         maker.chunk(0, 4)
 
 
@@ -195,7 +195,7 @@ def test_what_is_the_users_own_is_never_ours(network, tmp_path):
     taken = [mine, mine / "x.parquet", own, other, tmp_path / "listed.npy", array]
     before = contents(tmp_path / "any")
     for to in [*taken, tmp_path / "loop.npy"]:
-        with pytest.raises(CutError) as caught:
+        with pytest.raises(CutwidgetsError) as caught:
             features(network, numbers(4), to=to)
         assert "delete" not in str(caught.value)
     assert contents(tmp_path / "any") == before
@@ -205,7 +205,7 @@ def test_what_is_the_users_own_is_never_ours(network, tmp_path):
     "to", [None, 3, 2.5, b"a.parquet", "", "a", "a.csv", ".", "/", "a\0.parquet", ["a.npy"]]
 )
 def test_a_wrong_place_is_one_of_our_errors(network, to):
-    with pytest.raises(CutError, match="Received: to="):
+    with pytest.raises(CutwidgetsError, match="Received: to="):
         features(network, numbers(4), to=to)
 
 
@@ -215,7 +215,9 @@ def test_each_form_knows_its_own(network, tmp_path):
     features(network, x, to=tmp_path / "b.ids.parquet")
     begun(network, numbers(), tmp_path / "c.npy")
     for to in ("a.ids.parquet", "b.npy", "c.ids.parquet"):
-        with pytest.raises(CutError, match="belongs to features that are stored as") as caught:
+        with pytest.raises(
+            CutwidgetsError, match="belongs to features that are stored as"
+        ) as caught:
             features(network, x, to=tmp_path / to)
         assert "delete" not in str(caught.value)
     assert not (tmp_path / "b.npy").exists()
@@ -223,11 +225,11 @@ def test_each_form_knows_its_own(network, tmp_path):
 
 def test_deletion_is_not_advised_where_something_of_the_user_would_go(network, tmp_path):
     features(network, numbers(4), to=tmp_path / "a.parquet")
-    with pytest.raises(CutError, match="delete the folder"):
+    with pytest.raises(CutwidgetsError, match="delete the folder"):
         features(network, numbers(5), to=tmp_path / "a.parquet")
     table = pd.DataFrame({"id": [7], "features": [[0.0] * 5]})
     table.to_parquet(tmp_path / "a.parquet" / "part-mine.parquet")
-    with pytest.raises(CutError, match="another run") as caught:
+    with pytest.raises(CutwidgetsError, match="another run") as caught:
         features(network, numbers(5), to=tmp_path / "a.parquet")
     assert "delete" not in str(caught.value)
     assert len(features(network, numbers(4), to=tmp_path / "a.parquet").read()[0]) == 4
@@ -236,7 +238,7 @@ def test_deletion_is_not_advised_where_something_of_the_user_would_go(network, t
 def test_a_file_that_came_meanwhile_is_left_alone(network, tmp_path):
     begun(network, numbers(), tmp_path / "a.npy")
     np.save(tmp_path / "a.npy", np.ones(3))
-    with pytest.raises(CutError, match="is there, and holds no features"):
+    with pytest.raises(CutwidgetsError, match="is there, and holds no features"):
         features(network, numbers(), to=tmp_path / "a.npy", batch=2)
     (tmp_path / "a.npy").unlink()
 
@@ -244,7 +246,7 @@ def test_a_file_that_came_meanwhile_is_left_alone(network, tmp_path):
         np.save(tmp_path / "b.npy", np.ones(3))
         return values
 
-    with pytest.raises(CutError, match="is another file now"):
+    with pytest.raises(CutwidgetsError, match="is another file now"):
         features(network, numbers(), to=tmp_path / "b.npy", preprocess=meanwhile)
     np.testing.assert_array_equal(np.load(tmp_path / "b.npy"), np.ones(3))
     (tmp_path / "b.npy").unlink()
@@ -259,7 +261,7 @@ def test_empty_data_sets_are_refused(network, tmp_path, end):
     none = tf.data.Dataset.from_tensor_slices(numbers(0))
     filtered = tf.data.Dataset.from_tensor_slices(numbers(5)).filter(lambda x: False)
     for data in (none, none.batch(2), filtered, filtered.batch(2)):
-        with pytest.raises(CutError, match="is empty"):
+        with pytest.raises(CutwidgetsError, match="is empty"):
             features(network, data, to=tmp_path / f"a.{end}")
     assert not list(tmp_path.iterdir())
 
@@ -279,7 +281,7 @@ def test_messages_say_how_many_are_stored(model, folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     to = tmp_path / "a.parquet"
-    with pytest.raises(CutError, match=r"No space.* 0 examples are stored, and stay"):
+    with pytest.raises(CutwidgetsError, match=r"No space.* 0 examples are stored, and stay"):
         features(model, folder, to=to, batch=1)
     assert len(pd.read_parquet(to)) == 0
     monkeypatch.setattr(os, "fsync", fsync)

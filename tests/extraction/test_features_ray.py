@@ -15,7 +15,7 @@ from keras import layers
 from test_features import HERE, begun, contents, numbers, pictures, small
 
 import cutwidgets as cw
-from cutwidgets import CutError
+from cutwidgets import CutwidgetsError
 from cutwidgets.extraction import extractor as extracting
 from cutwidgets.extraction.features import features
 
@@ -145,7 +145,7 @@ def test_layers_of_ones_own(tmp_path):
     _, values = features(own, numbers(9), to=tmp_path / "a.parquet", engine="ray").read()
     np.testing.assert_array_equal(values, 2 * numbers(9) + 1)
     unsayable = keras.Model(inputs, Unsayable(3)(inputs))
-    with pytest.raises(CutError, match=r"(?s)cannot be built anew.*get_config\(\) method"):
+    with pytest.raises(CutwidgetsError, match=r"(?s)cannot be built anew.*get_config\(\) method"):
         features(unsayable, numbers(9), to=tmp_path / "b.parquet", engine="ray")
 
 
@@ -153,7 +153,7 @@ def test_errors_of_a_worker_are_ours_and_keep_what_was_done(tmp_path):
     import tensorflow as tf
 
     data = tf.data.Dataset.from_tensor_slices(numbers())
-    with pytest.raises(CutError, match="is read by one process"):
+    with pytest.raises(CutwidgetsError, match="is read by one process"):
         features(small(), data, to=tmp_path / "a.parquet", engine="ray")
 
     def fails(values):
@@ -163,7 +163,7 @@ def test_errors_of_a_worker_are_ours_and_keep_what_was_done(tmp_path):
 
     x = numbers()
     x[90] = -1000
-    with pytest.raises(CutError, match="not cold, that is wrong"):
+    with pytest.raises(CutwidgetsError, match="not cold, that is wrong"):
         features(
             small(),
             x,

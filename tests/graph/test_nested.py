@@ -41,11 +41,11 @@ def test_cuts_across_borders(start, end, options):
         with pytest.raises(cw.BypassedCutError) as caught:
             cw.cut(model, start, end)
         assert caught.value.bypasses == ("backbone/a_add",)
-        assert cw.check(model, start, end, bypass="input").ok
+        assert cw.check(model, start, end, allow_bypass=True).ok
         return
-    proof = cw.check(model, start, end, pixels())
-    assert proof.max_abs_difference == 0
-    assert proof.conclusive
+    result = cw.check(model, start, end, pixels())
+    assert result.max_abs_difference == 0
+    assert result.conclusive
 
 
 def test_a_model_that_is_taken_whole_stays_a_layer():
@@ -134,12 +134,12 @@ def test_two_backbones_of_equal_layer_names():
     both = layers.Add(name="both")([backbone("left")(x), backbone("right")(x)])
     model = keras.Model(x, both)
     # Of one, a part is opened, and the other is whole: no name stands twice.
-    part = cw.cut(model, "left/a_conv", "both", bypass="input")
+    part = cw.cut(model, "left/a_conv", "both", allow_bypass=True)
     assert {"right", "a_conv"} <= set(names(part))
-    assert cw.check(model, "left/a_conv", "both", bypass="input").ok
+    assert cw.check(model, "left/a_conv", "both", allow_bypass=True).ok
     # Parts of both would have two layers of each name.
     with pytest.raises(cw.CutError, match="'right/b_conv' and 'left/b_conv'.*weights='copy'"):
-        cw.split(model, "left/a_add", "right/a_add", bypass="input")
+        cw.split(model, "left/a_add", "right/a_add", allow_bypass=True)
 
 
 def test_what_a_nested_model_does_to_its_input():
@@ -181,7 +181,7 @@ def test_nested_models_of_several_inputs_and_outputs():
     values = [pixels()[:, :4, 0, 0], pixels()[:, :4, 1, 1]]
     for place in ("inner/total", "inner/more", "inner", "first"):
         assert cw.check(model, None, place, values).ok
-        pieces = cw.split(model, place, bypass="input")
+        pieces = cw.split(model, place, allow_bypass=True)
         handed = values
         for piece in pieces:
             handed = piece(handed)
@@ -231,7 +231,7 @@ def test_a_real_backbone():
     resnet = application("ResNet50")
     x = keras.Input((64, 64, 3))
     model = keras.Model(x, layers.GlobalAveragePooling2D(name="pool")(resnet(x)), name="outer")
-    proof = cw.check(model, "resnet50/conv3_block1", "resnet50/conv4_block6", images(resnet))
-    assert proof.max_abs_difference == 0
-    assert proof.conclusive
-    assert proof.differences[0] == ("resnet50/conv3_block1", 0.0)
+    result = cw.check(model, "resnet50/conv3_block1", "resnet50/conv4_block6", images(resnet))
+    assert result.max_abs_difference == 0
+    assert result.conclusive
+    assert result.differences[0] == ("resnet50/conv3_block1", 0.0)

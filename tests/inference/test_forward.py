@@ -12,7 +12,7 @@ from PIL import Image
 from skimage import color, data
 
 import networks
-from cutwidgets import CutError, anatomy
+from cutwidgets import CutwidgetsError, anatomy
 from cutwidgets.graph.reader import read
 from cutwidgets.inference import pictures
 from cutwidgets.inference.images import pixels, preprocessing, takes_images
@@ -93,7 +93,7 @@ def test_any_mode_of_an_image_becomes_rgb(mode):
     ],
 )
 def test_what_is_no_photograph_is_an_error(source):
-    with pytest.raises(CutError, match="Cannot read a photograph from"):
+    with pytest.raises(CutwidgetsError, match="Cannot read a photograph from"):
         photo(source)
 
 
@@ -103,14 +103,14 @@ def test_files_that_are_no_pictures_are_errors(tmp_path):
     photo().save(whole)
     (tmp_path / "half.jpg").write_bytes(whole.read_bytes()[:2000])
     for name in ("text.png", "half.jpg", "."):
-        with pytest.raises(CutError, match="Cannot read a photograph"):
+        with pytest.raises(CutwidgetsError, match="Cannot read a photograph"):
             photo(tmp_path / name)
 
 
 def test_a_file_too_large_to_open_is_an_error(tmp_path, monkeypatch):
     photo().save(tmp_path / "cat.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(CutError, match="too large"):
+    with pytest.raises(CutwidgetsError, match="too large"):
         photo(tmp_path / "cat.png")
 
 
@@ -122,7 +122,7 @@ def test_pictures_of_phones_stand_upright(tmp_path):
 
 
 def test_an_empty_array_is_an_error():
-    with pytest.raises(CutError):
+    with pytest.raises(CutwidgetsError):
         photo(np.zeros((0, 4, 3)))
 
 
@@ -237,7 +237,7 @@ def test_values_of_no_known_range_are_an_error(bad, mode):
         return
     bad = 70_000 if mode == "I" and bad == 256 else bad
     levels = np.array([[0, 1], [2, bad]], "float32" if mode == "F" else "int32")
-    with pytest.raises(CutError, match="values are not between 0 and"):
+    with pytest.raises(CutwidgetsError, match="values are not between 0 and"):
         photo(Image.frombytes(mode, (2, 2), levels.tobytes()))
 
 
@@ -336,7 +336,7 @@ def test_channels_first():
 def test_models_that_take_no_images_say_so(shape):
     graph = read(taking(*shape))
     assert not takes_images(graph)
-    with pytest.raises(CutError, match="takes no photographs"):
+    with pytest.raises(CutwidgetsError, match="takes no photographs"):
         pixels(graph, photo())
 
 
@@ -481,7 +481,7 @@ def test_a_forward_pass_changes_no_statistics_and_drops_nothing():
 def test_an_input_that_does_not_fit_is_an_error():
     model = networks.application("ResNet50")
     part, smaller = sliced(model, "conv3", "conv3")
-    with pytest.raises(CutError, match="cannot run on this input"):
+    with pytest.raises(CutwidgetsError, match="cannot run on this input"):
         run(part, smaller, {part.graph.inputs[0]: np.zeros((1, 64, 64, 5), "float32")})
 
 
@@ -608,7 +608,7 @@ def test_larger_maps_are_not_drawn_smaller():
 
 @pytest.mark.parametrize("shape", [(0, 7, 7, 3), (1, 7, 7, 0), (1, 0, 0, 3), (1, 0)])
 def test_nothing_to_draw_is_an_error_of_ours(shape):
-    with pytest.raises(CutError):
+    with pytest.raises(CutwidgetsError):
         feature_maps(np.zeros(shape))
 
 

@@ -174,7 +174,7 @@ def test_bad_input_has_one_clear_error(model, data):
         (lambda: lab.path_gradients(model, x, None), "needs labels"),
         (lambda: lab.gradients(model, x, None), "needs labels"),
     ):
-        with pytest.raises(cw.CutError, match=words):
+        with pytest.raises(cw.CutwidgetsError, match=words):
             asked()
 
 

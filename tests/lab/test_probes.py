@@ -165,7 +165,7 @@ def test_probes_read_only_floating_numbers():
     averages = outputs(model, tokens, "words")[0].mean(1)
     seen = features(subject(model, tokens), cw.anatomy(model)["words"].exits)[0]
     assert np.allclose(seen, averages, atol=1e-6)
-    with pytest.raises(cw.CutError, match="gives floating numbers"):
+    with pytest.raises(cw.CutwidgetsError, match="gives floating numbers"):
         probes(keras.Model(inputs, keras.ops.multiply(inputs, 2)), tokens, y, folds=2)
 
 
@@ -195,7 +195,7 @@ def test_probes_respect_the_axis_of_channels():
 )
 def test_probes_refuse_bad_data(change, told_so):
     x = np.random.default_rng(0).normal(size=(40, 6))
-    with pytest.raises(cw.CutError) as error:
+    with pytest.raises(cw.CutwidgetsError) as error:
         probes(dense([3]), *change(x, np.arange(40) % 2))
     assert told_so in str(error.value)
 
@@ -203,9 +203,9 @@ def test_probes_refuse_bad_data(change, told_so):
 def test_probes_refuse_bad_folds_and_lost_weights():
     x, y = np.ones((40, 6)), np.arange(40) % 2
     for folds in (1, 2.5, "5"):
-        with pytest.raises(cw.CutError, match="2 folds at least"):
+        with pytest.raises(cw.CutwidgetsError, match="2 folds at least"):
             probes(dense([3]), x, y, folds=folds)
-    with pytest.raises(cw.CutError, match="Its weights may have been lost"):
+    with pytest.raises(cw.CutwidgetsError, match="Its weights may have been lost"):
         probes(dense([3], bias_initializer=keras.initializers.Constant(np.inf)), x, y)
 
 
@@ -325,7 +325,7 @@ def test_similarity_with_itself(network, data):
     assert f"a CKA of {np.mean(neighbours):.2f} in the mean" in found.finding
     assert f"least alike are {blocks[least]} and {blocks[least + 1]}" in found.finding
     assert shown(found)
-    with pytest.raises(cw.CutError, match="axes of its own"):
+    with pytest.raises(cw.CutwidgetsError, match="axes of its own"):
         found.plot(found)
 
 
@@ -367,13 +367,13 @@ def test_similarity_of_a_block_that_gives_always_the_same():
 def test_similarity_refuses_what_it_cannot_estimate(network, data):
     x = data.test[0][:20]
     for options in ({"batch": 3}, {"batch": 4.5}):
-        with pytest.raises(cw.CutError, match="4 examples at least, in each minibatch"):
+        with pytest.raises(cw.CutwidgetsError, match="4 examples at least, in each minibatch"):
             similarity(network, x, **options)
-    with pytest.raises(cw.CutError, match="Received 3 examples"):
+    with pytest.raises(cw.CutwidgetsError, match="Received 3 examples"):
         similarity(network, x[:3])
-    with pytest.raises(cw.CutError, match="not finite"):
+    with pytest.raises(cw.CutwidgetsError, match="not finite"):
         similarity(network, x * np.nan)
-    with pytest.raises(cw.CutError, match="has the shape"):
+    with pytest.raises(cw.CutwidgetsError, match="has the shape"):
         similarity(network, x, dense([3]))
 
 
@@ -487,20 +487,20 @@ def test_exits_take_default_thresholds_in_order(data):
 
 @pytest.mark.parametrize("thresholds", [[], [0.0], [1.1], [np.nan], 0.5, ["high"], [[0.5]]])
 def test_exits_refuse_bad_thresholds(thresholds, data, network):
-    with pytest.raises(cw.CutError, match="probabilities above 0, up to 1"):
+    with pytest.raises(cw.CutwidgetsError, match="probabilities above 0, up to 1"):
         exits(network, data.train, data.test, thresholds)
 
 
 def test_exits_refuse_bad_data(data, network):
     (x, y), test = data.train, data.test
-    with pytest.raises(cw.CutError, match="Give train as a pair"):
+    with pytest.raises(cw.CutwidgetsError, match="Give train as a pair"):
         exits(network, x, test)
-    with pytest.raises(cw.CutError, match="a single class, 3"):
+    with pytest.raises(cw.CutwidgetsError, match="a single class, 3"):
         exits(network, (x, y * 0 + 3), test)
-    with pytest.raises(cw.CutError, match="labels of shape"):
+    with pytest.raises(cw.CutwidgetsError, match="labels of shape"):
         exits(network, (x, y), (test[0], test[1][:5]))
-    with pytest.raises(cw.CutError, match="not finite"):
+    with pytest.raises(cw.CutwidgetsError, match="not finite"):
         exits(network, (x * np.nan, y), test)
     random = np.random.default_rng(0).normal(size=(20, 6))
-    with pytest.raises(cw.CutError, match="nowhere to leave early"):
+    with pytest.raises(cw.CutwidgetsError, match="nowhere to leave early"):
         exits(dense([3]), (random, np.arange(20) % 2), (random, np.arange(20) % 2))

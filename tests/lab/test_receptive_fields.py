@@ -200,7 +200,7 @@ def test_bad_input_has_one_clear_error():
         (lambda: receptive_fields(network, np.full((8, 8, 1), "a")), "not finite"),
         (lambda: receptive_fields(lost), "not finite"),
     ):
-        with pytest.raises(cw.CutError, match=words):
+        with pytest.raises(cw.CutwidgetsError, match=words):
             asked()
     with pytest.raises(cw.UnsupportedModelError):
         receptive_fields(type("Own", (keras.Model,), {})())

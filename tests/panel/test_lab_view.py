@@ -157,7 +157,7 @@ def test_labels_may_be_missing(tiny_resnet, data):
     ],
 )
 def test_examples_that_do_not_fit_are_refused_at_once(tiny_resnet, wrong, words):
-    with pytest.raises(cw.CutError, match=words):
+    with pytest.raises(cw.CutwidgetsError, match=words):
         cw.CutPanel(tiny_resnet, data=wrong)
 
 
@@ -165,7 +165,7 @@ def test_a_model_without_a_classifier_takes_classes_for_its_probes(tiny_resnet, 
     features = cw.cut(tiny_resnet, None, -2)
     panel = cw.CutPanel(features, data=data)
     assert made(panel, "probes")["title"] == "Accuracy of a linear probe"
-    with pytest.raises(cw.CutError, match="as many"):
+    with pytest.raises(cw.CutwidgetsError, match="as many"):
         cw.CutPanel(features, data=(data[0], [1]))
 
 
@@ -247,7 +247,8 @@ def test_a_study_of_a_new_model_waits_for_that_of_the_old_one(panel, late, tiny_
 
 
 @pytest.mark.parametrize(
-    ("problem", "words"), [(cw.CutError("no luck"), "no luck"), (ValueError("boom"), "report")]
+    ("problem", "words"),
+    [(cw.CutwidgetsError("no luck"), "no luck"), (ValueError("boom"), "report")],
 )
 def test_what_goes_wrong_is_shown(panel, monkeypatch, problem, words):
     def broken(*_):

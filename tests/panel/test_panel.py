@@ -114,7 +114,7 @@ def test_what_cannot_be_cut_is_said_and_not_raised(panel, names, tiny_resnet, st
     panel.selection = (names[1], names[2])
     panel.selection = (start, end)
     assert panel.slice is None
-    with pytest.raises(cw.CutError) as raised:
+    with pytest.raises(cw.CutwidgetsError) as raised:
         cw.cut(tiny_resnet, *panel.selection)
     assert panel.error == str(raised.value)
     json.dumps(panel.selection)
@@ -227,7 +227,7 @@ def test_a_failing_preprocess_is_named(tiny_resnet):
 
 def test_a_photo_that_is_none_is_an_error_at_once(tiny_resnet, tmp_path):
     (tmp_path / "photo.png").write_text("no picture")
-    with pytest.raises(cw.CutError, match="photo.png"):
+    with pytest.raises(cw.CutwidgetsError, match="photo.png"):
         cw.CutPanel(tiny_resnet, photo=tmp_path / "photo.png")
 
 
@@ -302,12 +302,12 @@ def test_what_bypasses_the_start_may_become_an_input(panel, names, tiny_resnet):
     assert panel._result["nearest"]
     for places in panel._result["nearest"]:
         cw.cut(tiny_resnet, *places)
-    panel.bypass = "input"
+    panel.allow_bypass = True
     assert panel.error == ""
     assert len(panel.slice.inputs) == 2
     assert len(dict(panel._result["facts"])["Input"].split(", ")) == 2
-    assert "bypass='input'" in panel.code
-    panel.bypass = None
+    assert "allow_bypass=True" in panel.code
+    panel.allow_bypass = False
     assert panel.slice is None
 
 
@@ -342,7 +342,7 @@ def test_the_script_is_that_of_to_code(panel, names, tiny_resnet):
 
 def test_the_proof_is_that_of_check(panel, names):
     panel.selection = (names[1], names[2])
-    answer = ask(panel, "proof", "_proof")
+    answer = ask(panel, "check", "_check")
     assert answer["ok"]
     assert "bit for bit" in answer["text"]
     assert [row[0] for row in answer["rows"]] == names[1:]
@@ -447,7 +447,7 @@ def test_a_classifier_predicts(tiny_resnet):
 
 
 def test_files(panel, names, tmp_path, tiny_resnet):
-    with pytest.raises(cw.CutError, match="no slice"):
+    with pytest.raises(cw.CutwidgetsError, match="no slice"):
         panel.save(tmp_path / "part.keras")
     panel.selection = (names[1], names[2])
     kinds = {".keras": b"PK", ".svg": b"<svg", ".png": b"\x89PNG", ".html": b"<!doctype html>"}
@@ -458,11 +458,11 @@ def test_files(panel, names, tmp_path, tiny_resnet):
     x = random(panel.slice.input_shape)
     np.testing.assert_array_equal(loaded(x), panel.slice(x))
     assert panel.save(tmp_path / "part.dot").read_text("utf-8") == cw.anatomy(tiny_resnet).dot
-    with pytest.raises(cw.CutError, match=r"part\.dot"):
+    with pytest.raises(cw.CutwidgetsError, match=r"part\.dot"):
         panel.save(tmp_path / "part.dot")
-    with pytest.raises(cw.CutError, match="pdf"):
+    with pytest.raises(cw.CutwidgetsError, match="pdf"):
         panel.save(tmp_path / "part.pdf")
-    with pytest.raises(cw.CutError, match="Cannot save"):
+    with pytest.raises(cw.CutwidgetsError, match="Cannot save"):
         panel.save(tmp_path / "no folder" / "part.svg")
 
 
@@ -499,7 +499,7 @@ def test_parts_and_links(tiny_resnet, names):
     picker.selection = (names[1], names[2])
     assert view.slice.output_shape == picker.slice.output_shape
     for wrong in (["diagramm"], [], "diagram"):
-        with pytest.raises(cw.CutError, match="diagram"):
+        with pytest.raises(cw.CutwidgetsError, match="diagram"):
             cw.CutPanel(tiny_resnet, parts=wrong)
 
 
@@ -566,7 +566,7 @@ def test_no_half_built_file_stays(tmp_path):
 
     panel = cw.CutPanel(keras.Sequential([keras.Input((8,)), Unsaveable(), keras.layers.ReLU()]))
     panel.selection = (None, None)
-    with pytest.raises(cw.CutError, match="no config"):
+    with pytest.raises(cw.CutwidgetsError, match="no config"):
         panel.save(tmp_path / "part.keras")
     assert not list(tmp_path.iterdir())
 

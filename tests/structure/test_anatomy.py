@@ -64,7 +64,7 @@ def test_resnet50v2_opens_with_its_preactivation():
 @pytest.mark.parametrize(("name", "convolutions"), [("VGG16", "22333"), ("VGG19", "22444")])
 def test_vgg(name, convolutions):
     anatomy = cw.anatomy(untrained(name))
-    assert [block.kind for block in anatomy] == ["linear"] * 5
+    assert [block.kind for block in anatomy] == ["plain"] * 5
     assert [block.name for block in anatomy] == [f"block{i}" for i in range(1, 6)]
     # Each group: its convolutions and one pooling.
     assert "".join(str(len(block.layers) - 1) for block in anatomy) == convolutions
@@ -73,7 +73,7 @@ def test_vgg(name, convolutions):
 def test_vgg16_with_its_classifier():
     model = keras.applications.VGG16(weights=None, input_shape=(32, 32, 3), classes=10)
     kinds = [block.kind for block in cw.anatomy(model)]
-    assert kinds == ["linear"] * 5 + ["classifier"]
+    assert kinds == ["plain"] * 5 + ["classifier"]
 
 
 # Sandler et al. 2018, table 2: bottlenecks per stage, and the strides and widths that allow or
@@ -112,7 +112,7 @@ def test_blocks_divide_the_calls(name):
     anatomy = cw.anatomy(model)
     layers_in_blocks = [layer for block in anatomy for layer in block.layers]
     assert sorted(layers_in_blocks) == sorted(layer.name for layer in model.layers[1:])
-    assert sum(block.params for block in anatomy) == model.count_params()
+    assert sum(block.parameters for block in anatomy) == model.count_params()
     for before, block in zip(anatomy.blocks, anatomy.blocks[1:], strict=False):
         assert block.entries == before.exits
         assert block.input_shape == before.output_shape
@@ -128,7 +128,7 @@ def test_names_come_from_layers():
     # The bottleneck of stage conv3: 1×1, 3×3, 1×1 and the projection, with biases and four
     # normalisations of four numbers a channel.
     weights = 256 * 128 + 9 * 128 * 128 + 128 * 512 + 256 * 512
-    assert block.params == weights + (128 + 128 + 512 + 512) * 5
+    assert block.parameters == weights + (128 + 128 + 512 + 512) * 5
 
 
 def test_lookup():
@@ -216,7 +216,7 @@ def test_hundreds_of_blocks():
 def test_a_perceptron_has_hidden_layers():
     hidden = [layers.Flatten(), layers.Dense(32, "relu"), layers.Dropout(0.2), layers.Dense(16)]
     anatomy = cw.anatomy(keras.Sequential([keras.Input((8, 8)), *hidden, layers.Dense(10)]))
-    assert [block.kind for block in anatomy] == ["linear", "linear", "classifier"]
+    assert [block.kind for block in anatomy] == ["plain", "plain", "classifier"]
     plain = keras.Sequential([keras.Input((8, 8)), layers.Flatten(), layers.Dense(10)])
     assert [block.kind for block in cw.anatomy(plain)] == ["classifier"]
 
@@ -359,7 +359,7 @@ def test_blocks_hold_nested_models_wholly_or_are_inside(odd):
 @pytest.mark.parametrize("depth", [1, 4])
 def test_levels_of_a_unet(depth, how, up):
     anatomy = cw.anatomy(networks.unet(depth, how, up))
-    assert [block.kind for block in anatomy] == ["linear"] * (2 * depth + 1) + ["classifier"]
+    assert [block.kind for block in anatomy] == ["plain"] * (2 * depth + 1) + ["classifier"]
     # Ronneberger et al. 2015, figure 1: resolution and width of each level, down and up.
     levels = [(64 >> i, 64 >> i, 4 << i) for i in range(depth + 1)]
     assert [block.output_shape[1:] for block in anatomy][:-1] == levels + levels[-2::-1]
@@ -393,10 +393,10 @@ def test_a_pyramid_keeps_the_blocks_of_its_backbone():
 def test_a_long_addition_hides_no_blocks():
     anatomy = cw.anatomy(networks.super_resolution())
     kinds = [block.kind for block in anatomy]
-    assert kinds == ["stem"] + ["residual"] * 16 + ["linear", "top"]
+    assert kinds == ["stem"] + ["residual"] * 16 + ["plain", "top"]
     anatomy = cw.anatomy(networks.super_resolution(3, 4, gates=True))
-    group = ["residual"] * 4 + ["linear"]
-    assert [block.kind for block in anatomy] == ["stem", *group * 3, "linear", "top"]
+    group = ["residual"] * 4 + ["plain"]
+    assert [block.kind for block in anatomy] == ["stem", *group * 3, "plain", "top"]
 
 
 def test_towers_have_blocks_of_their_own():
@@ -444,7 +444,7 @@ def test_masks_divide_no_chain():
     x = layers.Embedding(9, 4, mask_zero=True)(x)
     x = layers.LSTM(4)(layers.LSTM(4, return_sequences=True)(x))
     kinds = [block.kind for block in cw.anatomy(keras.Model(inputs, layers.Dense(2)(x)))]
-    assert set(kinds) == {"linear"}
+    assert set(kinds) == {"plain"}
 
 
 def test_pooling_at_several_sizes_is_one_block():
@@ -500,6 +500,6 @@ def test_what_is_known_of_a_model_is_forgotten_as_it_changes():
     inner.add(layers.Dense(4, name="two"))
     names = [name for block in cw.anatomy(model) for name in block.layers]
     assert names == ["inner/one", "inner/two", "renamed"]
-    before = sum(block.params for block in cw.anatomy(model))
+    before = sum(block.parameters for block in cw.anatomy(model))
     dense.enable_lora(2)
-    assert sum(block.params for block in cw.anatomy(model)) == before + 2 * (4 + 4)
+    assert sum(block.parameters for block in cw.anatomy(model)) == before + 2 * (4 + 4)

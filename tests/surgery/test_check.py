@@ -22,17 +22,17 @@ from networks import application, images
 )
 def test_every_kind_of_cut_is_proved(start, end, carried):
     model = application("ResNet50")
-    proof = cw.check(model, start, end, images(model))
-    assert proof.ok
-    assert proof.max_abs_difference == 0
-    assert proof.sensitivity > 1e-3
-    assert "bit for bit" in str(proof)
-    assert proof.carried == carried
+    result = cw.check(model, start, end, images(model))
+    assert result.ok
+    assert result.max_abs_difference == 0
+    assert result.sensitivity > 1e-3
+    assert "bit for bit" in str(result)
+    assert result.carried == carried
 
 
 def test_the_proof_has_teeth(monkeypatch):
     """A slice with a wrong layer in it must be found out."""
-    import cutwidgets.proof
+    import cutwidgets.surgery.checking
 
     model = application("ResNet50")
 
@@ -40,15 +40,15 @@ def test_the_proof_has_teeth(monkeypatch):
         made = keras.Input(batch_shape=part.graph.tensors[part.inputs[0]].shape)
         return keras.Model(made, layers.ReLU(threshold=0.1)(cw.cut(model, "conv3", "conv4")(made)))
 
-    monkeypatch.setattr(cutwidgets.proof, "build", wrong)
-    proof = cw.check(model, "conv3", "conv4")
-    assert not proof.ok
-    assert "NOT" in str(proof)
-    assert "✗" in proof._repr_html_()
+    monkeypatch.setattr(cutwidgets.surgery.checking, "build", wrong)
+    result = cw.check(model, "conv3", "conv4")
+    assert not result.ok
+    assert "NOT" in str(result)
+    assert "✗" in result._repr_html_()
 
 
 def test_difference_is_largest_absolute():
-    from cutwidgets.surgery.proof import _largest_difference
+    from cutwidgets.surgery.checking import _largest_difference
 
     a = np.array([0.0, 1.0, np.inf, np.nan])
     assert _largest_difference([a, a], [a, a.copy()]) == 0
@@ -98,9 +98,9 @@ def test_texts_of_any_kind_need_nothing_random(kind):
         "list": lambda: [TEXTS[0], TEXTS[1]],
     }[kind]()
     for x in (given, {"text": given}):
-        proof = cw.check(model, "emb", "gap", x)
-        assert proof.ok
-        assert proof.conclusive
+        result = cw.check(model, "emb", "gap", x)
+        assert result.ok
+        assert result.conclusive
     alone = cw.check(model, "emb", "gap", np.array(TEXTS[:1]))
     assert alone.ok
     assert alone.sensitivity is None
@@ -166,8 +166,8 @@ def test_every_run_begins_from_the_same_states_and_they_are_put_back(kind, pair)
     keras.random.normal((1,))  # so that Keras has its seeds
     before = states(variables_of(model.layers))
     for start, end in ((None, "first"), ("first", "last"), ("last", None)):
-        proof = cw.check(model, start, end, x)
-        assert proof.ok, str(proof)
+        result = cw.check(model, start, end, x)
+        assert result.ok, str(result)
     cw.activations(model, x, "last")
     after = states([variable for variable, _ in before.variables])
     for (_, old), (_, new) in zip(before.variables, after.variables, strict=False):
@@ -205,9 +205,9 @@ def test_what_draws_beyond_keras_is_said():
 
     given = keras.Input((3,))
     model = keras.Model(given, layers.Dense(2, name="out")(Unseeded(name="noise")(given)))
-    proof = cw.check(model, None, "noise", np.ones((2, 3)))
-    assert not proof.ok
-    assert "cannot be told" in str(proof)
+    result = cw.check(model, None, "noise", np.ones((2, 3)))
+    assert not result.ok
+    assert "cannot be told" in str(result)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -215,18 +215,18 @@ def test_values_that_are_not_finite_are_told(bad):
     model = keras.Sequential(
         [keras.Input((3,)), layers.Rescaling(1.0, name="a"), layers.Rescaling(2.0, name="b")]
     )
-    proof = cw.check(model, None, "a", np.array([[1, bad, 2], [3, 4, 5]]))
-    assert proof.ok
-    assert proof.conclusive
+    result = cw.check(model, None, "a", np.array([[1, bad, 2], [3, 4, 5]]))
+    assert result.ok
+    assert result.conclusive
     name = "NaN" if np.isnan(bad) else "infinite"
-    assert f"1 of the 6 values of the output are {name} in both" in str(proof)
+    assert f"1 of the 6 values of the output are {name} in both" in str(result)
     nothing = cw.check(model, None, "a", np.full((2, 3), np.nan))
     assert "6 of the 6 values of the output are NaN" in str(nothing)
     assert not nothing.conclusive
 
 
 def test_large_integers_complex_numbers_and_texts_are_compared():
-    from cutwidgets.surgery.proof import _largest_difference
+    from cutwidgets.surgery.checking import _largest_difference
 
     assert _largest_difference([np.array([2**60])], [np.array([2**60 + 1])]) >= 1
     assert _largest_difference([np.array([1 + 1j])], [np.array([1 + 3j])]) == 2

@@ -162,15 +162,19 @@ def test_shapes_of_several_inputs():
     model = application("ResNet50")
     asked = {"conv3_block1_out": (32, 32, 512), "conv3_block2_1_relu": (32, 32, 128)}
     for shapes in (asked, list(reversed(asked.values()))):
-        part = cw.cut(model, "conv3_block2_2_conv", "conv3", bypass="input", input_shape=shapes)
+        part = cw.cut(model, "conv3_block2_2_conv", "conv3", allow_bypass=True, input_shape=shapes)
         assert part.output_shape == (None, 32, 32, 512)
     with pytest.raises(cw.CutError, match="input_shape"):
         cw.cut(
-            model, "conv3_block2_2_conv", "conv3", bypass="input", input_shape={"else": (1, 1, 1)}
+            model,
+            "conv3_block2_2_conv",
+            "conv3",
+            allow_bypass=True,
+            input_shape={"else": (1, 1, 1)},
         )
 
 
-@pytest.mark.parametrize(("option", "value"), [("weights", "borrow"), ("bypass", "drop")])
+@pytest.mark.parametrize(("option", "value"), [("weights", "borrow")])
 def test_options_that_are_none(option, value):
     with pytest.raises(cw.CutError, match=f"{option} is .*{value}"):
         cw.cut(application("ResNet50"), "conv3", **{option: value})

@@ -29,18 +29,18 @@ def parts():
     resnet, nested = application("ResNet50"), transfer()
     yield "shared", cw.cut(resnet, "conv3", "conv4")
     yield "copied", cw.cut(resnet, "conv3_block2", "conv3_block3", weights="copy")
-    yield "bypassed", cw.cut(resnet, "conv3_block2_2_conv", "conv3", bypass="input")
+    yield "bypassed", cw.cut(resnet, "conv3_block2_2_conv", "conv3", allow_bypass=True)
     yield "resized", cw.cut(resnet, "conv3", "conv3", input_shape=(3, 20, 12, 256))
     yield "removed", cw.remove(resnet, "conv4_block2", "conv5_block1")
     yield "replaced", cw.replace(resnet, "conv4", layers.Conv2D(1024, 1, 2, name="short"))
-    first, second, third = cw.split(resnet, "conv2", "conv3_block2_1_conv", bypass="input")
+    first, second, third = cw.split(resnet, "conv2", "conv3_block2_1_conv", allow_bypass=True)
     yield "piece", second
     yield "joined", cw.join(first, second, third)
     yield "opened", cw.cut(nested, "backbone/a_conv", "scores")
     yield "whole", cw.cut(nested, "rescaling", "pool")
     yield "lost", cw.remove(nested, "backbone/b")
-    yield "twins", cw.cut(siamese(), "twin#1/a_conv", "alike", bypass="input")
-    yield "masked", cw.cut(masked_attention(), "attended", bypass="input")
+    yield "twins", cw.cut(siamese(), "twin#1/a_conv", "alike", allow_bypass=True)
+    yield "masked", cw.cut(masked_attention(), "attended", allow_bypass=True)
     yield "operations", cw.cut(application("MobileNetV3Small"), 3, 5)
 
 
@@ -78,7 +78,6 @@ def refusals():
         "start after end": lambda m: cw.cut(m, "conv4", "conv3"),
         "different branches": lambda m: cw.cut(m, "conv3_block1_0_conv", "conv3_block1_1_conv"),
         "other weights": lambda m: cw.cut(m, "conv3", weights="lend"),
-        "other bypass": lambda m: cw.cut(m, "conv3", bypass="no"),
         "shape of the input": lambda m: cw.cut(m, "conv3", input_shape=(16, 16, 3)),
         "bypassed split": lambda m: cw.split(m, "conv3_block2_2_conv"),
         "split out of order": lambda m: cw.split(m, "conv4", "conv3"),

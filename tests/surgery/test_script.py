@@ -173,7 +173,7 @@ CASES = {
     "states": (states, {}),
     "masks": (attention_with_masks, {}),
     "masks_to_last": (attention_with_masks, {"end": "last"}),
-    "masks_carried": (attention_with_masks, {"start": "last", "bypass": "input"}),
+    "masks_carried": (attention_with_masks, {"start": "last", "allow_bypass": True}),
     "masks_inside": (masks_from_inside, {}),
     "transformer": (transformer, {"start": 1}),
     "raw": (raw_operations, {}),
@@ -181,7 +181,7 @@ CASES = {
     "slicing": (slicing, {}),
     "bypass": (
         resnet,
-        {"start": "conv3_block2_2_conv", "end": "conv3_block2", "bypass": "input"},
+        {"start": "conv3_block2_2_conv", "end": "conv3_block2", "allow_bypass": True},
     ),
     "hostile": (hostile_names, {"start": 0, "end": "\\"}),
     "adapters": (bytes_into_floats, {"end": "in/c"}),
@@ -300,10 +300,10 @@ def test_scripts_of_random_models(program, ends):
     calls = [call.name for call in cw.anatomy(model).graph.calls if call.inputs]
     for start, end in ((None, None), (calls[e % len(calls)] for e in ends)):
         try:
-            part = cw.cut(model, start, end, bypass="input")
+            part = cw.cut(model, start, end, allow_bypass=True)
         except cw.CutError:
             continue
-        text = to_code(model, start, end, bypass="input")
+        text = to_code(model, start, end, allow_bypass=True)
         assert_equal(rebuilt(model, text), part)
         assert formatted(text) == text
 
@@ -313,8 +313,8 @@ def test_scripts_of_random_models(program, ends):
 def test_scripts_of_odd_models(build):
     model = build()
     for start in range(len(cw.anatomy(model))):
-        part = cw.cut(model, start, bypass="input")
-        assert_equal(rebuilt(model, to_code(model, start, bypass="input")), part)
+        part = cw.cut(model, start, allow_bypass=True)
+        assert_equal(rebuilt(model, to_code(model, start, allow_bypass=True)), part)
 
 
 def test_a_script_says_which_block_is_which(results):
@@ -348,10 +348,10 @@ def test_names_are_text_that_nobody_can_trust(name):
         x = layers.Add(name=f"{name} {number}")([x, inside(x)])
     model = keras.Model(inputs, layers.Dense(2, name=f"{name}_")(x), name=name)
     for start, end in ((None, None), (f"{name}_2", f"{name} 2"), (f"{name}_1/{name}", None)):
-        text = to_code(model, start, end, bypass="input")
+        text = to_code(model, start, end, allow_bypass=True)
         text.encode()
         assert text.isprintable() or set(filter(lambda c: not c.isprintable(), text)) == {"\n"}
-        assert_equal(rebuilt(model, text), cw.cut(model, start, end, bypass="input"))
+        assert_equal(rebuilt(model, text), cw.cut(model, start, end, allow_bypass=True))
         # A script holds what was written for it, and nothing that a name smuggled in.
         statements = ast.parse(text).body
         assert {type(s) for s in statements} == {ast.Expr, ast.Import, ast.Assign}

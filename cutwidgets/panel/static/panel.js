@@ -73,7 +73,7 @@ function createPanel(model, prefix) {
   };
   // A view that was saved before these were chosen is not that of today.
   function isCurrent(result) {
-    const chosen = ["bypass", "weights"];
+    const chosen = ["allow_bypass", "weights"];
     return chosen.every((key) => result[key] === undefined || result[key] === model.get(key));
   }
 
@@ -102,7 +102,7 @@ function createPanel(model, prefix) {
     undo: () => step(true),
     redo: () => step(false),
     clear,
-    bypass: (allowed) => at.set({ bypass: allowed ? "input" : null }),
+    bypass: (allowed) => at.set({ allow_bypass: allowed }),
     run: shows.has("run") ? run : null,
     pick: (name) => (pending === null ? begin(name) : choose(pending, name)),
     extend: (name, from) => choose(pending ?? at.selection()[0] ?? from, name),
@@ -178,7 +178,7 @@ function createPanel(model, prefix) {
     const found = network.refused[start]?.[end];
     if (!found) return null;
     if (!found.names.length) return { text: `Cannot be the end: ${name} has no way to it.` };
-    if (model.get("bypass")) return null;
+    if (model.get("allow_bypass")) return null;
     const skips = found.names.length === 1 ? "the skip connection" : "the skip connections";
     return {
       text: `Cannot be the end: ${skips} from ${found.names.join(", ")} past the start ` +
@@ -279,7 +279,7 @@ function createPanel(model, prefix) {
     diagram.show({ ...view, values, crossing: from ? crossing(from.makers, from.behind) : [] });
     toolbar.show(active, opened?.block);
     controls.show({
-      selection, pending, first: first ?? 0, allowed: model.get("bypass") === "input",
+      selection, pending, first: first ?? 0, allowed: model.get("allow_bypass"),
       past: history.past(), future: history.future(),
     });
   }
@@ -381,7 +381,7 @@ function createPanel(model, prefix) {
     "change:_progress": () => (busy.has("_lab") && waitLong(), lab.refresh()),
     "change:error": () => at.result() && error.show(model.get("error"), at.result().nearest),
   };
-  for (const trait of ["_photo", "_features", "_maps", "_text", "_proof", "_code", "_costs",
+  for (const trait of ["_photo", "_features", "_maps", "_text", "_checked", "_code", "_costs",
     "_surgery", "_lab", "_opened", "_found", "_file"]) {
     listeners[`change:${trait}`] = () => answered(trait);
   }

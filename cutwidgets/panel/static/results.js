@@ -86,7 +86,7 @@ function localSummary(at) {
   if (!range || !at.whole() || extra || at.refused(...range)) return null;
   const chosen = blocks.slice(range[0], range[1] + 1);
   const [start, end] = at.selection();
-  const params = chosen.reduce((sum, block) => sum + block.params, 0);
+  const params = chosen.reduce((sum, block) => sum + block.parameters, 0);
   return {
     title: start === end ? start : `${start} to ${end}`,
     facts: [
@@ -97,7 +97,7 @@ function localSummary(at) {
     ],
     note: at.offline() ? "As the page knows it; the rest needs Python." : "…",
     sharing: at.offline() ? "" : undefined,
-    rows: chosen.map((b) => [b.name, b.shape, b.params.toLocaleString("en-US")]),
+    rows: chosen.map((b) => [b.name, b.shape, b.parameters.toLocaleString("en-US")]),
   };
 }
 

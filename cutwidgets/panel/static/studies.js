@@ -1,14 +1,14 @@
-// ------------------------------------------------------- proof, code, costs, surgery, files
+// ------------------------------------------------------- result, code, costs, surgery, files
 
 function createProofTab(at) {
   const check = button("Check", "Run the model, and tail on slice on head, and compare", () =>
-    at.ask("proof", "_proof"));
+    at.ask("check", "_checked"));
   const outcome = h("div", {});
   const words = "Does the model still come out, when head, slice and tail run one after the other?";
-  const element = h("div", { "data-part": "proof" }, [h("p", {}, words), check, outcome]);
+  const element = h("div", { "data-part": "check" }, [h("p", {}, words), check, outcome]);
 
   function refresh() {
-    const answer = answerOf(at, "_proof");
+    const answer = answerOf(at, "_checked");
     check.hidden = at.offline();
     check.disabled = Boolean(noSlice(at));
     if (!answer) {
@@ -25,7 +25,7 @@ function createProofTab(at) {
     if (now) outcome.replaceChildren(progress("The model runs, then head, slice and tail…"));
     else refresh();
   }
-  return { id: "proof", label: "Proof", element, refresh, setBusy, trait: "_proof" };
+  return { id: "check", label: "Check", element, refresh, setBusy, trait: "_checked" };
 }
 
 function createCodeTab(at) {
@@ -87,7 +87,7 @@ function createCostsTab(at) {
     const { blocks } = at.network;
     const [first, last] = at.range() ?? [0, -1];
     const most = (key) => Math.max(...costs.rows.map((row) => row[key]), 1);
-    const columns = [["params", ""], ["macs", ""], ["bytes", "B"]];
+    const columns = [["parameters", ""], ["macs", ""], ["bytes", "B"]];
     const cell = (row, [key, unit]) => h("span", { class: "cw-cost" }, [
       `${key === "macs" && row.uncounted.length ? "≥ " : ""}${short(row[key])}${unit}`,
       bar(row[key] / most(key)),
@@ -96,7 +96,7 @@ function createCostsTab(at) {
       [blocks[i].name, ...columns.map((column) => cell(row, column)), row.field ?? "—"]);
     const sum = (name, from, to) => {
       const part = costs.rows.slice(from, to);
-      const mark = { params: at.network.shared ? "≤ " : "", bytes: "",
+      const mark = { parameters: at.network.shared ? "≤ " : "", bytes: "",
         macs: part.some((row) => row.uncounted.length) ? "≥ " : "" };
       return [name, ...columns.map(([key, unit]) =>
         `${mark[key]}${short(part.reduce((total, row) => total + row[key], 0))}${unit}`), ""];

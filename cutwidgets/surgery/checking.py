@@ -1,4 +1,4 @@
-"""Prove that a slice computes what its layers compute in the model."""
+"""Verify on one input that a slice computes what its layers compute in the model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..errors import CutError
+from ..errors import CutwidgetsError
 from ..graph.callgraph import CallGraph, between
 from ..graph.reader import read
 from ..inference.forward import arrays, evaluate, forward
@@ -23,7 +23,7 @@ TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class Check:
     """The outputs of a model, beside those of its tail on its slice on its head.
 
     Attributes:
@@ -123,8 +123,8 @@ def check(
     x: Any = None,
     *,
     weights: str = "share",
-    bypass: str | None = None,
-) -> Proof:
+    allow_bypass: bool = False,
+) -> Check:
     """Run the whole model, and tail on slice on head, and compare what they give, block by block.
 
     Where the end is no cut point, what the tail needs besides is carried round the slice. All runs
@@ -139,7 +139,7 @@ def check(
             whether the output depends on it, has the same values in another order, and floats are
             halved; where there is no other order, as with a single text, it is not measured.
         weights: As for `cut`.
-        bypass: As for `cut`.
+        allow_bypass: As for `cut`.
 
     Raises:
         CutError: If the slice cannot be cut (see `cut`), or `x` does not fit the model.
@@ -150,12 +150,12 @@ def check(
         >>> resnet = keras.applications.ResNet50(
         ...     include_top=False, weights=None, input_shape=(64, 64, 3)
         ... )
-        >>> proof = cw.check(resnet, "conv3", "conv4")
-        >>> proof.ok, proof.carried, proof.differences[0]
+        >>> result = cw.check(resnet, "conv3", "conv4")
+        >>> result.ok, result.carried, result.differences[0]
         (True, (), ('conv3_block1', 0.0))
     """
     found = anatomy(model)
-    part = section(found, start, end, bypass=bypass)
+    part = section(found, start, end, allow_bypass=allow_bypass)
     graph = part.graph
     if x is None:
         given = random_input(graph, seed=0)
@@ -195,7 +195,7 @@ def _sensitivity(
         return None
     try:
         return _largest_difference(expected, _run(model, graph, other))
-    except CutError:  # a layer takes the input, but not in another order
+    except CutwidgetsError:  # a layer takes the input, but not in another order
         return None
 
 
@@ -207,7 +207,7 @@ def _compare(
     given: Mapping[int, np.ndarray],
     expected: Sequence[np.ndarray],
     sensitivity: float | None,
-) -> Proof:
+) -> Check:
     """Run head, slice and tail; the states of the layers are others afterwards."""
     graph, record = part.graph, Record()
     ends = {tensor: block.name for block in found for tensor in block.exits}
@@ -231,7 +231,7 @@ def _compare(
     differences = [(t, _largest_difference([wanted[t]], [inside[t]])) for t in compared]
     largest, scale = _largest_difference(expected, outputs), _largest(expected)
     again = expected if _is_small(largest, scale) else _run(model, graph, given)
-    return Proof(
+    return Check(
         max_abs_difference=largest,
         max_abs_output=scale,
         sensitivity=sensitivity,
