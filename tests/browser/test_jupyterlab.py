@@ -1,13 +1,8 @@
 """The main way, in a real JupyterLab in a real Chromium."""
 
-import json
-import shutil
-from pathlib import Path
-
+import nbformat
 import pytest
 from chromium import jupyterlab
-
-NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "01-cut-a-resnet.ipynb"
 
 
 @pytest.fixture
@@ -15,14 +10,26 @@ def lab(tmp_path):
     root, state = tmp_path / "notebooks", tmp_path / "state"
     root.mkdir()
     state.mkdir()
-    shutil.copy(NOTEBOOK, root)
     with jupyterlab(root, state) as started:
         yield started
 
 
+def write_notebook(root, *cells):
+    """Write `test.ipynb` of code cells."""
+    kernel = {"name": "python3", "display_name": "Python 3"}  # otherwise JupyterLab asks for one
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(cell) for cell in cells], metadata={"kernelspec": kernel}
+    )
+    nbformat.write(notebook, root / "test.ipynb")
+
+
+RESNET = "import keras\nresnet = keras.applications.ResNet50(include_top=False, weights=None)"
+
+
 @pytest.mark.timeout(600)
-def test_two_clicks_and_the_slice_runs(lab, page):
-    lab.open(page, NOTEBOOK.name)
+def test_two_clicks_and_the_slice_runs(lab, page, tmp_path):
+    write_notebook(tmp_path / "notebooks", RESNET, "import cutwidgets as cw\ncw.CutPanel(resnet)")
+    lab.open(page, "test.ipynb")
     lab.run_all(page)
     panel = page.locator(".cutwidgets:has([role=listbox])").first
     panel.wait_for(timeout=240_000)
@@ -65,11 +72,8 @@ CELLS = (
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_several_panels_a_lost_kernel_and_a_notebook_without_one(lab, page, tmp_path):
-    notebook = json.loads(NOTEBOOK.read_text("utf-8"))
-    code = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
-    notebook["cells"] = [code | {"id": f"c{i}", "source": text} for i, text in enumerate(CELLS)]
-    (tmp_path / "notebooks" / "panels.ipynb").write_text(json.dumps(notebook))
-    lab.open(page, "panels.ipynb")
+    write_notebook(tmp_path / "notebooks", *CELLS)
+    lab.open(page, "test.ipynb")
     lab.run_all(page)
     page.locator(".cutwidgets:has([role=listbox])").nth(2).wait_for(timeout=240_000)
     one, again, other = (page.locator(".cutwidgets:has([role=listbox])").nth(i) for i in range(3))
@@ -94,7 +98,7 @@ def test_several_panels_a_lost_kernel_and_a_notebook_without_one(lab, page, tmp_
     assert "block5" in one.locator("[data-part=summary]").text_content()
 
     page.goto("about:blank")
-    lab.open(page, "panels.ipynb")
+    lab.open(page, "test.ipynb")
     page.locator(".cutwidgets-static svg").first.wait_for(timeout=60_000)
     assert pictures.first.is_visible()
 
@@ -110,11 +114,8 @@ EXPERIMENT = (
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_an_experiment_runs_and_can_be_stopped(lab, page, tmp_path):
-    notebook = json.loads(NOTEBOOK.read_text("utf-8"))
-    code = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
-    notebook["cells"] = [code | {"source": EXPERIMENT}]
-    (tmp_path / "notebooks" / "lab.ipynb").write_text(json.dumps(notebook))
-    lab.open(page, "lab.ipynb")
+    write_notebook(tmp_path / "notebooks", EXPERIMENT)
+    lab.open(page, "test.ipynb")
     lab.run_all(page)
     panel = page.locator(".cutwidgets:has([role=listbox])")
     panel.wait_for(timeout=240_000)

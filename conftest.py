@@ -1,6 +1,7 @@
-"""Fixtures for all tests, and the tables that the test run prints."""
+"""Fixtures for all tests, those in docstrings too, and the tables that the test run prints."""
 
 import os
+from functools import cache
 
 import pytest
 from chromium import NoBrowserError, chromium, watch
@@ -26,6 +27,28 @@ def page(browser):
     yield opened
     context.close()
     assert not faults, "\n".join(faults)
+
+
+@pytest.fixture(autouse=True)
+def one_model_for_all_docstrings(request, monkeypatch):
+    """Build each network of keras.applications once for all examples in docstrings.
+
+    An example shows the whole way, from the network on. That they all share one is also a test: no
+    function may change the model that it is called with.
+    """
+    if isinstance(request.node, pytest.DoctestItem):
+        import keras
+
+        for name in ("ResNet50", "VGG16"):
+            monkeypatch.setattr(keras.applications, name, built_once(name))
+
+
+@cache
+def built_once(name):
+    """A builder of `keras.applications` that returns the same model for the same options."""
+    import keras
+
+    return cache(getattr(keras.applications, name))
 
 
 @pytest.fixture(scope="session")
