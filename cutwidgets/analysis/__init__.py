@@ -1,1 +1,4 @@
-"""What blocks cost: multiplications, memory, receptive fields, split points."""
+"""What each block costs.
+
+Multiplications, memory and receptive fields are computed from shapes; no model is run.
+"""

@@ -1,1 +1,4 @@
-"""Blocks and layers as Graphviz diagrams: DOT and SVG."""
+"""Blocks and layers as Graphviz diagrams.
+
+The modules write DOT; `rendering` turns it into SVG or PNG.
+"""

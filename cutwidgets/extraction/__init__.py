@@ -1,1 +1,4 @@
-"""A slice over a whole data set, stored on disk."""
+"""`features`: the outputs of a slice for a whole data set, stored on disk.
+
+Data sets are read in chunks, and an interrupted run resumes where it stopped.
+"""

@@ -1,1 +1,4 @@
-"""Forward passes: inputs, photographs, activations, and what Keras's backends need."""
+"""Forward passes through a model or a part of it.
+
+Inputs and photographs are prepared here; `backend` holds what differs between Keras's backends.
+"""

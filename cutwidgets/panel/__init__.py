@@ -1,1 +1,4 @@
-"""The widget: its state, what its page is sent, and the page itself."""
+"""The widget.
+
+`panel` holds its state, the `..._view` modules what the page is sent, and `static/` the page.
+"""

@@ -1,1 +1,4 @@
-"""The anatomy of a model, and the places in it that a person can name."""
+"""The anatomy of a model: its blocks, stages and diagram.
+
+Places, as people write them, are looked up here, and so are the ends that a start can reach.
+"""
