@@ -12,7 +12,7 @@ from ..blocks.blocks import Block
 from ..errors import CutwidgetsError
 from ..inference.inputs import as_inputs
 from ..structure.anatomy import Anatomy, anatomy
-from ..surgery.removal import merge_of, removable
+from ..surgery.removal import removable
 
 EXAMPLES_AT_ONCE = 256
 
@@ -204,7 +204,7 @@ def residual_blocks(found: Anatomy) -> list[Block]:
         Traceback (most recent call last):
         cutwidgets.errors.CutwidgetsError: The model 'vgg16' has no residual blocks...
     """
-    blocks = [block for block in found if block.shortcut and merge_of(found.graph, block)]
+    blocks = [block for block in found if block.shortcut]
     if not blocks:
         kinds = ", ".join(dict.fromkeys(block.kind for block in found))
         raise CutwidgetsError(
@@ -237,9 +237,9 @@ def lesionable(found: Anatomy) -> list[Block]:
 
 def the_merge(found: Anatomy, block: Block) -> tuple[int, int]:
     """The tensor in which a residual block's branch and shortcut meet, and that of the shortcut."""
-    met = merge_of(found.graph, block)
-    assert met is not None  # or it would not be one of `residual_blocks`
-    return met[0].outputs[0], met[1]
+    assert block.merge is not None
+    assert block.shortcut_tensor is not None
+    return found.graph.calls[block.merge].outputs[0], block.shortcut_tensor
 
 
 def labelled(model: keras.Model, x: Any, y: Any) -> Subject:
