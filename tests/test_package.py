@@ -12,7 +12,7 @@ PACKAGE = Path(cw.__file__).parent
 # import those of lower floors alone, not their neighbours.
 FLOORS = [
     {"errors", "text", "files", "progress"},
-    {"loading"},
+    {"loading", "tables"},
     {"graph"},
     {"blocks"},
     {"drawing"},
