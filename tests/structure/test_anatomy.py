@@ -506,10 +506,10 @@ def test_what_is_known_of_a_model_is_forgotten_as_it_changes():
 
 
 def test_the_table_is_a_data_frame_with_a_row_for_each_block():
-    found = anatomy(networks.residual(3))
-    table = found.table
+    anatomy = cw.anatomy(residual_chain(3))
+    table = anatomy.table
     assert table.columns.tolist() == [
         "block", "kind", "shortcut", "stage", "output_shape", "parameters",
     ]  # fmt: skip
-    assert table["block"].tolist() == [block.name for block in found]
-    assert table["parameters"].tolist() == [block.parameters for block in found]
+    assert table["block"].tolist() == [block.name for block in anatomy]
+    assert table["parameters"].tolist() == [block.parameters for block in anatomy]
