@@ -17,6 +17,7 @@ from ..analysis.costs import costs
 from ..errors import CutwidgetsError
 from ..progress import track
 from ..structure.anatomy import Anatomy
+from ..text import number_text, percent_text
 from .labels import Subject, last_activation, subject
 from .linear_probes import classes_of, classifier, features, readable
 from .results import Result
@@ -46,8 +47,8 @@ class Exits(Result):
     def finding(self) -> str:
         """The cheapest threshold that costs half a point of accuracy at most."""
         begin = (
-            f"{self.name}: the whole model is right in {100 * self.whole:.1f} % with "
-            f"{_count(self.macs)} MACs"
+            f"{self.name}: the whole model is right in {percent_text(self.whole)} with "
+            f"{number_text(self.macs, 'MACs')}"
         )
         # Half a point may be a whole number of examples.
         good = self.table[self.table["accuracy"] >= self.whole - _TOLERANCE - 1e-9]
@@ -55,13 +56,13 @@ class Exits(Result):
             best = self.table.loc[self.table["accuracy"].idxmax()]
             return (
                 f"{begin}; with early exits it loses more than half a point, and is right in "
-                f"{100 * best['accuracy']:.1f} % at best."
+                f"{percent_text(best['accuracy'])} at best."
             )
         row = good.loc[good["macs"].idxmin()]
         return (
             f"{begin}; if examples leave where a probe is sure to {row['threshold']:g}, in "
-            f"{100 * row['accuracy']:.1f} % with {_count(row['macs'])} "
-            f"({100 * row['share']:.0f} %), and {100 * row['early']:.0f} % leave early."
+            f"{percent_text(row['accuracy'])} with {number_text(row['macs'], 'MACs')} "
+            f"({percent_text(row['share'])}), and {percent_text(row['early'])} leave early."
         )
 
     def _draw(self, axes: Any, colour: str) -> None:
@@ -69,13 +70,6 @@ class Exits(Result):
         axes.plot(macs, percent, "o-", color=colour, markersize=4, label=self.name)
         axes.plot(self.macs, 100 * self.whole, "*", color=colour, markersize=11)
         axes.set(xlabel="MACs for an example (star: the whole model)", ylabel="accuracy (%)")
-
-
-def _count(number: float) -> str:
-    for size, word in ((1e9, "billion"), (1e6, "million")):
-        if number >= size:
-            return f"{number / size:.3g} {word}"
-    return f"{number:,.0f}"
 
 
 def exits(

@@ -17,6 +17,7 @@ import pandas as pd
 from ..errors import CutwidgetsError
 from ..progress import track
 from ..surgery.effects import swappable
+from ..text import percent_text
 from .interventions import Gated, Reordered
 from .labels import lesionable, names_of, subject
 from .results import Result, by_block, by_number
@@ -44,7 +45,7 @@ class Measured(Result):
     _from_zero = True
 
     def _text(self, value: float) -> str:
-        return f"{value:.3g}" if self.kind == "squared error" else f"{100 * value:.1f} %"
+        return f"{value:.3g}" if self.kind == "squared error" else percent_text(value)
 
     def _line(self, axes: Any, colour: str) -> float:
         """Draw what the whole model does; what to multiply values with for the axes."""

@@ -17,6 +17,7 @@ from ..graph.interpreter import compute
 from ..inference.backend import compiled, finite, in_batches
 from ..progress import track
 from ..structure.anatomy import Anatomy
+from ..text import percent_text
 from .labels import Subject, as_labels, subject
 from .results import Result, by_block
 
@@ -42,9 +43,9 @@ class Probes(Result):
         first, last, best = (self.table.iloc[i] for i in (0, -1, int(values.argmax())))
         return (
             f"{self.name}: a linear classifier on the output of {first['block']} is right in "
-            f"{_percent(first['accuracy'])} (chance {_percent(self.chance)}), of {last['block']} "
-            f"in {_percent(last['accuracy'])}; at best in {_percent(best['accuracy'])}, of "
-            f"{best['block']}."
+            f"{percent_text(first['accuracy'])} (chance {percent_text(self.chance)}), of "
+            f"{last['block']} in {percent_text(last['accuracy'])}; at best in "
+            f"{percent_text(best['accuracy'])}, of {best['block']}."
         )
 
     def _draw(self, axes: Any, colour: str) -> None:
@@ -56,10 +57,6 @@ class Probes(Result):
         )
         axes.set(ylabel="accuracy of a linear probe (%)")
         by_block(axes)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
 
 
 def probes(model: keras.Model, x: Any, y: Any, folds: int = 5, seed: int = 0) -> Probes:

@@ -19,6 +19,7 @@ from ..graph.interpreter import Edit, compute
 from ..inference.backend import compiled, gradients
 from ..progress import track
 from ..structure.anatomy import Anatomy, anatomy
+from ..text import number_text, percent_text
 from .labels import labelled, residual_blocks, the_loss, the_merge
 from .results import Result, by_number
 
@@ -36,7 +37,7 @@ class Paths(Result):
         first, last = _middle(self.table["share"].to_numpy())
         lengths = self.table["length"]
         return (
-            f"{self.name}: {_count(total)} paths through 0 to {lengths.iloc[-1]} "
+            f"{self.name}: {number_text(total)} paths through 0 to {lengths.iloc[-1]} "
             f"residual branches, "
             f"{mean:.1f} in the mean; {100 * _LEVEL:.0f} % of them through "
             f"{lengths[first]} to {lengths[last]}."
@@ -121,7 +122,7 @@ class PathGradients(Result):
         return (
             f"{self.name}: {100 * _LEVEL:.0f} % of the gradient comes through {self.shortest} to "
             f"{self.longest} of {len(self.table) - 1} residual branches; these are "
-            f"{100 * self.effective:.3g} % of all paths."
+            f"{percent_text(self.effective)} of all paths."
         )
 
     def _draw(self, axes: Any, colour: str) -> None:
@@ -235,7 +236,3 @@ def _middle(shares: np.ndarray) -> tuple[int, int]:
     """The first and the last position between which there is all but the two tails."""
     sums, tail = np.cumsum(shares), (1 - _LEVEL) / 2
     return int(np.searchsorted(sums, tail)), int(np.searchsorted(sums, 1 - tail))
-
-
-def _count(number: int) -> str:
-    return f"{number:,}" if number < 1e9 else f"{float(number):.2e}"
