@@ -11,7 +11,9 @@ PACKAGE = Path(cw.__file__).parent
 # The floors of the package, from the ground up. A room is a folder or a module at the top. Rooms
 # import those of lower floors alone, not their neighbours.
 FLOORS = [
-    {"errors", "text", "files", "progress"},
+    {"errors"},
+    {"extras"},
+    {"text", "files", "progress"},
     {"loading"},
     {"graph"},
     {"blocks"},
