@@ -3,11 +3,9 @@
 Of a `.npy` file the Parquet files hold the ids alone, and say which rows of the array are there.
 """
 
-import errno
 import io
 import json
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -21,8 +19,9 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from ..errors import CutwidgetsError
+from ..files import UNFINISHED, sync, write_whole
 from .extractor import Chunk, Output
-from .store_files import PART, flush, part_files, place, write_whole
+from .store_files import PART, part_files, place
 
 _MANIFEST = "_features.json"  # readers of Parquet folders leave out what begins with an underscore
 
@@ -35,8 +34,6 @@ _MAKER = "cutwidgets.features"  # what is not by it is the user's own
 _FORMS = {True: "an array", False: "a folder"}
 
 _WORKING = "_array.npy"  # until all of it is there, in the folder of ids
-
-_BEGUN = re.compile(rf"\.({PART.pattern}|{re.escape(_MANIFEST)})\.\d+\.tmp")  # then a kill came
 
 SHUFFLES = (
     "A data set that shuffles gives another order each time; give it a seed and "
@@ -191,7 +188,8 @@ class Store:
             outputs = zip(list(schema)[1:], chunk.outputs or none, strict=False)
             columns += [_column(values, field.type) for field, values in outputs]
             table = pa.Table.from_arrays(columns, schema=schema)
-            write_whole(self._file(chunk.number), lambda file: pq.write_table(table, file))
+            file = self._file(chunk.number)
+            write_whole(file, lambda path: pq.write_table(table, path), replace=True)
         self.parts[chunk.number] = part
 
     def finish(self) -> None:
@@ -202,11 +200,11 @@ class Store:
             if self.array:
                 with self._working.open("r+b") as file:
                     file.write(self._header(examples))
-                    flush(file)
+                sync(self._working)
             self.manifest |= {"examples": examples, "broken": broken}
             self._save()
             for left in self.folder.iterdir():
-                if _BEGUN.fullmatch(left.name):
+                if left.name.startswith(UNFINISHED):
                     left.unlink(missing_ok=True)
         self._put_array()
 
@@ -224,7 +222,7 @@ class Store:
                 others = []
             elif self.folder.is_dir():
                 there = sorted(self.folder.iterdir())
-                others = [p for p in there if p.name != _LOCK and not _BEGUN.fullmatch(p.name)]
+                others = [p for p in there if p.name != _LOCK and not p.name.startswith(UNFINISHED)]
             else:
                 others = [self.folder] if os.path.lexists(self.folder) else []
             if self.array and os.path.lexists(self.array) and not self.complete:
@@ -342,7 +340,7 @@ class Store:
         with self._working.open("r+b") as file:
             file.seek(len(self._header(0)) + first * self._row())
             file.write(rows.data)
-            flush(file)
+        sync(self._working)
 
     def _header(self, rows: int) -> bytes:
         """The head of a `.npy` file, which is as long for any number of rows."""
@@ -362,13 +360,17 @@ class Store:
 
     def _save(self) -> None:
         text = json.dumps(self.manifest, indent=1)
-        write_whole(self.folder / _MANIFEST, lambda file: file.write(text.encode()))
+        write_whole(
+            self.folder / _MANIFEST, lambda path: path.write_text(text, "utf-8"), replace=True
+        )
 
     def _again(self) -> str:
         """How to begin anew, where nothing of the user's own would be lost."""
         ours = (_MANIFEST, _LOCK, _WORKING)
         for file in self.folder.iterdir():
-            if file.name not in ours and not (PART.fullmatch(file.name) or _BEGUN.match(file.name)):
+            if file.name not in ours and not (
+                PART.fullmatch(file.name) or file.name.startswith(UNFINISHED)
+            ):
                 return ""
         return f"To begin anew in this one, delete the folder {str(self.folder)!r}" + (
             f" and the array {str(self.array)!r}." if self.array else "."
@@ -378,12 +380,11 @@ class Store:
     def _writing(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            what = "Free space, and call" if full else "Call"
+        except (OSError, CutwidgetsError) as error:
+            problem = getattr(error, "strerror", None) or error
             raise CutwidgetsError(
-                f"Cannot write to {str(self.path)!r}: {error.strerror or error}. "
-                f"{self._rows():,} examples are stored, and stay. {what} again with the same "
+                f"Cannot write to {str(self.path)!r}: {problem}. {self._rows():,} examples are "
+                "stored, and stay. Free space if the disk is full, and call again with the same "
                 "arguments."
             ) from error
 

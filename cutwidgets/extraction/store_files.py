@@ -1,8 +1,7 @@
-"""Files of features: where they may be, which are there, and how they are written."""
+"""Files of features: where they may be, and which parts are there."""
 
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,25 +33,3 @@ def place(to: Any) -> Path:
     if not parent.is_dir():
         raise CutwidgetsError(f"Cannot store in {str(path)!r}: {str(parent)!r} is no folder.")
     return path
-
-
-def write_whole(path: Path, write: Callable[[Any], Any]) -> None:
-    """Write or replace a file that is there as a whole, or not at all.
-
-    Its name until then says whose it is: what a killed run leaves is removed by the next one.
-    """
-    begun = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with begun.open("wb") as file:
-            write(file)
-            flush(file)
-        os.replace(begun, path)
-    except BaseException:
-        begun.unlink(missing_ok=True)
-        raise
-
-
-def flush(file: Any) -> None:
-    """Bring a file to the disk, where some systems notice only then that it is full."""
-    file.flush()
-    os.fsync(file.fileno())

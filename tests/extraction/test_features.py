@@ -274,7 +274,7 @@ def test_a_killed_run_goes_on(tmp_path):
 
 def whole_or_not_there(to):
     """No half file beside what is stored, and an array once it is whole."""
-    assert not [file for file in to.parent.rglob("*") if file.name.endswith(".tmp")]
+    assert not [file for file in to.parent.rglob("*") if file.name.startswith(".")]
     if to.suffix == ".npy" and to.exists():
         assert np.isfinite(np.load(to)).all()
 
