@@ -6,7 +6,7 @@ Each command imports what it needs when it runs: Keras is slow to import, and `-
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from enum import StrEnum
@@ -93,7 +93,7 @@ def show(
         loaded = _load(model, unsafe, imports)
         found, counted = anatomy(loaded), costs(loaded)
         if svg is not None:
-            _write(svg, lambda path: path.write_text(found.svg, "utf-8"))
+            files.write_whole(svg, lambda path: path.write_text(found.svg, "utf-8"))
     rows = [
         {
             "block": block.name,
@@ -144,7 +144,7 @@ def cut(
             part = cut_out(loaded, *_places(start, end), allow_bypass=allow_bypass)
         except BypassedCutError as error:
             raise CutwidgetsError(f"{error} On the command line that is --allow-bypass.") from error
-        _write(output, part.save, force)
+        files.write_whole(output, part.save, force)
     say(f"{output}: {part.name}, {part.count_params():,} parameters")
 
 
@@ -283,14 +283,6 @@ def _refuse_output(
         raise CutwidgetsError(f"{what} is saved as a {suffix} file. Received: {str(output)!r}.")
     if os.path.lexists(output) and not force:
         raise CutwidgetsError(f"There is a file {str(output)!r} already.{hint}")
-
-
-def _write(output: Path, save: Callable[[Path], Any], force: bool = False) -> None:
-    """Write a file, all of it or nothing."""
-    try:
-        files.write(output, save, replace=force)
-    except OSError as error:
-        raise CutwidgetsError(f"Cannot write {str(output)!r}: {error.strerror or error}") from error
 
 
 def _read(data: Path, dtypes: dict[str, str]) -> Any:

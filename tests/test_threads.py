@@ -349,7 +349,7 @@ def test_a_killed_process_leaves_no_half_file(tmp_path):
         "import sys, os, signal, pathlib; from cutwidgets import files\n"
         "def save(path):\n"
         "    path.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)\n"
-        "files.write(pathlib.Path(sys.argv[1]), save, replace=True)"
+        "files.write_whole(pathlib.Path(sys.argv[1]), save, replace=True)"
     )
     path = tmp_path / "kept.txt"
     path.write_text("old")
@@ -357,6 +357,6 @@ def test_a_killed_process_leaves_no_half_file(tmp_path):
     assert ended.returncode == -signal.SIGKILL
     assert path.read_text() == "old"
     assert all(file == path or file.name.startswith(".") for file in tmp_path.iterdir())
-    with pytest.raises(FileExistsError):
-        files.write(path, lambda unfinished: unfinished.write_text("new"))
+    with pytest.raises(cw.CutwidgetsError, match="already exists"):
+        files.write_whole(path, lambda unfinished: unfinished.write_text("new"))
     assert path.read_text() == "old"

@@ -1,26 +1,25 @@
-"""What a model gives for the examples of a data set, a chunk at a time."""
+"""Apply a model to the examples of a data set, one chunk at a time."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-import keras
 import numpy as np
 
 from ..errors import CutwidgetsError
 from ..graph.callgraph import Call, CallGraph
 from ..graph.interpreter import compute
-from ..graph.reader import read
 from ..inference.backend import applied, compiled
 from ..inference.images import preprocessing
 from ..inference.inputs import as_inputs
 from .examples import Examples, Id, blank
 
-_BYTES = 2**25  # of a chunk's features, at most; it is in memory two or three times
+_MAX_BYTES = 2**25  # of the features of a chunk, which is in memory two or three times
 
-_BATCHES = 32  # of a chunk, at most: so much is computed again after a kill
+_BATCHES = 32  # in a chunk, at most: a chunk that is interrupted is computed again
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +32,15 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What a model gives for examples that follow each other.
+    """The outputs of a model for consecutive examples.
 
     Attributes:
-        number: The how-manieth chunk it is, from 0.
-        ids: The examples' ids, also those of broken ones.
+        number: Index of the chunk.
+        ids: The ids of all examples, broken ones included.
         outputs: For each output, in the model's order, an array of the examples that are not
-            broken; empty where all are.
-        broken: For the ids of broken examples, the reasons.
-        digest: A hash of the last batch that went into the model.
+            broken; empty if all are broken.
+        broken: The reason why an example cannot be read, by its id.
+        digest: A hash of the last batch of examples.
     """
 
     number: int
@@ -52,17 +51,17 @@ class Chunk:
 
 
 class Extractor:
-    """A model that is applied to a data set, always to as many examples at once.
+    """A model that is applied to a data set, always to the same number of examples at once.
 
-    What it gives for a chunk depends on nothing but the chunk: not on what came before it, nor on
-    the process. The model itself is not changed.
+    The outputs for a chunk depend on that chunk alone, not on earlier ones or on the process. The
+    model is not changed.
 
     Args:
-        model: A built functional or Sequential model.
+        graph: The call graph of the model.
         examples: The data set.
-        preprocess: What turns a batch of it into the model's input; `None` to find out for images,
-            and for nothing otherwise.
-        batch: How many examples are computed at once.
+        preprocess: A function from a batch of the data to the model's input. `None` for the
+            preprocessing that images need, and none for other data.
+        batch: The number of examples in a batch.
 
     Raises:
         CutwidgetsError: If the data do not fit the model.
@@ -70,46 +69,45 @@ class Extractor:
 
     def __init__(
         self,
-        model: keras.Model,
+        graph: CallGraph,
         examples: Examples,
         preprocess: Callable[..., Any] | None,
         batch: int,
     ) -> None:
-        self.graph = graph = read(model)
-        self.examples, self.batch = examples, batch
+        self.graph, self.examples, self.batch = graph, examples, batch
         if preprocess is not None and len(graph.inputs) > 1:
             raise CutwidgetsError(
                 f"preprocess is for a model of one input, and {graph.name!r} takes "
-                f"{len(graph.inputs)}. Give data that are ready for it."
+                f"{len(graph.inputs)}. Give data that need no preprocessing."
             )
-        detect = preprocess is not None or examples.ids is str
-        self.preprocessing = preprocessing(model, preprocess) if detect else None
+        is_needed = preprocess is not None or examples.ids is str
+        self.preprocessing = preprocessing(graph, preprocess) if is_needed else None
         self._function = compiled(lambda values: compute(graph, graph.outputs, values))
         self._names = output_names(graph)
 
     def outputs(self) -> dict[str, Output]:
-        """Shapes and dtypes of what it gives for an example, by the outputs' names.
+        """Shapes and dtypes of the outputs for an example, by the names of the outputs.
 
         Raises:
             CutwidgetsError: If the data do not fit the model.
         """
-        given = blank(self.graph, self.examples.shapes(self.graph), self.batch)
-        made = zip(self._names, self._forward(given, self.batch), strict=True)
-        outputs = {name: Output(str(value.dtype), value.shape[1:]) for name, value in made}
+        inputs = blank(self.graph, self.examples.shapes(self.graph), self.batch)
+        arrays = zip(self._names, self._forward(inputs, self.batch), strict=True)
+        outputs = {name: Output(str(array.dtype), array.shape[1:]) for name, array in arrays}
         for name, output in outputs.items():
             if np.dtype(output.dtype).kind not in "fiub" or 0 in output.shape:
                 raise CutwidgetsError(
-                    f"The output {name!r} of the model {self.graph.name!r} holds nothing to store: "
+                    f"The output {name!r} of the model {self.graph.name!r} cannot be stored: it is "
                     f"{output.dtype} of shape {output.shape}."
                 )
         return outputs
 
     def chunk(self, number: int, size: int) -> Chunk:
-        """What the model gives for a chunk.
+        """Compute a chunk.
 
         Args:
-            number: The how-manieth, from 0.
-            size: How many examples a chunk has, a multiple of the batch.
+            number: Index of the chunk.
+            size: The number of examples in a chunk, a multiple of the batch.
 
         Raises:
             CutwidgetsError: If the data cannot be read, or do not fit the model.
@@ -119,16 +117,16 @@ class Extractor:
         rows: list[list[np.ndarray]] = []
         digest = ""
         for first in range(number * size, (number + 1) * size, self.batch):
-            read = self.examples.batch(self.graph, first, first + self.batch)
-            if not read.ids:
+            batch = self.examples.batch(self.graph, first, first + self.batch)
+            if not batch.ids:
                 break
-            ids += read.ids
-            broken |= read.broken
-            digest = read.digest
-            kept = len(read.ids) - len(read.broken)
-            if kept:
-                rows.append(self._forward(read.inputs, kept))
-            if len(read.ids) < self.batch:
+            ids += batch.ids
+            broken |= batch.broken
+            digest = batch.digest
+            readable = len(batch.ids) - len(batch.broken)
+            if readable:
+                rows.append(self._forward(batch.inputs, readable))
+            if len(batch.ids) < self.batch:
                 break
         outputs = [np.concatenate(values) for values in zip(*rows, strict=True)]
         return Chunk(number, ids, outputs, broken, digest)
@@ -138,7 +136,7 @@ class Extractor:
         return self.examples.batch(self.graph, first, first + self.batch).digest
 
     def _forward(self, inputs: Sequence[np.ndarray], number: int) -> list[np.ndarray]:
-        """The outputs for some examples; the last is repeated until they are a batch."""
+        """The outputs for up to a batch of examples, which is filled up with the last one."""
         if self.preprocessing is not None:
             try:
                 inputs = [np.asarray(self.preprocessing.function(inputs[0]))]
@@ -147,29 +145,26 @@ class Extractor:
                     f"preprocess ({self.preprocessing.name}) cannot take an array of shape "
                     f"{inputs[0].shape}: {error}"
                 ) from error
-        chosen = np.minimum(np.arange(self.batch), number - 1)
-        given = as_inputs(self.graph, [values[chosen] for values in inputs])
-        made = applied(self._function, given, self.graph.name)
-        for name, value in zip(self._names, made, strict=True):
-            if value.shape[:1] != (self.batch,):
+        rows = np.minimum(np.arange(self.batch), number - 1)
+        full = as_inputs(self.graph, [values[rows] for values in inputs])
+        outputs = applied(self._function, full, self.graph.name)
+        for i, (name, output) in enumerate(zip(self._names, outputs, strict=True)):
+            if output.shape[:1] != (self.batch,):
                 raise CutwidgetsError(
-                    f"The output {name!r} of the model {self.graph.name!r} is of shape "
-                    f"{value.shape} for {self.batch} examples: it has no row for each."
+                    f"The output {name!r} of the model {self.graph.name!r} has the shape "
+                    f"{output.shape} for {self.batch} examples: it needs one row per example."
                 )
-        # NumPy and Parquet have no bfloat16.
-        return [
-            (v if v.dtype.kind != "V" and v.dtype.name != "bfloat16" else v.astype("float32"))[
-                :number
-            ]
-            for v in made
-        ]
+            if output.dtype.kind == "V" or output.dtype.name == "bfloat16":
+                output = output.astype("float32")  # NumPy and Parquet have no bfloat16
+            outputs[i] = output[:number]
+        return outputs
 
 
 def output_names(graph: CallGraph) -> list[str]:
-    """Names for a model's outputs, which are the same when it is built again.
+    """Names of a model's outputs, which stay the same when the model is built again.
 
-    That of a single output is `"features"`; of several each has the name of its layer, or its
-    number where Keras made up the name.
+    A single output is called `"features"`. Several outputs are called like their layers, or have a
+    number if Keras made up the name of the layer.
 
     Example:
         >>> import keras
@@ -182,20 +177,22 @@ def output_names(graph: CallGraph) -> list[str]:
     makers = [graph.maker(tensor) for tensor in graph.outputs]
     if len(makers) == 1:
         return ["features"]
-    names = [maker.name for maker in makers]
-    made_up = [_made_up(maker) for maker in makers]
-    taken = {"id", *(name for name, numbered in zip(names, made_up, strict=True) if not numbered)}
-    found = []
-    for i, name in enumerate(names):
-        own = name if not made_up[i] else "output"
-        while made_up[i] and f"{own}_{i}" in taken:
-            own += "_"
-        found.append(f"{own}_{i}" if made_up[i] or name == "id" or names.count(name) > 1 else name)
-    return found
+    own_names = [None if _made_up(maker) else maker.name for maker in makers]
+    counts = Counter(own_names)
+    names = []
+    for i, name in enumerate(own_names):
+        if name is None:
+            prefix = "output"
+            while f"{prefix}_{i}" in counts:
+                prefix += "_"
+            names.append(f"{prefix}_{i}")
+        else:
+            names.append(f"{name}_{i}" if name == "id" or counts[name] > 1 else name)
+    return names
 
 
 def _made_up(call: Call) -> bool:
-    """Whether Keras made up a layer's name, with a number that is another in each process."""
+    """Whether Keras made up the name of a layer, with a number that differs between processes."""
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", call.kind).lower()
     plain = re.sub(r"_\d+$", "", call.own_name)
     in_unnamed = any(re.fullmatch(r"(functional|sequential)(_\d+)?(#\d+)?", n) for n in call.scope)
@@ -203,7 +200,7 @@ def _made_up(call: Call) -> bool:
 
 
 def chunk_size(outputs: Mapping[str, Output], batch: int) -> int:
-    """How many examples make a chunk: a multiple of the batch, of at most 32 MB of features.
+    """The number of examples in a chunk: whole batches, with at most 32 MB of features.
 
     Example:
         >>> chunk_size({"features": Output("float32", (2048,))}, batch=32)
@@ -212,4 +209,4 @@ def chunk_size(outputs: Mapping[str, Output], batch: int) -> int:
         8
     """
     row = sum(np.dtype(o.dtype).itemsize * prod(o.shape) for o in outputs.values())
-    return batch * min(max(_BYTES // (row * batch), 1), _BATCHES)
+    return batch * min(max(_MAX_BYTES // (row * batch), 1), _BATCHES)

@@ -1,10 +1,8 @@
-"""Where features are stored: a Parquet file for each chunk, written whole or not at all.
+"""Stored features: a Parquet file for each chunk, written as a whole or not at all.
 
-Of a `.npy` file the Parquet files hold the ids alone, and say which rows of the array are there.
+For a `.npy` file the Parquet files only hold the ids, and say which rows of the array exist.
 """
 
-import errno
-import io
 import json
 import os
 import re
@@ -21,30 +19,26 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from ..errors import CutwidgetsError
+from ..files import UNFINISHED, write_whole
+from .array_file import ArrayFile
 from .extractor import Chunk, Output
-from .store_files import PART, flush, part_files, place, write_whole
 
-_MANIFEST = "_features.json"  # readers of Parquet folders leave out what begins with an underscore
+# Readers of Parquet folders ignore names that begin with an underscore.
+_MANIFEST, _LOCK, _ARRAY = "_features.json", "_features.lock", "_array.npy"
 
-_LOCK = "_features.lock"
+_PART = re.compile(r"part-(\d{6,})\.parquet")
 
 _KEY = b"cutwidgets"
 
-_MAKER = "cutwidgets.features"  # what is not by it is the user's own
-
-_FORMS = {True: "an array", False: "a folder"}
-
-_WORKING = "_array.npy"  # until all of it is there, in the folder of ids
-
-_BEGUN = re.compile(rf"\.({PART.pattern}|{re.escape(_MANIFEST)})\.\d+\.tmp")  # then a kill came
+_MAKER = "cutwidgets.features"  # a manifest without it belongs to the user
 
 SHUFFLES = (
-    "A data set that shuffles gives another order each time; give it a seed and "
+    "A data set that shuffles has another order each time: give it a seed, and "
     "reshuffle_each_iteration=False. "
 )
 
-# What tells one run from another, and how to say so.
-_SAME = {
+# What distinguishes runs, and its name in a message.
+_IDENTITY = {
     "layers": "the model's layers",
     "weights": "the model's weights",
     "outputs' names": "the names of the outputs",
@@ -57,7 +51,7 @@ _SAME = {
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What is known of a chunk that is stored: its examples, those broken, a hash of its data."""
+    """A stored chunk: the number of its examples, the broken ones, a hash of its data."""
 
     examples: int
     broken: dict[str, str]
@@ -65,27 +59,26 @@ class Part:
 
 
 class Store:
-    """Features on disk, and how far they are.
+    """Features on disk, complete or not.
 
     Args:
         to: A path that ends in `.parquet` or `.npy`.
 
     Raises:
-        CutwidgetsError: If it ends otherwise, or there is something else.
+        CutwidgetsError: If it has another ending, or something else exists there.
     """
 
     def __init__(self, to: str | os.PathLike[str]) -> None:
-        self.path = place(to)
-        self.array = self.path if self.path.suffix == ".npy" else None
-        self.folder = self.path.with_suffix(".ids.parquet") if self.array else self.path
-        # Empty until something is stored.
-        self.manifest: dict[str, Any] = {}
+        self.path = _valid_path(to)
+        self.is_array = self.path.suffix == ".npy"
+        self.folder = _folder(self.path)
+        self.manifest: dict[str, Any] = {}  # empty until something is stored
         self.parts: dict[int, Part] = {}
-        self._look()
+        self._load_manifest()
 
     @property
     def outputs(self) -> dict[str, Output]:
-        """What is stored for each example."""
+        """The features of an example."""
         return {
             name: Output(dtype, tuple(shape))
             for name, (dtype, shape) in self.manifest["outputs"].items()
@@ -93,15 +86,19 @@ class Store:
 
     @property
     def complete(self) -> bool:
-        """Whether all of it is there."""
+        """Whether all features are stored."""
         return "examples" in self.manifest
 
+    def stored(self) -> int:
+        """The number of stored examples, broken ones included."""
+        return sum(part.examples for part in self.parts.values())
+
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep other runs from storing in the same place, unless all of it is there.
+    def locked(self) -> Iterator[None]:
+        """Keep other runs from storing in the same place, unless all features are stored.
 
         Raises:
-            CutwidgetsError: If one does so at the moment, or the place cannot be written to.
+            CutwidgetsError: If another run is storing there, or the place cannot be written to.
         """
         if self.complete:
             yield
@@ -113,15 +110,15 @@ class Store:
             lock.acquire(timeout=0)
         except Timeout:
             raise CutwidgetsError(
-                f"Another run stores features in {str(self.path)!r} at this moment. Wait for it, "
-                "or give another place, to=..."
+                f"Another run is storing features in {str(self.path)!r}. Wait until it ends, or "
+                "give another place, to=..."
             ) from None
         except OSError as error:
             raise CutwidgetsError(
                 f"Cannot write to {str(self.path)!r}: {error.strerror or error}."
             ) from error
         try:
-            self._look()  # another run may have come before
+            self._load_manifest()  # another run may have finished since
             yield
         finally:
             lock.release()
@@ -132,277 +129,279 @@ class Store:
                         self.folder.rmdir()
 
     def begin(
-        self, run: dict[str, Any], outputs: Callable[[], tuple[dict[str, Output], int]]
+        self, run: dict[str, Any], measure: Callable[[], tuple[dict[str, Output], int]]
     ) -> None:
-        """Begin, or go on with what was begun.
+        """Begin to store features, or resume.
 
         Args:
-            run: What tells this run from others, for JSON.
-            outputs: A function that gives the model's outputs, and the size of a chunk.
+            run: What distinguishes this run from others, for JSON.
+            measure: Returns the model's outputs and the number of examples in a chunk.
 
         Raises:
-            CutwidgetsError: If what was begun is another run, or parts of it are damaged or gone.
+            CutwidgetsError: If another run began here, or stored parts are damaged or gone.
         """
-        # What has no part yet is lost to nobody, such as a run whose first batch did not fit.
-        if not self.complete and not part_files(self.folder):
-            made, chunk = outputs()
-            if self.array and len(made) > 1:
-                raise CutwidgetsError(
-                    f"A .npy file holds one array, and the model has {len(made)} outputs, "
-                    f"{', '.join(map(repr, made))}. Store them in a folder that ends in .parquet."
-                )
-            shapes = {name: (output.dtype, output.shape) for name, output in made.items()}
-            made_by = {"made by": _MAKER, "form": _FORMS[self.array is not None]}
-            about = {**made_by, **run, "chunk": chunk, "outputs": shapes}
-            self.manifest = json.loads(json.dumps(about))
-            with self._writing():
-                self.folder.mkdir(parents=True, exist_ok=True)
-                self._save()
-            self._begin_array()
+        # Without a part there is nothing to lose, as when the first batch did not fit.
+        if self.complete or _part_files(self.folder):
+            self._resume(json.loads(json.dumps(run)))
             return
-        run = json.loads(json.dumps(run))
-        was = self.manifest
-        other = [
-            f"{said} (was {_said(was.get(key))}, is {_said(run[key])})"
-            for key, said in _SAME.items()
-            if _unnamed(was.get(key)) != _unnamed(run[key])
-        ]
-        if other:
-            hint = SHUFFLES if was["data"].get("first") != run["data"].get("first") else ""
+        outputs, chunk = measure()
+        if self.is_array and len(outputs) > 1:
             raise CutwidgetsError(
-                f"{str(self.path)!r} holds features of another run. What differs: "
-                f"{', '.join(other)}. Give another place, to=... {hint}{self._again()}"
+                f"A .npy file holds one array, and the model has {len(outputs)} outputs, "
+                f"{', '.join(map(repr, outputs))}. Store them in a folder that ends in .parquet."
             )
-        self.parts = self._parts()
-        if self.array:
-            self._check_array()
+        about = {"made by": _MAKER, "form": self._form, **run, "chunk": chunk}
+        shapes = {name: (output.dtype, output.shape) for name, output in outputs.items()}
+        self.manifest = json.loads(json.dumps({**about, "outputs": shapes}))
+        with self._writing():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._save_manifest()
+            if self.is_array:
+                self._array_file().begin()
 
     def write(self, chunk: Chunk) -> None:
-        """Store a chunk, as a whole or not at all; a full disk is a CutwidgetsError."""
+        """Store a chunk as a whole or not at all.
+
+        Raises:
+            CutwidgetsError: If it cannot be written, for example to a full disk.
+        """
         part = Part(len(chunk.ids), {str(k): v for k, v in chunk.broken.items()}, chunk.digest)
-        kept = np.array([name not in chunk.broken for name in chunk.ids], bool)
+        is_valid = np.array([name not in chunk.broken for name in chunk.ids], bool)
+        schema = self._schema().with_metadata({_KEY: json.dumps(asdict(part))})
+        ids = [i for i, valid in zip(chunk.ids, is_valid, strict=True) if valid or self.is_array]
+        outputs = chunk.outputs or [np.empty((0, *o.shape), o.dtype) for o in self.outputs.values()]
+        values = [ids] if self.is_array else [ids, *outputs]
+        columns = [_column(v, field.type) for v, field in zip(values, schema, strict=True)]
+        table = pa.Table.from_arrays(columns, schema=schema)
+        file = self.folder / f"part-{chunk.number:06d}.parquet"
         with self._writing():
-            if self.array:
-                self._write_rows(chunk, kept)
-            schema = self._schema().with_metadata({_KEY: json.dumps(asdict(part))})
-            ids = [i for i, keep in zip(chunk.ids, kept, strict=True) if keep or self.array]
-            columns = [pa.array(ids, schema.field("id").type)]
-            none = [np.empty((0, *o.shape), o.dtype) for o in self.outputs.values()]
-            outputs = zip(list(schema)[1:], chunk.outputs or none, strict=False)
-            columns += [_column(values, field.type) for field, values in outputs]
-            table = pa.Table.from_arrays(columns, schema=schema)
-            write_whole(self._file(chunk.number), lambda file: pq.write_table(table, file))
+            if self.is_array:
+                first = chunk.number * self.manifest["chunk"]
+                self._array_file().write(first, outputs[0], is_valid)
+            write_whole(file, lambda path: pq.write_table(table, path), replace=True)
         self.parts[chunk.number] = part
 
     def finish(self) -> None:
-        """Note that all chunks are there."""
+        """Note that all chunks are stored."""
         examples = self.stored()
         broken = {k: v for _, part in sorted(self.parts.items()) for k, v in part.broken.items()}
         with self._writing():
-            if self.array:
-                with self._working.open("r+b") as file:
-                    file.write(self._header(examples))
-                    flush(file)
+            if self.is_array:
+                self._array_file().finish(examples)
             self.manifest |= {"examples": examples, "broken": broken}
-            self._save()
-            for left in self.folder.iterdir():
-                if _BEGUN.fullmatch(left.name):
-                    left.unlink(missing_ok=True)
-        self._put_array()
+            self._save_manifest()
+            for file in self.folder.glob(f"{UNFINISHED}*"):  # of runs that were killed
+                file.unlink(missing_ok=True)
+        self._publish()
 
-    def _look(self) -> None:
-        """See what is there."""
+    @property
+    def _form(self) -> str:
+        return "an array" if self.is_array else "a folder"
+
+    def _load_manifest(self) -> None:
         self.manifest = {}
+        others: list[Path] = []
         file = self.folder / _MANIFEST
         try:
             if file.exists():
-                found = json.loads(file.read_text("utf-8"))
-                if not isinstance(found, dict) or found.get("made by") != _MAKER:
+                manifest = json.loads(file.read_text("utf-8"))
+                if not isinstance(manifest, dict) or manifest.get("made by") != _MAKER:
                     raise ValueError("it was not written by this version of cutwidgets")
-                self.manifest = found
-            if self.manifest:
-                others = []
+                self.manifest = manifest
             elif self.folder.is_dir():
-                there = sorted(self.folder.iterdir())
-                others = [p for p in there if p.name != _LOCK and not _BEGUN.fullmatch(p.name)]
-            else:
-                others = [self.folder] if os.path.lexists(self.folder) else []
-            if self.array and os.path.lexists(self.array) and not self.complete:
-                others.insert(0, self.array)
+                names = (path for path in sorted(self.folder.iterdir()) if path.name != _LOCK)
+                others = [path for path in names if not path.name.startswith(UNFINISHED)]
+            elif os.path.lexists(self.folder):
+                others = [self.folder]
         except (OSError, ValueError) as error:
             raise CutwidgetsError(
-                f"{str(self.folder)!r} holds no features that can be read: {error}. Give another "
+                f"The features in {str(self.folder)!r} cannot be read: {error}. Give another "
                 "place, to=..."
             ) from error
-        form = self.manifest.get("form", _FORMS[self.array is not None])
-        if form != _FORMS[self.array is not None]:
+        if self.manifest and self.manifest.get("form") != self._form:
             raise CutwidgetsError(
-                f"{str(self.folder)!r} belongs to features that are stored as {form}. Give another "
-                "place, to=..."
+                f"{str(self.folder)!r} belongs to features that are stored as "
+                f"{self.manifest.get('form')}. Give another place, to=..."
             )
+        if self.is_array and not self.complete and os.path.lexists(self.path):
+            others.insert(0, self.path)
         if others:
             raise CutwidgetsError(
-                f"{str(others[0])!r} is there, and holds no features of an earlier run. Give "
-                "another place, to=..."
+                f"{str(others[0])!r} exists, and holds no features of an earlier run. Give another "
+                "place, to=..."
             )
 
-    def stored(self) -> int:
-        """The number of examples that are done, broken ones among them."""
-        return sum(part.examples for part in self.parts.values())
+    def _resume(self, run: dict[str, Any]) -> None:
+        before = self.manifest
+        differences = [
+            f"{words} (was {_in_words(before.get(key))}, is {_in_words(run[key])})"
+            for key, words in _IDENTITY.items()
+            if _unnamed(before.get(key)) != _unnamed(run[key])
+        ]
+        if differences:
+            hint = SHUFFLES if before["data"].get("first") != run["data"].get("first") else ""
+            raise CutwidgetsError(
+                f"{str(self.path)!r} holds features of another run. What differs: "
+                f"{', '.join(differences)}. Give another place, to=... {hint}{self._restart()}"
+            )
+        self.parts = self._read_parts()
+        if self.is_array:
+            self._check_array()
 
-    def _rows(self) -> int:
-        """The number of examples whose features are stored."""
-        return self.stored() - sum(len(part.broken) for part in self.parts.values())
-
-    def _parts(self) -> dict[int, Part]:
-        """The parts that are there."""
-        found = {}
-        for number, file in part_files(self.folder).items():
+    def _read_parts(self) -> dict[int, Part]:
+        parts = {}
+        for number, file in _part_files(self.folder).items():
             try:
                 schema = pq.read_schema(file)
-                part = Part(**json.loads((schema.metadata or {})[_KEY]))
+                parts[number] = Part(**json.loads((schema.metadata or {})[_KEY]))
+                missing = [field.name for field in self._schema() if field not in list(schema)]
+                if missing:
+                    raise ValueError(f"the columns {', '.join(map(repr, missing))} do not fit")
             except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
                 raise CutwidgetsError(
-                    f"{str(file)!r} is no part of these features, or damaged: {error}. Move it "
-                    "away, and call again: what it held is computed anew."
+                    f"{str(file)!r} is damaged, or no part of these features: {error}. Move it "
+                    "away, and call again: its features are computed again."
                 ) from error
-            missing = [f.name for f in self._schema() if f not in list(schema)]
-            if missing:
-                raise CutwidgetsError(
-                    f"{str(file)!r} lacks the columns {', '.join(map(repr, missing))}, or has "
-                    f"others of these names: {', '.join(schema.names)}. Move it away, and call "
-                    "again: what it held is computed anew."
-                )
-            found[number] = part
-        return found
+        return parts
 
     def _schema(self) -> pa.Schema:
         """The columns: the id, and a list of fixed length for each output."""
         is_text = self.manifest["data"]["ids"] == "str"
         fields = [pa.field("id", pa.string() if is_text else pa.int64())]
-        for name, output in () if self.array else self.outputs.items():
+        for name, output in () if self.is_array else self.outputs.items():
             kind = pa.from_numpy_dtype(np.dtype(output.dtype))
             kind = pa.list_(kind, prod(output.shape)) if output.shape else kind
-            shape = {"shape": json.dumps(output.shape)}
-            fields.append(pa.field(name, kind, metadata=shape))
+            fields.append(pa.field(name, kind, metadata={"shape": json.dumps(output.shape)}))
         return pa.schema(fields)
 
     @property
-    def _working(self) -> Path:
-        """The array that is not yet whole."""
-        return self.folder / _WORKING
+    def _unfinished(self) -> Path:
+        """The array until it is complete."""
+        return self.folder / _ARRAY
 
-    def _begin_array(self) -> None:
-        if self.array:
-            with self._writing():
-                self._working.write_bytes(self._header(0))
+    def _array_file(self) -> ArrayFile:
+        (output,) = self.outputs.values()
+        return ArrayFile(self.path if self.complete else self._unfinished, output)
 
-    def _put_array(self) -> None:
-        """Put the array where it belongs, once it is whole; also after a kill before that."""
-        if not self.array or not self._working.exists():
+    def _publish(self) -> None:
+        """Move a complete array to its place, unless that was done before."""
+        if not self._unfinished.exists():
             return
-        if os.path.lexists(self.array):
+        if os.path.lexists(self.path):
             raise CutwidgetsError(
-                f"{str(self.array)!r} is another file now, and the array was to be stored there. "
-                "Move it away, and call again with the same arguments: all is computed."
+                f"{str(self.path)!r} is another file now, where the array is to be stored. Move "
+                "that file away, and call again with the same arguments: all features are computed."
             )
         with self._writing(), suppress(FileNotFoundError):  # another run was faster
-            os.replace(self._working, self.array)
+            os.replace(self._unfinished, self.path)
 
     def _check_array(self) -> None:
-        """Look whether the array is there, with all rows that are said to be."""
-        assert self.array is not None
+        """Check that the array exists, with the rows of all parts."""
         if self.complete:
-            self._put_array()
-        rows = self.manifest.get("examples", 0)
-        ends = (n * self.manifest["chunk"] + part.examples for n, part in self.parts.items())
-        header = self._header(rows)
-        size = len(header) + max(ends, default=0) * self._row()
-        file, heads = (self.array, [header]) if self.complete else (self._working, [])
-        try:
-            with file.open("rb") as opened:
-                whole = opened.read(len(header)) in (heads or [header, self._header(self.stored())])
-            whole = whole and file.stat().st_size >= size
-        except OSError:
-            whole = False
-        if not whole:
+            self._publish()  # the process may have been killed before
+        ends = [n * self.manifest["chunk"] + part.examples for n, part in self.parts.items()]
+        counts = [self.manifest["examples"]] if self.complete else [0, self.stored()]
+        if not self._array_file().is_intact(counts, max(ends, default=0)):
+            file = self.path if self.complete else self._unfinished
             raise CutwidgetsError(
-                f"The array {str(file)!r} is gone, damaged or another one now. Give another place, "
-                f"to=... {self._again()}"
+                f"The array {str(file)!r} is missing, damaged or another one. Give another place, "
+                f"to=... {self._restart()}"
             )
 
-    def _write_rows(self, chunk: Chunk, kept: np.ndarray) -> None:
-        """Write rows into the array; not by mapping it, which a full disk makes a crash."""
-        (output,) = self.outputs.values()
-        fill = np.nan if np.dtype(output.dtype).kind == "f" else 0
-        rows = np.full((len(chunk.ids), *output.shape), fill, output.dtype)
-        if kept.any():
-            rows[kept] = chunk.outputs[0]
-        first = chunk.number * self.manifest["chunk"]
-        with self._working.open("r+b") as file:
-            file.seek(len(self._header(0)) + first * self._row())
-            file.write(rows.data)
-            flush(file)
-
-    def _header(self, rows: int) -> bytes:
-        """The head of a `.npy` file, which is as long for any number of rows."""
-        (output,) = self.outputs.values()
-        descr = np.lib.format.dtype_to_descr(np.dtype(output.dtype))
-        head = {"descr": descr, "fortran_order": False, "shape": (rows, *output.shape)}
-        file = io.BytesIO()
-        np.lib.format.write_array_header_1_0(file, head)
-        return file.getvalue()
-
-    def _row(self) -> int:
-        (output,) = self.outputs.values()
-        return np.dtype(output.dtype).itemsize * prod(output.shape)
-
-    def _file(self, number: int) -> Path:
-        return self.folder / f"part-{number:06d}.parquet"
-
-    def _save(self) -> None:
+    def _save_manifest(self) -> None:
         text = json.dumps(self.manifest, indent=1)
-        write_whole(self.folder / _MANIFEST, lambda file: file.write(text.encode()))
+        file = self.folder / _MANIFEST
+        write_whole(file, lambda path: path.write_text(text, "utf-8"), replace=True)
 
-    def _again(self) -> str:
-        """How to begin anew, where nothing of the user's own would be lost."""
-        ours = (_MANIFEST, _LOCK, _WORKING)
+    def _restart(self) -> str:
+        """How to begin anew in this place, unless files of the user would be lost."""
         for file in self.folder.iterdir():
-            if file.name not in ours and not (PART.fullmatch(file.name) or _BEGUN.match(file.name)):
+            is_ours = file.name in (_MANIFEST, _LOCK, _ARRAY) or _PART.fullmatch(file.name)
+            if not is_ours and not file.name.startswith(UNFINISHED):
                 return ""
-        return f"To begin anew in this one, delete the folder {str(self.folder)!r}" + (
-            f" and the array {str(self.array)!r}." if self.array else "."
-        )
+        array = f" and the array {str(self.path)!r}" if self.is_array else ""
+        return f"To begin anew in this one, delete the folder {str(self.folder)!r}{array}."
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            what = "Free space, and call" if full else "Call"
+        except (OSError, CutwidgetsError) as error:
+            problem = getattr(error.__cause__ or error, "strerror", None) or error
+            broken = sum(len(part.broken) for part in self.parts.values())
             raise CutwidgetsError(
-                f"Cannot write to {str(self.path)!r}: {error.strerror or error}. "
-                f"{self._rows():,} examples are stored, and stay. {what} again with the same "
-                "arguments."
+                f"Cannot write to {str(self.path)!r}: {problem}. "
+                f"{self.stored() - broken:,} examples are stored, and kept. Free space if the disk "
+                "is full, and call again with the same arguments."
             ) from error
 
 
-def _column(values: np.ndarray, kind: pa.DataType) -> pa.Array:
-    """Values of examples as a column of lists of fixed length, not copied."""
+def read_features(path: Path, shapes: dict[str, tuple[int, ...]]) -> tuple[np.ndarray, Any]:
+    """Ids and stored features, as `Features.read` returns them."""
+    try:
+        files = _part_files(_folder(path)).values()
+        table = pa.concat_tables([pq.read_table(file, partitioning=None) for file in files])
+        ids = table["id"].to_numpy()
+        if path.suffix == ".npy":
+            return ids, np.load(path, mmap_mode="r")
+        arrays = {name: _values(table[name], shape) for name, shape in shapes.items()}
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+        raise CutwidgetsError(f"Cannot read features from {str(path)!r}: {error}") from error
+    return ids, arrays["features"] if list(arrays) == ["features"] else arrays
+
+
+def _valid_path(to: Any) -> Path:
+    try:
+        path = Path(to)
+        os.fsencode(path)
+        is_valid = path.suffix in (".parquet", ".npy") and "\0" not in str(path)
+    except (TypeError, ValueError):  # not a path
+        is_valid = False
+    if not is_valid:
+        raise CutwidgetsError(
+            "Features are stored in a folder that ends in .parquet, one row per example, or in a "
+            f"file that ends in .npy, an array. Received: to={to!r:.200}."
+        )
+    parent = next((p for p in path.parents if os.path.lexists(p)), path.parent)
+    if not parent.is_dir():
+        raise CutwidgetsError(f"Cannot store in {str(path)!r}: {str(parent)!r} is not a folder.")
+    return path
+
+
+def _folder(path: Path) -> Path:
+    """The folder of Parquet files."""
+    return path.with_suffix(".ids.parquet") if path.suffix == ".npy" else path
+
+
+def _part_files(folder: Path) -> dict[int, Path]:
+    """The files of the stored chunks, by their numbers."""
+    matches = ((_PART.fullmatch(file.name), file) for file in folder.iterdir())
+    return dict(sorted((int(match[1]), file) for match, file in matches if match))
+
+
+def _column(values: Any, kind: pa.DataType) -> pa.Array:
+    """Values of examples as a column, arrays as lists of fixed length without a copy."""
     if not pa.types.is_fixed_size_list(kind):
         return pa.array(values, kind)
     flat = pa.array(np.ascontiguousarray(values).reshape(-1), kind.value_type)
     return pa.FixedSizeListArray.from_arrays(flat, type=kind)
 
 
+def _values(column: pa.ChunkedArray, shape: tuple[int, ...]) -> np.ndarray:
+    """A column as an array."""
+    if not shape:
+        return np.asarray(column.to_numpy())
+    chunks = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
+    return np.concatenate(chunks).reshape(-1, *shape)
+
+
 def _unnamed(about: Any) -> Any:
-    """What tells a run from others, without the names that do not."""
+    """A part of a run's identity without its name, which does not distinguish runs."""
     return {k: v for k, v in about.items() if k != "name"} if isinstance(about, dict) else about
 
 
-def _said(about: Any) -> str:
-    """The same in a message."""
+def _in_words(about: Any) -> str:
+    """A part of a run's identity, for a message."""
     if isinstance(about, dict) and "name" in about:
         return f"{about['name']}, {about['hash'][:8]}"
     return str(about)

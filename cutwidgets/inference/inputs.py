@@ -51,23 +51,59 @@ def random_input(
     return made
 
 
+def by_input(graph: CallGraph, values: Any) -> dict[str, Any]:
+    """One value for each input of the model, by the names of the inputs.
+
+    Args:
+        graph: The call graph.
+        values: The value of a single input; a list or a tuple of as many values as the model has
+            inputs; or a dictionary by their names, which may have others.
+
+    Raises:
+        CutwidgetsError: If there is no value for an input, or there are too many values.
+
+    Example:
+        >>> import keras
+        >>> from cutwidgets.graph.reader import read
+        >>> inputs = [keras.Input((2,), name="x"), keras.Input((3,), name="y")]
+        >>> by_input(read(keras.Model(inputs, inputs)), [1, 2])
+        {'x': 1, 'y': 2}
+    """
+    names = [graph.maker(tensor).name for tensor in graph.inputs]
+    if isinstance(values, Mapping):
+        if missing := [name for name in names if name not in values]:
+            raise CutwidgetsError(
+                f"The dictionary has no {', '.join(map(repr, missing))}, which the model "
+                f"{graph.name!r} takes. It has {', '.join(map(repr, values)) or 'nothing'}."
+            )
+        return {name: values[name] for name in names}
+    is_list = isinstance(values, list | tuple)
+    if len(names) == 1:
+        rank = len(graph.tensors[graph.inputs[0]].shape)
+        return {names[0]: values[0] if is_list and _ranks(values) == [rank] else values}
+    if not is_list or len(values) != len(names):
+        raise CutwidgetsError(
+            f"The model {graph.name!r} takes {', '.join(map(repr, names))}: give a list of as many "
+            f"arrays, or a dictionary. Received: {values!r:.200}"
+        )
+    return dict(zip(names, values, strict=True))
+
+
+def _ranks(values: Any) -> list[int]:
+    try:
+        return [len(np.shape(value)) for value in values]
+    except (TypeError, ValueError):  # nested lists of several lengths, or no known rank
+        return []
+
+
 def as_inputs(graph: CallGraph, x: Any) -> dict[int, np.ndarray]:
-    """Arrays for the model's inputs, from one, a list or a tuple of them, or a dictionary.
+    """Arrays for the model's inputs, from any values that `by_input` accepts.
 
     Raises:
         CutwidgetsError: If they do not fit the model.
     """
-    names = [graph.maker(tensor).name for tensor in graph.inputs]
-    if isinstance(x, dict):
-        given = [x.get(name) for name in names]
-    else:
-        given = list(x) if isinstance(x, list | tuple) and len(names) == len(x) else [x]
-    if len(given) != len(names) or any(value is None for value in given):
-        raise CutwidgetsError(
-            f"The model {graph.name!r} takes the inputs {names}. Received: {x!r:.200}"
-        )
     inputs = {}
-    for index, name, value in zip(graph.inputs, names, given, strict=True):
+    for index, (name, value) in zip(graph.inputs, by_input(graph, x).items(), strict=True):
         tensor = graph.tensors[index]
         try:
             array = np.asarray(value)

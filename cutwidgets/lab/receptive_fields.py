@@ -159,7 +159,7 @@ def receptive_fields(model: keras.Model, photo: Any = None, *, seed: int = 0) ->
     """
     found = anatomy(model)
     graph = found.graph
-    values = _photo(model, graph, photo)
+    values = _photo(graph, photo)
     blocks = [block for block in found if len(graph.tensors[block.exits[-1]].shape) == 4]
     if not blocks:
         raise CutwidgetsError(
@@ -182,12 +182,12 @@ def receptive_fields(model: keras.Model, photo: Any = None, *, seed: int = 0) ->
     return ReceptiveFields(found.name, table, heat, grey.astype("float32"))
 
 
-def _photo(model: keras.Model, graph: CallGraph, photo: Any) -> np.ndarray:
+def _photo(graph: CallGraph, photo: Any) -> np.ndarray:
     """The photograph as the model takes it, with a batch axis of one."""
     shapes = [graph.tensors[tensor].shape for tensor in graph.inputs]
     if photo is None or len(shapes) != 1 or len(shapes[0]) != 4:
         pixels = images.pixels(graph, pictures.photo())  # or the error that there can be none
-        photo = images.preprocessing(model).function(pixels)
+        photo = images.preprocessing(graph).function(pixels)
     array, wanted = np.asarray(photo), shapes[0][1:]
     array = array[0] if array.ndim == 4 and len(array) == 1 else array
     fits = [want in (None, got) for want, got in zip(wanted, array.shape, strict=False)]

@@ -11,7 +11,7 @@ import keras
 import pandas as pd
 
 from ..errors import CutwidgetsError
-from ..files import write
+from ..files import write_whole
 from ..progress import track
 from ..text import percent_text
 from .digits import Digits, digits
@@ -147,7 +147,7 @@ def trained(
         model = residual_network(blocks, seed=seed, **options)  # some weights may have been read
         train(model, digits(options.get("size", 8)), epochs, seed=seed)
         file.parent.mkdir(parents=True, exist_ok=True)
-        write(file, model.save_weights, replace=True)
+        write_whole(file, model.save_weights, replace=True)
     return model
 
 

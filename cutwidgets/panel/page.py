@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from ..drawing import rendering
 from ..errors import CutwidgetsError
-from ..files import write
+from ..files import write_whole
 from ..structure.anatomy import Anatomy
 
 _STATIC = Path(__file__).parent / "static"
@@ -129,30 +128,18 @@ def file(anatomy: Anatomy, suffix: str, state: Mapping[str, Any]) -> bytes:
 
 
 def whole(path: Path, save: Callable[[Path], Any]) -> None:
-    """Write a new file, all of it or nothing.
+    """Write a new file as a whole or not at all.
 
     Args:
         path: The file.
-        save: Writes a file at the path that it is given.
+        save: Writes the file to the path that it receives.
 
     Raises:
-        CutwidgetsError: If there is one already, or it cannot be written.
-
-    Example:
-        >>> whole(Path("no folder", "a.txt"), lambda unfinished: unfinished.write_text("a"))
-        Traceback (most recent call last):
-        cutwidgets.errors.CutwidgetsError: Cannot save 'no folder/a.txt': No such file or directory
+        CutwidgetsError: If the file exists already or cannot be written.
     """
-    taken = CutwidgetsError(f"There is a file {str(path)!r} already, and it is left alone.")
-    if os.path.lexists(path):
-        raise taken
     try:
-        write(path, save)
+        write_whole(path, save)
     except CutwidgetsError:
         raise
-    except FileExistsError:
-        raise taken from None
     except Exception as error:  # whatever a user's own layer raises as it is saved
-        # The whole text of an error of the system would name the file beside it.
-        problem = getattr(error, "strerror", None) or error
-        raise CutwidgetsError(f"Cannot save {str(path)!r}: {problem}") from error
+        raise CutwidgetsError(f"Cannot save {str(path)!r}: {error}") from error

@@ -325,7 +325,7 @@ def test_what_cannot_be_identified_is_named_once_unless_a_version_is_given(tmp_p
         features(model, X, to=tmp_path / "c.parquet", preprocess=scaling(2))
     with pytest.raises(CutwidgetsError, match=r"the version \(was 1, is 2\)"):
         features(model, data, to=to, preprocess=counted, version="2")
-    with pytest.raises(CutwidgetsError, match="version is a text"):
+    with pytest.raises(CutwidgetsError, match="version must be a text"):
         features(model, X, to=to, version=2)
     other = tf.data.Dataset.from_tensor_slices(X + 1)
     with pytest.raises(CutwidgetsError, match="A data set that shuffles"):

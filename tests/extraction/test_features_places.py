@@ -67,7 +67,7 @@ BAD = {
         (truncated, ""),
         (bomb, "DecompressionBomb"),
     ],
-    b"caf\xe9.png": [(lambda file: truncated(file), "its name is no UTF-8")],
+    b"caf\xe9.png": [(lambda file: truncated(file), "its name is not UTF-8")],
 }
 
 
@@ -109,6 +109,7 @@ def refusing(monkeypatch, function, error, *names):
 
     def refuse(path, *more, **named):
         if os.path.basename(os.fspath(path)) in names:
+            error.filename = path
             raise error
         return real(path, *more, **named)
 
@@ -117,11 +118,11 @@ def refusing(monkeypatch, function, error, *names):
 
 def test_what_may_not_be_read_is_broken(model, folder, tmp_path, monkeypatch):
     (folder / "locked").mkdir()
-    refusing(monkeypatch, "listdir", PermissionError(13, "Permission denied"), "locked")
+    refusing(monkeypatch, "scandir", PermissionError(13, "Permission denied"), "locked")
     found = features(model, folder, to=tmp_path / "a.parquet")
     assert found.broken.values.tolist() == [["locked/", "PermissionError: Permission denied"]]
     assert found.examples == 4
-    refusing(monkeypatch, "listdir", PermissionError(13, "Permission denied"), "images")
+    refusing(monkeypatch, "scandir", PermissionError(13, "Permission denied"), "images")
     with pytest.raises(CutwidgetsError, match="Cannot read the folder"):
         features(model, folder, to=tmp_path / "b.parquet")
 
@@ -149,9 +150,9 @@ def test_files_that_vanish_are_broken_and_a_folder_that_vanishes_stops(model, fo
         return values
 
     examples = Folder(folder, read(model))
-    maker = Extractor(model, examples, all_vanish, 1)
+    maker = Extractor(read(model), examples, all_vanish, 1)
     maker.preprocessing.function(None)
-    with pytest.raises(CutwidgetsError, match="What was done is stored"):
+    with pytest.raises(CutwidgetsError, match="Earlier examples are stored"):
         maker.chunk(0, 4)
 
 
@@ -238,7 +239,7 @@ def test_deletion_is_not_advised_where_something_of_the_user_would_go(network, t
 def test_a_file_that_came_meanwhile_is_left_alone(network, tmp_path):
     begun(network, numbers(), tmp_path / "a.npy")
     np.save(tmp_path / "a.npy", np.ones(3))
-    with pytest.raises(CutwidgetsError, match="is there, and holds no features"):
+    with pytest.raises(CutwidgetsError, match="exists, and holds no features"):
         features(network, numbers(), to=tmp_path / "a.npy", batch=2)
     (tmp_path / "a.npy").unlink()
 
@@ -281,7 +282,7 @@ def test_messages_say_how_many_are_stored(model, folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     to = tmp_path / "a.parquet"
-    with pytest.raises(CutwidgetsError, match=r"No space.* 0 examples are stored, and stay"):
+    with pytest.raises(CutwidgetsError, match=r"No space.* 0 examples are stored, and kept"):
         features(model, folder, to=to, batch=1)
     assert len(pd.read_parquet(to)) == 0
     monkeypatch.setattr(os, "fsync", fsync)

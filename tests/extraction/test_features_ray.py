@@ -145,7 +145,7 @@ def test_layers_of_ones_own(tmp_path):
     _, values = features(own, numbers(9), to=tmp_path / "a.parquet", engine="ray").read()
     np.testing.assert_array_equal(values, 2 * numbers(9) + 1)
     unsayable = keras.Model(inputs, Unsayable(3)(inputs))
-    with pytest.raises(CutwidgetsError, match=r"(?s)cannot be built anew.*get_config\(\) method"):
+    with pytest.raises(CutwidgetsError, match=r"(?s)cannot be rebuilt.*get_config\(\) method"):
         features(unsayable, numbers(9), to=tmp_path / "b.parquet", engine="ray")
 
 
@@ -153,7 +153,7 @@ def test_errors_of_a_worker_are_ours_and_keep_what_was_done(tmp_path):
     import tensorflow as tf
 
     data = tf.data.Dataset.from_tensor_slices(numbers())
-    with pytest.raises(CutwidgetsError, match="is read by one process"):
+    with pytest.raises(CutwidgetsError, match="cannot share out a tf.data.Dataset"):
         features(small(), data, to=tmp_path / "a.parquet", engine="ray")
 
     def fails(values):
@@ -178,8 +178,8 @@ def test_errors_of_a_worker_are_ours_and_keep_what_was_done(tmp_path):
 
 STARTED = """
 import test_features as t
-from cutwidgets import extracting
-from cutwidgets._features import features
+from cutwidgets import features
+from cutwidgets.extraction import extractor
 
 extractor._BATCHES = 4
 features(t.small(), t.numbers(), to={to!r}, batch=2, engine="ray", workers=1)
