@@ -4,8 +4,20 @@
 `CutPanel` does all of it with two clicks in a notebook.
 """
 
+from importlib.metadata import version
+from typing import Any
+
 import lazy_loader
+
+from .extras import needs_backend
 
 # The names are in `__init__.pyi`, where type checkers find them, and are imported when they are
 # used: the help of the command line needs no Keras, and a cut in a script no widgets.
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_public_name, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("cutwidgets")
+    with needs_backend():
+        return _public_name(name)

@@ -19,6 +19,8 @@ from .surgery.replacement import join, replace
 from .surgery.script import to_code
 from .surgery.slicing import cut, split
 
+__version__: str
+
 __all__ = [
     "Anatomy",
     "Block",

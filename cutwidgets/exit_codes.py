@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import typer
 
 from .errors import CutwidgetsError
+from .extras import needs_backend
 
 FAILED_PROOF = 1
 
@@ -52,7 +53,8 @@ class _Output(FileIO):
 def exit_codes() -> Iterator[None]:
     """End a command whose work cannot be done, or that has a bug, with the code that says so."""
     try:
-        yield
+        with needs_backend():
+            yield
     except CutwidgetsError as error:
         say(f"cutwidgets: {error}", err=True)
         raise typer.Exit(_FAILED) from None

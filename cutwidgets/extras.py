@@ -1,13 +1,16 @@
-"""Libraries that only some uses need, and that `pip install cutwidgets` therefore leaves out."""
+"""Libraries that `pip install cutwidgets` leaves out: those of the extras, and Keras's backends."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from .errors import CutwidgetsError
 
+_BACKENDS = ("tensorflow", "jax", "torch")
+
 
 class MissingExtraError(CutwidgetsError, ImportError):
-    """A library of one of the extras is not installed."""
+    """A library of one of the extras, or Keras's backend, is not installed."""
 
 
 @contextmanager
@@ -35,3 +38,30 @@ def needs(extra: str, purpose: str) -> Iterator[None]:
             f"{purpose} needs {error.name}, which is not installed. "
             f'Run: pip install "cutwidgets[{extra}]"'
         ) from error
+
+
+@contextmanager
+def needs_backend() -> Iterator[None]:
+    """Around imports of Keras: replace the error for a missing backend by one that says what to do.
+
+    Raises:
+        MissingExtraError: If Keras is configured for a backend that is not installed.
+
+    Example:
+        >>> with needs_backend():
+        ...     import keras
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        backend = str(error.name).partition(".")[0]
+        if backend not in _BACKENDS:
+            raise
+        message = f"Keras is configured for the backend {backend!r}, which is not installed."
+        installed = [name for name in _BACKENDS if name != backend and find_spec(name)]
+        if installed:
+            message += f" Set KERAS_BACKEND={installed[0]} before you start Python, or install it:"
+        else:
+            message += " No other backend is installed either. Install it:"
+        package = '"cutwidgets[tensorflow]"' if backend == "tensorflow" else backend
+        raise MissingExtraError(f"{message} pip install {package}") from error

@@ -13,10 +13,10 @@ _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 def track(items: Iterable[Item], label: str) -> Iterator[Item]:
-    """Go through items, and tell how far it is: by a bar, once it has taken a second.
+    """Iterate over items, and show a progress bar of tqdm, if that is installed, after a second.
 
     Args:
-        items: What to go through.
+        items: The items.
         label: What is done with them, in a few words.
 
     Example:
@@ -26,14 +26,21 @@ def track(items: Iterable[Item], label: str) -> Iterator[Item]:
     items = items if isinstance(items, Sized) else list(items)
     listener = _listener.get()
     if listener is None:
-        from tqdm.auto import tqdm
-
-        yield from tqdm(items, desc=label, delay=1, leave=False)
+        yield from _with_bar(items, label)
         return
     for done, item in enumerate(items):
         listener(done, len(items), label)
         yield item
     listener(len(items), len(items), label)
+
+
+def _with_bar(items: Iterable[Item], label: str) -> Iterable[Item]:
+    try:
+        from tqdm.auto import tqdm
+    except ModuleNotFoundError:
+        return items
+    bar: Iterable[Item] = tqdm(items, desc=label, delay=1, leave=False)
+    return bar
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What holds for the package as a whole."""
 
 import ast
+import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -24,6 +25,7 @@ FLOORS = [
     {"lab"},
     {"panel", "exit_codes"},
     {"cli"},
+    {"__main__"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = sorted(
@@ -96,3 +98,9 @@ def test_all_errors_have_one_base():
     errors = [error for error in errors if issubclass(error, Exception)]
     assert len(errors) == 5
     assert all(issubclass(error, cw.CutwidgetsError) for error in errors)
+
+
+def test_the_version_is_that_of_the_project():
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text("utf-8"))["project"]
+    assert cw.__version__ == project["version"]
+    assert "__version__" not in vars(cw)  # it is read when it is asked for

@@ -1,8 +1,10 @@
-"""Photographs in, pictures of features out: NumPy and PIL, no Keras."""
+"""Read photographs, and draw feature maps: NumPy and Pillow, without Keras."""
 
 import io
+from functools import cache
 from math import ceil
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -11,120 +13,108 @@ from ..errors import CutwidgetsError
 
 Picture = str | Path | Image.Image | np.ndarray
 
-# Photographs that are installed with scikit-image, and their names there; all are free to use.
-SAMPLES = {
-    "Chelsea the cat": "chelsea",
-    "An astronaut": "astronaut",
-    "A cup of coffee": "coffee",
-    "A rocket": "rocket",
-}
+_FOLDER = Path(__file__).parent
 
-_BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF: bits of a sample, and whether 0 is black
+# The photographs that come with cutwidgets. `photos/README.md` names their authors.
+SAMPLES = {"Chelsea the cat": "chelsea.jpg", "An astronaut": "astronaut.jpg"}
 
-_CLEAR = 255  # the last colour of a palette, which is transparent
+_BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF: bits per sample, and whether 0 is black
+
+_TRANSPARENT = 255  # the index of the last colour of a palette
 
 
 def photo(source: Picture | None = None) -> Image.Image:
-    """Load a photograph.
+    """Load a photograph, in the colours that a person sees.
 
-    The colours are those that a person sees. Whatever is transparent is laid upon white. Grey of 16
-    bits is scaled, and so is grey of 32 bits with values from 256 to 65,535. Floats, of an array or
-    a file, are scaled from 0 to 255 where none is above 1, and taken as they are where none is
-    above 255. Of an animation the first picture is taken.
+    - Transparent parts are laid on white.
+    - 16-bit grey is scaled to 8 bits, and so is 32-bit grey with values from 256 to 65,535.
+    - Floats up to 1 are scaled to 255; larger ones, up to 255, are only rounded.
+    - An animation is represented by its first frame.
 
     Args:
-        source: A file's path, a PIL image, or an array (height, width) or (height, width, 1, 3 or
-            4), of integers from 0 to 255 or of floats from 0 to 1; `None` for Chelsea the cat, who
-            is installed with scikit-image.
+        source: The path of a file, a PIL image, or an array of shape (height, width) or (height,
+            width, 1, 3 or 4), with integers from 0 to 255 or floats from 0 to 1. `None` stands for
+            Chelsea the cat, who comes with cutwidgets.
 
     Returns:
         An image in RGB.
 
     Raises:
-        CutwidgetsError: If it is no picture, too large a one, or one whose values have no known
-            range.
+        CutwidgetsError: If the source is no image or too large, or its values have no known range.
 
     Example:
         >>> photo().size
         (451, 300)
     """
     if source is None:
-        from skimage import data
-
-        source = data.chelsea()
-    try:
-        if isinstance(source, np.ndarray):
-            source = Image.fromarray(_as_bytes(source))
-        elif not isinstance(source, Image.Image):
-            source = Image.open(source)
-        # Cameras store how they were held.
-        return ImageOps.exif_transpose(_in_rgb(source))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        unknown = isinstance(error, UnidentifiedImageError)
-        reason = "its format is none of a picture" if unknown else error
-        asked = type(source).__name__ if isinstance(source, np.ndarray) else f"{source!r:.200}"
-        raise CutwidgetsError(
-            f"Cannot read a photograph from {asked}: {reason}. Give the path of a picture "
-            "file, a PIL image or an array (height, width, channels)."
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise CutwidgetsError(f"The photograph {source!r:.200} is too large: {error}.") from error
+        return sample(next(iter(SAMPLES)))
+    is_array = isinstance(source, np.ndarray)
+    return _read(source, type(source).__name__ if is_array else f"{source!r:.200}")
 
 
 def sample(name: str) -> Image.Image:
-    """One of the photographs of `SAMPLES`.
+    """Load one of the photographs of `SAMPLES`.
 
     Raises:
-        CutwidgetsError: If there is none of that name.
+        CutwidgetsError: If no sample has that name.
 
     Example:
-        >>> sample("A cup of coffee").size
-        (600, 400)
+        >>> sample("An astronaut").size
+        (512, 512)
     """
     if name not in SAMPLES:
         raise CutwidgetsError(
-            f"There is no sample photograph {name!r:.200}, but {', '.join(SAMPLES)}."
+            f"There is no sample photograph {name!r:.200}. The samples are: {', '.join(SAMPLES)}."
         )
-    from skimage import data
-
-    return photo(getattr(data, SAMPLES[name])())
+    return photo(_FOLDER / "photos" / SAMPLES[name])
 
 
 def uploaded(name: str, content: bytes) -> Image.Image:
-    """A photograph from the bytes of a file.
+    """Load a photograph from the bytes of a file.
 
     Raises:
-        CutwidgetsError: If it is no picture, or too large a one.
+        CutwidgetsError: If the file is no image, or too large.
 
     Example:
         >>> uploaded("notes.txt", b"no picture")
         Traceback (most recent call last):
         cutwidgets.errors.CutwidgetsError: Cannot read a photograph from 'notes.txt': ...
     """
+    return _read(io.BytesIO(content), f"{name!r:.200}")
+
+
+def _read(source: Picture | IO[bytes], label: str) -> Image.Image:
+    """Read an image from anything, or raise an error that names the source by the label."""
     try:
-        return photo(Image.open(io.BytesIO(content)))
-    except CutwidgetsError as error:
-        raise CutwidgetsError(f"Cannot read a photograph from {name!r:.200}: {error}") from error
+        if isinstance(source, np.ndarray):
+            source = Image.fromarray(_as_bytes(source))
+        elif not isinstance(source, Image.Image):
+            source = Image.open(source)
+        return ImageOps.exif_transpose(_in_rgb(source))
     except UnidentifiedImageError as error:
-        raise CutwidgetsError(
-            f"Cannot read a photograph from {name!r:.200}: its format is none of a picture, such "
-            "as PNG or JPEG."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise CutwidgetsError(f"Cannot read a photograph from {name!r:.200}: {error}.") from error
+        raise _unreadable(label, "it is not an image that Pillow can read") from error
     except Image.DecompressionBombError as error:
-        raise CutwidgetsError(f"The photograph {name!r:.200} is too large: {error}.") from error
+        raise _unreadable(label, f"it is too large ({error})") from error
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise _unreadable(label, str(error).rstrip(".")) from error
 
 
-def png(image: Image.Image) -> bytes:
-    """An image as a PNG file."""
+def _unreadable(label: str, reason: str) -> CutwidgetsError:
+    return CutwidgetsError(
+        f"Cannot read a photograph from {label}: {reason}. Pass the path of an image file, a PIL "
+        "image, or an array of shape (height, width, channels)."
+    )
+
+
+def png(image: Image.Image, **options: Any) -> bytes:
+    """Encode an image as PNG, with options of Pillow."""
     file = io.BytesIO()
-    image.save(file, "PNG")
+    image.save(file, "PNG", **options)
     return file.getvalue()
 
 
 def _in_rgb(image: Image.Image) -> Image.Image:
-    """An image in RGB; Pillow itself clips what has more than 8 bits, and drops transparency.
+    """Convert an image to RGB; Pillow alone clips more than 8 bits, and drops transparency.
 
     Raises:
         ValueError: If its values have no known range, or Pillow cannot convert it.
@@ -132,49 +122,47 @@ def _in_rgb(image: Image.Image) -> Image.Image:
     image.load()
     exif = image.getexif()
     if image.mode == "F" or image.mode.startswith("I"):
-        made = Image.fromarray(_grey(image)).convert("RGB")
+        converted = Image.fromarray(_grey(image)).convert("RGB")
     elif image.mode in ("La", "RGBa"):
-        made = _upon_white(image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode]))
+        converted = _on_white(image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode]))
     else:
-        made = _upon_white(image) if image.has_transparency_data else image.convert("RGB")
-    made.info["exif"] = exif.tobytes()
-    return made
+        converted = _on_white(image) if image.has_transparency_data else image.convert("RGB")
+    converted.info["exif"] = exif.tobytes()
+    return converted
 
 
-def _upon_white(image: Image.Image) -> Image.Image:
+def _on_white(image: Image.Image) -> Image.Image:
     image = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
 def _grey(image: Image.Image) -> np.ndarray:
-    """Grey of more than 8 bits in 8 bits."""
+    """Convert grey of more than 8 bits to 8 bits."""
     array = np.asarray(image)
-    tags = getattr(image, "tag_v2", {})  # of a TIFF
     if image.mode == "F":
         return _as_bytes(array)
-    # PNG and PGM know no grey of more than 16 bits. Others may hold fewer than Pillow's mode has.
-    sixteen = image.mode != "I" or image.format in ("PNG", "PPM")
-    if not sixteen and array.max() <= 255:
+    # PNG and PGM store at most 16 bits of grey. In other formats mode "I" may hold only 8 bits.
+    is_16_bit = image.mode != "I" or image.format in ("PNG", "PPM")
+    if not is_16_bit and array.max() <= 255:
         return _as_bytes(array)
     if array.min() < 0 or array.max() > 65535:
         raise ValueError("its values are not between 0 and 65,535")
-    bits = tags.get(_BITS, (16,))[0]
-    white = 2 ** min(bits, 16) - 1
+    tags = getattr(image, "tag_v2", {})  # of a TIFF
+    white = 2 ** min(tags.get(_BITS, (16,))[0], 16) - 1
     levels = np.round(array.astype("float64") * 255 / white)
     if tags.get(_PHOTOMETRIC) == 0:  # 0 is white
         levels = 255 - levels
-    if isinstance(clear := image.info.get("transparency"), int):
-        levels[array == clear] = 255
+    if isinstance(transparent := image.info.get("transparency"), int):
+        levels[array == transparent] = 255
     return np.asarray(levels, "uint8")
 
 
 def _as_bytes(array: np.ndarray) -> np.ndarray:
     if array.ndim == 3 and array.shape[-1] == 1:
         array = array[..., 0]
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (3, 4)):
-        raise ValueError(f"an array of shape {array.shape} is no picture")
-    if not array.size or array.dtype.kind not in "buif":
-        raise ValueError(f"an array of shape {array.shape} and dtype {array.dtype} is no picture")
+    is_image = array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (3, 4))
+    if not is_image or not array.size or array.dtype.kind not in "buif":
+        raise ValueError(f"an array of shape {array.shape} and dtype {array.dtype} is not an image")
     if not np.isfinite(array).all() or array.min() < 0 or array.max() > 255:
         raise ValueError("its values are not between 0 and 255")
     scale = 255 if array.dtype.kind in "bf" and array.max() <= 1 else 1
@@ -184,22 +172,23 @@ def _as_bytes(array: np.ndarray) -> np.ndarray:
 def feature_maps(features: np.ndarray, columns: int = 8, limit: int = 64, first: int = 0) -> bytes:
     """Draw the features of the first example of a batch.
 
-    Each map is coloured from its own smallest value (dark) to its own largest (bright), by a scale
-    that is even to the eye and safe for the colour-blind (matplotlib's viridis).
+    Each map has its own scale, from its smallest value (dark) to its largest (bright). The colours
+    are those of viridis, which is perceptually even and safe for the colour-blind.
 
     Args:
-        features: Maps (batch, height, width, channels); of volumes (batch, depth, height, width,
-            channels) the middle is drawn, of a sequence (batch, length, channels) one map, of
-            (batch, channels) a strip, in rows.
-        columns: How many maps stand side by side.
-        limit: How many maps are drawn at most.
-        first: The channel to begin with.
+        features: An array with the batch axis. Images (batch, height, width, channels) give one map
+            per channel, and so does the middle slice of volumes (batch, depth, height, width,
+            channels). A sequence (batch, length, channels) is one map. A vector (batch, channels)
+            is a strip, broken into rows.
+        columns: The number of maps in a row.
+        limit: The largest number of maps to draw.
+        first: The first channel to draw.
 
     Returns:
-        A PNG file, transparent between the maps and where a value is not a finite number.
+        A PNG file, transparent between the maps and where a value is not finite.
 
     Raises:
-        CutwidgetsError: If there are no features to draw.
+        CutwidgetsError: If the array is empty.
 
     Example:
         >>> import numpy as np
@@ -207,38 +196,38 @@ def feature_maps(features: np.ndarray, columns: int = 8, limit: int = 64, first:
         >>> feature_maps(np.zeros((1, 7, 7, 256)))[1:4]
         b'PNG'
     """
-    from matplotlib import colormaps
-
     if not np.size(features):
-        raise CutwidgetsError(
-            f"There is nothing to draw in features of shape {np.shape(features)}."
-        )
+        raise CutwidgetsError(f"Features of shape {np.shape(features)} are empty: nothing to draw.")
     maps = _maps(np.asarray(features, "float32"))[first : first + limit]
     step = ceil(max(maps.shape[1:]) / 112)
     levels = _levels(maps[:, ::step, ::step])
-    # Large enough to be seen, and no larger than a page: a single map may fill its width.
-    grow = max(1, round((448 if len(maps) == 1 else 56) / max(levels.shape[1:])))
-    sheet = _sheet(levels.repeat(grow, axis=1).repeat(grow, axis=2), min(columns, len(maps)))
-    image = Image.fromarray(sheet).convert("P")
-    colours = colormaps["viridis"](np.linspace(0, 1, _CLEAR), bytes=True)[:, :3]
-    image.putpalette([*colours.ravel().tolist(), 0, 0, 0])
-    file = io.BytesIO()
-    image.save(file, "PNG", transparency=_CLEAR, compress_level=1)
-    return file.getvalue()
+    # Small maps are enlarged, but not beyond the width of a page, which a single map may fill.
+    enlarge = max(1, round((448 if len(maps) == 1 else 56) / max(levels.shape[1:])))
+    tiles = levels.repeat(enlarge, axis=1).repeat(enlarge, axis=2)
+    image = Image.fromarray(_sheet(tiles, min(columns, len(maps)))).convert("P")
+    image.putpalette(_palette())
+    return png(image, transparency=_TRANSPARENT, compress_level=1)
+
+
+@cache
+def _palette() -> bytes:
+    """The 255 colours of viridis, as RGB, and one for what is transparent."""
+    with Image.open(_FOLDER / "viridis.png") as colours:
+        return colours.tobytes() + bytes(3)
 
 
 def _sheet(tiles: np.ndarray, columns: int, gap: int = 4) -> np.ndarray:
-    """Tiles (number, height, width) in rows, with gaps between them."""
+    """Arrange tiles (number, height, width) in rows, with gaps between them."""
     number, height, width = tiles.shape
     rows = ceil(number / columns)
-    cells = np.full((rows * columns, height + gap, width + gap), _CLEAR, "uint8")
+    cells = np.full((rows * columns, height + gap, width + gap), _TRANSPARENT, "uint8")
     cells[:number, :-gap, :-gap] = tiles
     cells = cells.reshape(rows, columns, height + gap, width + gap).swapaxes(1, 2)
     return cells.reshape(rows * (height + gap), -1)[:-gap, :-gap]
 
 
 def _maps(features: np.ndarray) -> np.ndarray:
-    """The first example as maps (number, height, width)."""
+    """Turn the first example into maps (number, height, width)."""
     first = features[0] if features.ndim else features.reshape(1)
     if first.ndim == 4:
         first = first[len(first) // 2]
@@ -247,17 +236,16 @@ def _maps(features: np.ndarray) -> np.ndarray:
     if first.ndim == 2:
         return first[np.newaxis]
     row = first.reshape(-1)
-    rows = ceil(row.size / 64) or 1
-    strip = np.full(rows * min(64, row.size or 1), np.nan, "float32")
+    rows = ceil(row.size / 64)
+    strip = np.full(rows * min(64, row.size), np.nan, "float32")
     strip[: row.size] = row
     return strip.reshape(1, rows, -1)
 
 
 def _levels(maps: np.ndarray) -> np.ndarray:
-    """Each map from its least value, 0, to its largest, 254; 255 for what is not finite."""
-    finite = np.isfinite(maps)
-    low = np.where(finite, maps, np.inf).min(axis=(1, 2), keepdims=True)
-    high = np.where(finite, maps, -np.inf).max(axis=(1, 2), keepdims=True)
-    spread = np.where(high > low, high - low, 1)
-    levels = np.where(finite, (np.where(finite, maps, 0) - low) / spread * (_CLEAR - 1), _CLEAR)
-    return np.round(levels).astype("uint8")
+    """Scale each map to the colours of the palette; what is not finite becomes transparent."""
+    maps = np.where(np.isfinite(maps), maps, np.nan)
+    low = np.fmin.reduce(maps, axis=(1, 2), keepdims=True)
+    spread = np.fmax.reduce(maps, axis=(1, 2), keepdims=True) - low
+    levels = (maps - low) / np.where(spread > 0, spread, 1) * (_TRANSPARENT - 1)
+    return np.nan_to_num(np.round(levels), nan=_TRANSPARENT).astype("uint8")

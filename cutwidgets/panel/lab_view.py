@@ -6,7 +6,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import pandas as pd
 
 from .. import lab
 from ..errors import CutwidgetsError
@@ -239,7 +238,7 @@ def study(
     }
 
 
-def _told(experiment: _Experiment, table: pd.DataFrame, names: Sequence[str]) -> dict[str, Any]:
+def _told(experiment: _Experiment, table: Any, names: Sequence[str]) -> dict[str, Any]:
     """The table of a study as the page shows it, block by block."""
     shown = {name: words for name, words in experiment.columns.items() if name in table}
     titles, forms = zip(*shown.values(), strict=True)

@@ -1,6 +1,7 @@
 import inspect
 import io
 import warnings
+from pathlib import Path
 from types import ModuleType
 
 import keras
@@ -40,8 +41,21 @@ def flag(colours, across):
 # Photographs
 
 
-def test_the_photograph_is_the_one_that_is_installed():
-    assert np.array_equal(np.asarray(photo()), data.chelsea())
+def test_the_photographs_are_those_of_scikit_image():
+    """JPEG changes single pixels by some levels, and the mean of all hardly."""
+    for name, original in (("Chelsea the cat", data.chelsea()), ("An astronaut", data.astronaut())):
+        shipped = np.asarray(pictures.sample(name), "float64")
+        assert shipped.shape == original.shape
+        assert np.abs(shipped - original).mean() < 3
+        assert abs(shipped.mean() - original.mean()) < 0.1
+        file = Path(pictures.__file__).parent / "photos" / pictures.SAMPLES[name]
+        assert file.stat().st_size < 60_000
+    assert np.array_equal(np.asarray(photo()), np.asarray(pictures.sample("Chelsea the cat")))
+
+
+def test_an_unknown_sample_is_an_error():
+    with pytest.raises(CutwidgetsError, match="no sample photograph 'A rocket'.*Chelsea the cat"):
+        pictures.sample("A rocket")
 
 
 def test_a_photograph_from_a_file(tmp_path):
@@ -524,6 +538,12 @@ def test_each_map_is_a_tile(channels, options, expected):
     assert height == width >= 40
     columns = min(options.get("columns", 8), expected)
     assert columns * width < array.shape[1] < (columns + 1) * width
+
+
+def test_the_palette_is_viridis():
+    colours = np.frombuffer(pictures._palette(), "uint8").reshape(-1, 3)
+    wanted = colormaps["viridis"](np.linspace(0, 1, 255), bytes=True)[:, :3]
+    assert np.array_equal(colours[:-1], wanted)
 
 
 def test_maps_are_in_the_order_of_the_channels_and_crisp():
