@@ -19,6 +19,10 @@ class Block:
             (branches of any other kind).
         shortcut: For a residual block, what its shortcut passes: `"identity"`, `"pooling"` or
             `"projection"`; else `None`.
+        merge: For a residual block, the index of the call that adds branch and shortcut; else
+            `None`.
+        shortcut_tensor: For a residual block, the index of the tensor that the merge reads from
+            the shortcut; else `None`.
         stage: Name of the stage that it belongs to, `None` for stem, top and classifier.
         layers: Names of its layers, in call order.
         input_shape: Shape of the tensor that enters, with the batch axis.
@@ -34,6 +38,8 @@ class Block:
     name: str
     kind: str
     shortcut: str | None
+    merge: int | None
+    shortcut_tensor: int | None
     stage: str | None
     layers: tuple[str, ...]
     input_shape: Shape

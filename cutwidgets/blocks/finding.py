@@ -60,10 +60,13 @@ def _block(graph: CallGraph, kind: str, parts: list[Region], scales: list[float]
         exits.sort(key=graph.outputs.index)
     else:
         exits.sort(key=lambda tensor: tensor == parts[-1].exit)
+    residual = next((region for region in parts if region.shortcut), None)
     return Block(
         name="",
         kind=kind,
-        shortcut=next((region.shortcut for region in parts if region.shortcut), None),
+        shortcut=residual.shortcut if residual else None,
+        merge=graph.tensors[residual.exit].maker if residual else None,
+        shortcut_tensor=residual.shortcut_tensor if residual else None,
         stage=None,
         layers=tuple(graph.calls[index].name for index in calls),
         input_shape=graph.tensors[entries[0]].shape,

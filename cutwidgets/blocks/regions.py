@@ -31,6 +31,7 @@ class Region:
         entry: Index of the tensor that enters; `None` where nothing does.
         exit: Index of the tensor that leaves.
         shortcut: For a residual region, `"identity"`, `"pooling"` or `"projection"`.
+        shortcut_tensor: For a residual region, the tensor that its merge adds to the branch.
         branch: For a residual region, the calls of its residual branch.
         opens: Whether a block begins here unless the network's own pattern tells otherwise.
     """
@@ -40,6 +41,7 @@ class Region:
     entry: int | None
     exit: int
     shortcut: str | None = None
+    shortcut_tensor: int | None = None
     branch: tuple[int, ...] = ()
     opens: bool = False
 
@@ -134,8 +136,9 @@ def region(graph: CallGraph, calls: Sequence[int], entry: int | None, exit: int)
     if len(inside) <= 1:
         return Region(merge.role, tuple(calls), entry, exit)
     if entry is not None and _adds(graph, merge, entry):
-        shortcut, branch = _shortcut(graph, inside, entry, merge)
-        return Region("residual", tuple(calls), entry, exit, shortcut, branch)
+        return Region(
+            "residual", tuple(calls), entry, exit, *_shortcut(graph, calls, inside, entry, merge)
+        )
     role = {
         "multiplication": "gate",
         "concatenation": "dense" if entry in merge.inputs else "inception",
@@ -168,33 +171,38 @@ def _adds(graph: CallGraph, merge: Call, entry: int) -> bool:
 
 
 def _shortcut(
-    graph: CallGraph, inside: Collection[int], entry: int, merge: Call
-) -> tuple[str, tuple[int, ...]]:
-    """The kind of the shortcut, the way with the fewest weights, and the calls of all others."""
-    inside = set(inside)
-    ways = [
-        _way(graph, inside, tensor)
-        for tensor in merge.inputs
+    graph: CallGraph, calls: Collection[int], inside: Collection[int], entry: int, merge: Call
+) -> tuple[str, int, tuple[int, ...]]:
+    """The shortcut's kind and tensor, and the calls of the residual branch.
+
+    The shortcut is the path with the fewest weighted calls, then the fewest calls. Its kind and the
+    branch are those of the paths that come from the region's entry; its tensor may also be a skip
+    that joins from the side, as in a decoder.
+    """
+    paths = {tensor: _path(graph, set(calls), tensor) for tensor in merge.inputs}
+    own = [
+        path.intersection(inside)
+        for tensor, path in paths.items()
         if tensor == entry or graph.tensors[tensor].maker in inside
     ]
 
-    def length(way: set[int]) -> tuple[int, int]:
-        return sum(graph.calls[index].role in WEIGHTED for index in way), len(way)
+    def length(path: set[int]) -> tuple[int, int]:
+        return sum(graph.calls[index].role in WEIGHTED for index in path), len(path)
 
-    shortest = min(ways, key=length)
+    shortest = min(own, key=length)
     roles = {graph.calls[index].role for index in shortest}
     kind = "identity" if not roles else "pooling" if roles == {"pooling"} else "projection"
-    branch = {index for way in ways if way is not shortest for index in way} - shortest
-    return kind, tuple(sorted(branch))
+    tensor = min(paths, key=lambda tensor: length(paths[tensor]))
+    return kind, tensor, tuple(sorted(set().union(*own) - shortest))
 
 
-def _way(graph: CallGraph, inside: set[int], tensor: int) -> set[int]:
-    """The calls among some that a tensor depends on."""
-    found: set[int] = set()
+def _path(graph: CallGraph, inside: set[int], tensor: int) -> set[int]:
+    """The calls inside a region that a tensor depends on."""
+    path: set[int] = set()
     pending = [graph.tensors[tensor].maker]
     while pending:
         index = pending.pop()
-        if index in inside and index not in found:
-            found.add(index)
+        if index in inside and index not in path:
+            path.add(index)
             pending += [graph.tensors[read].maker for read in graph.calls[index].inputs]
-    return found
+    return path

@@ -13,7 +13,7 @@ from ..errors import CutwidgetsError
 from ..inference.backend import compiled, finite, in_batches
 from ..inference.inputs import as_inputs
 from ..structure.anatomy import Anatomy, anatomy
-from ..surgery.removal import merge_of, removable
+from ..surgery.removal import removable
 
 EXAMPLES_AT_ONCE = 256
 
@@ -244,7 +244,7 @@ def last_activation(model_anatomy: Anatomy) -> str | None:
     return name if name in ("softmax", "sigmoid") else None
 
 
-def residual_blocks(found: Anatomy) -> list[Block]:
+def residual_blocks(model_anatomy: Anatomy) -> list[Block]:
     """The blocks in which a branch and a shortcut merge.
 
     Raises:
@@ -257,11 +257,11 @@ def residual_blocks(found: Anatomy) -> list[Block]:
         Traceback (most recent call last):
         cutwidgets.errors.CutwidgetsError: The model 'vgg16' has no residual blocks...
     """
-    blocks = [block for block in found if block.shortcut and merge_of(found.graph, block)]
+    blocks = [block for block in model_anatomy if block.shortcut]
     if not blocks:
-        kinds = ", ".join(dict.fromkeys(block.kind for block in found))
+        kinds = ", ".join(dict.fromkeys(block.kind for block in model_anatomy))
         raise CutwidgetsError(
-            f"The model {found.name!r} has no residual blocks, which this study is about. Its "
+            f"The model {model_anatomy.name!r} has no residual blocks, which this study is about. Its "
             f"blocks are: {kinds}."
         )
     return blocks
@@ -288,11 +288,11 @@ def lesionable(model_anatomy: Anatomy) -> list[Block]:
     return blocks
 
 
-def the_merge(found: Anatomy, block: Block) -> tuple[int, int]:
-    """The tensor in which branch and shortcut merge, and the shortcut's own."""
-    met = merge_of(found.graph, block)
-    assert met is not None  # or it would not be one of `residual_blocks`
-    return met[0].outputs[0], met[1]
+def the_merge(model_anatomy: Anatomy, block: Block) -> tuple[int, int]:
+    """The tensor in which branch and shortcut of a residual block merge, and the shortcut's own."""
+    assert block.merge is not None
+    assert block.shortcut_tensor is not None
+    return model_anatomy.graph.calls[block.merge].outputs[0], block.shortcut_tensor
 
 
 def labelled(model: keras.Model, x: Any, y: Any) -> Subject:

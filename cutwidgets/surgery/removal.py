@@ -7,7 +7,6 @@ import keras
 import numpy as np
 
 from ..blocks.blocks import Block
-from ..blocks.regions import WEIGHTED
 from ..errors import CutError, CutwidgetsError
 from ..graph.callgraph import Call, CallGraph, between, rewire
 from ..graph.interpreter import compute
@@ -122,8 +121,8 @@ def swap_of(graph: CallGraph, part: Part) -> tuple[int, int] | str:
 
 
 def _swap(graph: CallGraph, part: Part) -> tuple[int, int] | str:
-    if isinstance(part, Block) and part.shortcut:
-        return _swap_of_residual(graph, part)
+    if isinstance(part, Block) and part.merge is not None and part.shortcut_tensor is not None:
+        return _swap_of_residual(graph, part, graph.calls[part.merge], part.shortcut_tensor)
     if len(part.exits) != 1:
         return _read_outside(graph, part)
     if len(part.entries) != 1:
@@ -136,13 +135,9 @@ def _swap(graph: CallGraph, part: Part) -> tuple[int, int] | str:
     return (out, entry) if _equal(graph, entry, out) else _shapes(graph, entry, out)
 
 
-def _swap_of_residual(graph: CallGraph, block: Block) -> tuple[int, int] | str:
-    met = merge_of(graph, block)
-    if met is None:
-        if len(block.exits) > 1:
-            return _read_outside(graph, block)
-        return "its branch and its shortcut do not all meet in one call"
-    merge, shortcut = met
+def _swap_of_residual(
+    graph: CallGraph, block: Block, merge: Call, shortcut: int
+) -> tuple[int, int] | str:
     out = merge.outputs[0]
     if not _passes(graph, merge, shortcut):
         return f"its merge {merge.name!r} ({merge.kind}) is no plain sum"
@@ -242,32 +237,6 @@ def _shapes(graph: CallGraph, entry: int, out: int) -> str:
     a, b = graph.tensors[entry], graph.tensors[out]
     turns = f"it turns {a.shape} {a.dtype} into {b.shape} {b.dtype}"
     return f"{turns}, and what follows needs that" if b.users else f"{turns}, the model's output"
-
-
-def merge_of(graph: CallGraph, block: Block) -> tuple[Call, int] | None:
-    """The call at which a residual block's branch and shortcut meet, and the shortcut's tensor.
-
-    Where the block has several outputs, it is enough that they meet on the way to one of them, the
-    last if possible: the others may leave the branch.
-    """
-    for exit in reversed(block.exits):
-        for index in reversed(block.calls):
-            merge = graph.calls[index]
-            if len(merge.inputs) > 1 and _all_pass(graph, block, exit, merge):
-                return merge, min(merge.inputs, key=lambda tensor: _length(graph, block, tensor))
-    return None
-
-
-def _all_pass(graph: CallGraph, block: Block, exit: int, merge: Call) -> bool:
-    """Whether all ways through a block to one of its exits lead through a call."""
-    reached = between(graph, [exit], {*merge.outputs, *block.entries})[1]
-    return bool(reached) and set(reached) <= set(merge.outputs)
-
-
-def _length(graph: CallGraph, block: Block, tensor: int) -> tuple[int, int]:
-    """How long a way is: the shortcut is that with the fewest weights, and then calls."""
-    way = between(graph, [tensor], block.entries)[0]
-    return sum(graph.calls[index].role in WEIGHTED for index in way), len(way)
 
 
 def _is_relu(call: Call) -> bool:
