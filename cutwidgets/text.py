@@ -1,73 +1,42 @@
-"""Numbers and rows as a person reads them, in text and in HTML."""
-
-from collections.abc import Sequence
+"""Numbers and shapes, written for people."""
 
 
-def count_text(count: int) -> str:
-    """A number of parameters in three or four letters.
+def number_text(number: float, unit: str = "") -> str:
+    """A number in three digits, with a prefix of the SI, and of a unit if it has one.
 
     Example:
-        >>> [count_text(count) for count in (0, 320, 9472, 280_064, 999_999, 102_764_544)]
-        ['0', '320', '9.5 k', '280 k', '1.0 M', '103 M']
+        >>> [number_text(number) for number in (0, 320, 9472, 999_999, 3857973248)]
+        ['0', '320', '9.47 k', '1 M', '3.86 G']
+        >>> number_text(401408, "B"), number_text(12, "MACs"), number_text(2.0**90)
+        ('401 kB', '12 MACs', '1.24e+27')
     """
-    value, unit = float(count), ""
-    for larger in ("k", "M", "G"):
-        if value < 999.5:
-            break
-        value, unit = value / 1000, f" {larger}"
-    return f"{value:.1f}{unit}" if unit and value < 9.95 else f"{value:.0f}{unit}"
+    if number >= 1e18:
+        return f"{number:.3g} {unit}".rstrip()
+    scaled, prefixes = float(f"{number:.3g}"), iter("kMGTP")
+    prefix = ""
+    while scaled >= 1000:
+        scaled, prefix = scaled / 1000, next(prefixes)
+    return f"{scaled:.3g} {prefix}{unit}".rstrip()
 
 
-def readable(number: int) -> str:
-    """A number in three digits, with a unit of the SI.
+def percent_text(share: float) -> str:
+    """A share in percent with one decimal, or two digits where that would leave none.
 
     Example:
-        >>> readable(3857973248), readable(999_999), readable(12), readable(0)
-        ('3.86 G', '1 M', '12 ', '0 ')
+        >>> percent_text(0.931), percent_text(0), percent_text(0.000123)
+        ('93.1 %', '0.0 %', '0.012 %')
     """
-    scaled, units = float(number), iter(["", "k", "M", "G", "T", "P", "E"])
-    unit = next(units)
-    while float(f"{scaled:.3g}") >= 1000:
-        scaled, unit = scaled / 1000, next(units, unit)
-    return f"{float(f'{scaled:.3g}'):g} {unit}"
-
-
-def text_table(table: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Rows of cells as lines of text, the first columns flush left.
-
-    Example:
-        >>> print(text_table([("block", "MACs"), ("stem", "12")]))
-        block  MACs
-        stem     12
-    """
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    aligned = [
-        [
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        for cells in table
-    ]
-    return "\n".join("  ".join(cells).rstrip() for cells in aligned)
-
-
-SIDES = ("text-align:left;padding:2px 8px", "text-align:right;padding:2px 8px")
-
-
-def bar(share: float) -> str:
-    """A bar to stand beneath a number in a table of HTML; none for a share of 0."""
-    # This blue can be told from white and from black.
-    style = f"width:{100 * share:.0f}%;height:3px;margin-left:auto;background:#4a8fd0"
-    return f'<div style="{style}"></div>' if share else ""
+    percent = 100 * share
+    return f"{percent:.2g} %" if 0 < percent < 0.1 else f"{percent:.1f} %"
 
 
 def shape_text(shape: tuple[int | None, ...], scale: float = 1) -> str:
-    """A shape as people write it, without the batch axis.
+    """A shape without its batch axis, as people write it.
 
     Args:
         shape: A shape with the batch axis.
-        scale: By how much the resolution is smaller than at the model's input, to say something
-            where the lengths are not fixed.
+        scale: How many times lower the resolution is than at the model's input, for lengths that
+            are not fixed.
 
     Example:
         >>> shape_text((None, 28, 28, 512)), shape_text((None, None, None, 512), scale=8)

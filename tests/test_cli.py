@@ -172,7 +172,7 @@ def test_bad_input_is_told_without_a_traceback(run, file, words, told, tmp_path,
 
 
 def test_only_a_command_that_runs_imports_what_is_slow():
-    code = "import sys, cutwidgets.command_line; sys.exit('keras' in sys.modules)"
+    code = "import sys, cutwidgets.cli; sys.exit('keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

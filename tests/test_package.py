@@ -15,7 +15,7 @@ FLOORS = [
     {"errors"},
     {"extras"},
     {"text", "files", "progress"},
-    {"loading"},
+    {"loading", "tables"},
     {"graph"},
     {"blocks"},
     {"drawing"},

@@ -1,19 +1,19 @@
 """What each block of a model costs: parameters, operations, memory, and how much it sees."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from numbers import Integral
 from typing import Any
 
 import keras
 
-from ..errors import CutwidgetsError, UnknownPlaceError, similar
+from ..errors import CutwidgetsError
 from ..graph.callgraph import CallGraph, Shape
 from ..graph.rebuild import RepeatError, specs
 from ..inference.inputs import USUAL_SIZE, shapes_asked
 from ..structure.anatomy import anatomy
-from ..text import SIDES, bar, readable, shape_text, text_table
+from ..tables import Column, Rows, Table
+from ..text import number_text, shape_text
 from .macs import is_own, macs_of, without_inputs
 from .receptive_fields import fields, sizes, widest
 from .split_points import Splits, bytes_of, splits
@@ -49,8 +49,8 @@ class Cost:
     uncounted: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Costs:
+@dataclass(frozen=True, repr=False)
+class Costs(Rows[Cost]):
     """What the blocks of a model cost. Shows itself as a table in a notebook.
 
     Attributes:
@@ -71,45 +71,11 @@ class Costs:
         True
     """
 
-    name: str
     input_shapes: tuple[Shape, ...]
-    rows: tuple[Cost, ...]
     splits: Splits
     # For each block the parameters of its layers, by a number for each layer.
     _layers: tuple[Mapping[int, int], ...] = field(repr=False, compare=False)
     _start: tuple[int, ...] | None = field(repr=False, compare=False)
-
-    def __len__(self) -> int:
-        """The number of blocks."""
-        return len(self.rows)
-
-    def __iter__(self) -> Iterator[Cost]:
-        """The costs of the blocks, in the order of computation."""
-        return iter(self.rows)
-
-    def __getitem__(self, place: str | int) -> Cost:
-        """The cost of a block by its name or its index; negative indices count from the end.
-
-        Raises:
-            UnknownPlaceError: If there is no such block.
-        """
-        names = [row.name for row in self.rows]
-        if isinstance(place, str):
-            if place not in names:
-                raise UnknownPlaceError(
-                    place, f"The model {self.name!r} has no block {place!r}.", similar(place, names)
-                )
-            return self.rows[names.index(place)]
-        if not isinstance(place, Integral) or not -len(self) <= place < len(self):
-            raise self._no_such_block(place)
-        return self.rows[place]
-
-    def _no_such_block(self, place: object) -> UnknownPlaceError:
-        return UnknownPlaceError(
-            place,
-            f"The model {self.name!r} has {len(self)} blocks, numbered 0 to {len(self) - 1}. "
-            f"Received: {place!r}.",
-        )
 
     @property
     def total(self) -> Cost:
@@ -141,7 +107,7 @@ class Costs:
         """
         for place in (first, last):
             if not isinstance(place, Integral) or (first <= last and not 0 <= place < len(self)):
-                raise self._no_such_block(place)
+                raise self._no_such(place)
         if first > last:
             return self._sum("", first, last)
         ends = (self.rows[first].name, self.rows[last].name)
@@ -162,27 +128,26 @@ class Costs:
             uncounted=tuple(dict.fromkeys(name for row in rows for name in row.uncounted)),
         )
 
-    def __repr__(self) -> str:
-        """The costs as a table of text."""
-        table = [_HEADS, *map(_cells, (*self.rows, self.total))]
-        return f"{text_table(table)}\n\n{self._caption()}"
-
-    def _caption(self) -> str:
+    def _table(self) -> Table:
         shapes = ", ".join(map(shape_text, self.input_shapes))
         caption = f"For one example of {shapes}. MACs: multiply-accumulate operations."
-        missing = self.total.uncounted
-        return f"{caption} ≥: without {', '.join(missing)}." if missing else caption
+        total = self.total
+        if total.uncounted:
+            caption += f" ≥: without {', '.join(total.uncounted)}."
 
-    def _repr_html_(self) -> str:
-        head = "".join(f'<th style="{SIDES[i > 0]}">{name}</th>' for i, name in enumerate(_HEADS))
-        largest = [max((value(row) for row in self.rows), default=0) for value in _BARS]
-        body = "".join(_html_row(row, largest) for row in self.rows)
-        total = _html_row(self.total, [0] * len(_BARS), "border-top:1px solid;font-weight:bold")
-        return (
-            '<table style="border-collapse:collapse;color:inherit"><caption style="text-align:left;'
-            f'color:inherit">{escape(self.name)}: {escape(self._caption())}</caption>'
-            f"<thead><tr>{head}</tr></thead><tbody>{body}{total}</tbody></table>"
-        )
+        largest = self._largest
+        columns = [
+            Column("block", value=lambda row: row.name, left=True),
+            Column("parameters", full=largest("parameters")),
+            Column("macs", "MACs", text=_macs_text, full=largest("macs")),
+            Column("activation_bytes", "activations", unit="B", full=largest("activation_bytes")),
+            Column("receptive_field", "receptive field", text=_field_text),
+            Column("uncounted", hidden=True),
+        ]
+        return Table(columns, self.rows, caption, total)
+
+    def _largest(self, name: str) -> int:
+        return max((getattr(row, name) for row in self.rows), default=0)
 
 
 def costs(model: keras.Model, input_shape: Any = None) -> Costs:
@@ -241,7 +206,7 @@ def costs(model: keras.Model, input_shape: Any = None) -> Costs:
         )
     start = sizes(widest([seen[tensor] for tensor in graph.inputs]))
     crossing = splits(found, symbols, counts, _batch(graph))
-    return Costs(found.name, shapes, tuple(rows), crossing, tuple(layers), start)
+    return Costs(found.name, tuple(rows), shapes, crossing, tuple(layers), start)
 
 
 def _macs(
@@ -317,29 +282,9 @@ def _is_settled(graph: CallGraph) -> bool:
     return True
 
 
-_HEADS = ("block", "parameters", "MACs", "activations", "receptive field")
-
-_BARS = (lambda row: row.parameters, lambda row: row.macs, lambda row: row.activation_bytes)
-
-
-def _cells(row: Cost) -> tuple[str, ...]:
-    """A row as text."""
-    return (
-        row.name,
-        readable(row.parameters).strip(),
-        f"{'≥ ' if row.uncounted else ''}{readable(row.macs).strip()}",
-        f"{readable(row.activation_bytes)}B",
-        "×".join(map(str, row.receptive_field)) if row.receptive_field else "—",
-    )
+def _macs_text(row: Cost) -> str:
+    return f"{'≥ ' if row.uncounted else ''}{number_text(row.macs)}"
 
 
-def _html_row(row: Cost, largest: Sequence[int], style: str = "") -> str:
-    """A row of the table, with bars beneath the numbers that say how they compare."""
-    name, *numbers = map(escape, _cells(row))
-    shares = [value(row) / most if most else 0 for value, most in zip(_BARS, largest, strict=True)]
-    bars = [bar(share) for share in (*shares, 0)]
-    cells = "".join(
-        f'<td style="{SIDES[1]}">{number}{bar}</td>'
-        for number, bar in zip(numbers, bars, strict=True)
-    )
-    return f'<tr style="{style}"><td style="{SIDES[0]}">{name}</td>{cells}</tr>'
+def _field_text(row: Cost) -> str:
+    return "×".join(map(str, row.receptive_field)) if row.receptive_field else "—"

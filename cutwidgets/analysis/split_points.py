@@ -8,18 +8,17 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import keras
 
 from ..blocks.blocks import Block
-from ..errors import UnknownPlaceError, similar
 from ..graph.callgraph import CallGraph, Shape, between
 from ..structure.anatomy import Anatomy
-from ..text import SIDES, bar, readable, shape_text, text_table
+from ..tables import Column, Rows, Table
+from ..text import number_text, shape_text
 
-WHOLE = "input"  # the name of the row where nothing is computed before
+INPUT_ROW = "input"  # the name of the row where nothing is computed before
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +50,8 @@ class Split:
     parameters_after: int
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Splits:
+@dataclass(frozen=True, repr=False)
+class Splits(Rows[Split]):
     """All blocks that `split` can cut behind. Shows itself as a table in a notebook.
 
     The pieces are plain Keras models, and go to their machines as such: `head.export("head")` for
@@ -73,33 +72,9 @@ class Splits:
         ['input', 'conv5_block1']
     """
 
-    name: str
-    rows: tuple[Split, ...]
     uncounted: tuple[str, ...]
-
-    def __len__(self) -> int:
-        """The number of rows."""
-        return len(self.rows)
-
-    def __iter__(self) -> Iterator[Split]:
-        """The rows, in the order of computation."""
-        return iter(self.rows)
-
-    def __getitem__(self, after: str) -> Split:
-        """The row of a block, or of `"input"`, by its name.
-
-        Raises:
-            UnknownPlaceError: If there is no such block, or it cannot be split behind.
-        """
-        for row in self.rows:
-            if row.after == after:
-                return row
-        names = [row.after for row in self.rows]
-        raise UnknownPlaceError(
-            after,
-            f"The model {self.name!r} has no block {after!r} that it can be split behind.",
-            similar(str(after), names),
-        )
+    _key = "after"
+    _noun = "split point"
 
     @property
     def best(self) -> tuple[Split, ...]:
@@ -135,32 +110,31 @@ class Splits:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(EngFormatter("B"))
         axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.set_xlabel(f"MACs before the split, of {readable(self.rows[0].macs_after).strip()}")
+        axes.set_xlabel(f"MACs before the split, of {number_text(self.rows[0].macs_after)}")
         axes.set(ylabel="bytes that cross", title=self.name)
         axes.margins(x=0.06, y=0.15)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
         return axes
 
-    def __repr__(self) -> str:
-        """The rows as a table of text."""
-        cells = [_cells(row, row in self.best) for row in self.rows]
-        return f"{text_table([_HEADS, *cells], left=2)}\n\n{self._caption()}"
-
-    def _caption(self) -> str:
+    def _table(self) -> Table:
+        best = self.best
         caption = "For one example. ★: no other has fewer bytes without more MACs before the split."
-        missing = ", ".join(self.uncounted)
-        return f"{caption} MACs are without those of {missing}." if missing else caption
-
-    def _repr_html_(self) -> str:
-        head = "".join(f'<th style="{SIDES[i > 1]}">{name}</th>' for i, name in enumerate(_HEADS))
-        most = max(row.bytes for row in self.rows)
-        body = "".join(_html_row(row, row in self.best, most) for row in self.rows)
-        return (
-            '<table style="border-collapse:collapse;color:inherit"><caption style="text-align:left;'
-            f'color:inherit">{escape(self.name)}: {escape(self._caption())}</caption>'
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        )
+        if self.uncounted:
+            caption += f" MACs are without those of {', '.join(self.uncounted)}."
+        macs = self.rows[0].macs_after  # of the whole model
+        columns = [
+            Column("after", "split after", left=True),
+            Column("shapes", "crosses", text=_shapes_text, left=True),
+            Column("dtypes", "dtype", text=lambda row: ", ".join(dict.fromkeys(row.dtypes))),
+            Column("bytes", unit="B", full=max(row.bytes for row in self.rows)),
+            Column("macs_before", "MACs before", full=macs),
+            Column("macs_after", "MACs after", full=macs),
+            Column("parameters_before", "parameters before"),
+            Column("parameters_after", "parameters after"),
+            Column("best", value=best.__contains__, text=lambda row: "★" * (row in best)),
+        ]
+        return Table(columns, self.rows, caption, bold=best)
 
 
 def splits(
@@ -187,7 +161,7 @@ def splits(
     """
     graph = found.graph
     sides = _Sides(graph, macs)
-    rows = [_row(graph, WHOLE, graph.inputs, symbols, sides, batch)]
+    rows = [_row(graph, INPUT_ROW, graph.inputs, symbols, sides, batch)]
     for block, calls in _legal(graph, found.blocks):
         sides.move(calls)
         rows.append(_row(graph, block.name, block.exits, symbols, sides, batch))
@@ -290,36 +264,8 @@ def bytes_of(symbol: keras.KerasTensor) -> int:
     return width
 
 
-_HEADS = (
-    "split after", "crosses", "dtype", "bytes", "MACs before", "MACs after", "parameters before",
-    "parameters after", "",
-)  # fmt: skip
-
-
-def _cells(row: Split, is_best: bool) -> tuple[str, ...]:
-    """A row as text."""
-    return (
-        row.after,
-        ", ".join(map(shape_text, row.shapes)),
-        ", ".join(dict.fromkeys(row.dtypes)),
-        f"{readable(row.bytes)}B",
-        readable(row.macs_before).strip(),
-        readable(row.macs_after).strip(),
-        readable(row.parameters_before).strip(),
-        readable(row.parameters_after).strip(),
-        "★" if is_best else "",
-    )
-
-
-def _html_row(row: Split, is_best: bool, most: int) -> str:
-    """A row of the table, with bars beneath bytes and shares of the operations."""
-    cells = list(map(escape, _cells(row, is_best)))
-    total = row.macs_before + row.macs_after
-    cells[3] += bar(row.bytes / most if most else 0)
-    cells[4] += bar(row.macs_before / total if total else 0)
-    cells[5] += bar(row.macs_after / total if total else 0)
-    columns = "".join(f'<td style="{SIDES[i > 1]}">{cell}</td>' for i, cell in enumerate(cells))
-    return f'<tr style="{"font-weight:bold" if is_best else ""}">{columns}</tr>'
+def _shapes_text(row: Split) -> str:
+    return ", ".join(map(shape_text, row.shapes))
 
 
 def _draw(axes: Any, rows: Sequence[Split], best: Sequence[Split]) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ..blocks import flow
 from ..blocks.blocks import Block, Stage
-from ..text import count_text, shape_text
+from ..text import number_text, shape_text
 from .dot import (
     _FONT,
     _GREEN,
@@ -203,7 +203,7 @@ def _texts(block: Block) -> tuple[str, str, str]:
     return (
         f"<B>{GAP}{escaped(block.name)}</B>{GAP}{GAP}{muted(_kind(block))}",
         muted(shape_text(block.output_shape, block.scale)),
-        muted(count_text(block.parameters)),
+        muted(number_text(block.parameters)),
     )
 
 

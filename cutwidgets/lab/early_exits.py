@@ -16,6 +16,7 @@ from ..analysis.costs import costs
 from ..errors import CutwidgetsError
 from ..progress import track
 from ..structure.anatomy import Anatomy
+from ..text import number_text, percent_text
 from .labels import Subject, classes_in, classes_of, subject
 from .linear_probes import classifier, features, readable
 from .results import Result, frame
@@ -48,34 +49,27 @@ class Exits(Result):
     def finding(self) -> str:
         """The cheapest threshold that loses at most half a percentage point of accuracy."""
         begin = (
-            f"{self.name}: the whole model is right in {100 * self.whole:.1f} % with "
-            f"{_count(self.macs)} MACs"
+            f"{self.name}: the whole model is right in {percent_text(self.whole)} with "
+            f"{number_text(self.macs, 'MACs')}"
         )
         # Half a point may be a whole number of examples.
         good = self.table[self.table["accuracy"] >= self.whole - _TOLERANCE - 1e-9]
         if good.empty:
             return (
                 f"{begin}; with early exits it loses more than half a point: it is right in "
-                f"{100 * self.table['accuracy'].max():.1f} % at best."
+                f"{percent_text(self.table['accuracy'].max())} at best."
             )
         row = good.loc[good["macs"].idxmin()]
         return (
             f"{begin}; with exits at a probability of {row['threshold']:g}, in "
-            f"{100 * row['accuracy']:.1f} % with {_count(row['macs'])} "
-            f"({100 * row['share']:.0f} %), and {100 * row['early']:.0f} % leave early."
+            f"{percent_text(row['accuracy'])} with {number_text(row['macs'], 'MACs')} "
+            f"({percent_text(row['share'])}), and {percent_text(row['early'])} leave early."
         )
 
     def _draw(self, axes: Any, colour: str) -> None:
         self._curve(axes, colour, "macs", "accuracy", 100)
         axes.plot(self.macs, 100 * self.whole, "*", color=colour, markersize=11)
         axes.set(xlabel="MACs per example (star: the whole model)", ylabel="accuracy (%)")
-
-
-def _count(number: float) -> str:
-    for size, word in ((1e9, "billion"), (1e6, "million")):
-        if number >= size:
-            return f"{number / size:.3g} {word}"
-    return f"{number:,.0f}"
 
 
 def exits(

@@ -261,8 +261,8 @@ def residual_blocks(model_anatomy: Anatomy) -> list[Block]:
     if not blocks:
         kinds = ", ".join(dict.fromkeys(block.kind for block in model_anatomy))
         raise CutwidgetsError(
-            f"The model {model_anatomy.name!r} has no residual blocks, which this study is about. Its "
-            f"blocks are: {kinds}."
+            f"The model {model_anatomy.name!r} has no residual blocks, which this study is about. "
+            f"Its blocks are: {kinds}."
         )
     return blocks
 

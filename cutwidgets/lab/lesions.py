@@ -17,6 +17,7 @@ from ..errors import CutwidgetsError
 from ..extras import needs
 from ..progress import track
 from ..surgery.effects import swappable
+from ..text import percent_text
 from .interventions import Gated, Reordered
 from .labels import lesionable, subject
 from .results import Result, block_frame, by_number, frame
@@ -44,7 +45,7 @@ class Measured(Result):
     _from_zero = True
 
     def _text(self, value: float) -> str:
-        return f"{value:.3g}" if self.kind == "squared error" else f"{100 * value:.1f} %"
+        return f"{value:.3g}" if self.kind == "squared error" else percent_text(value)
 
     @property
     def _begin(self) -> str:

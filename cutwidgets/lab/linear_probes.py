@@ -17,6 +17,7 @@ from ..graph.callgraph import Tensor
 from ..graph.interpreter import compute
 from ..progress import track
 from ..structure.anatomy import Anatomy
+from ..text import percent_text
 from .labels import Subject, classes_of, subject
 from .results import Result, block_frame
 
@@ -39,22 +40,20 @@ class Probes(Result):
     def finding(self) -> str:
         """The accuracy on the first, the last and the best block."""
         accuracy = self.table["accuracy"]
-        first, last, best = (self.table.iloc[i] for i in (0, -1, int(accuracy.argmax())))
+        (first, low), (last, high), (best, top) = (
+            (self.table["block"].iloc[i], percent_text(accuracy.iloc[i]))
+            for i in (0, -1, int(accuracy.argmax()))
+        )
         return (
-            f"{self.name}: a linear classifier on the output of {first['block']} is right in "
-            f"{_percent(first['accuracy'])} (chance {_percent(self.chance)}), on that of "
-            f"{last['block']} in {_percent(last['accuracy'])}; the best is {best['block']} with "
-            f"{_percent(best['accuracy'])}."
+            f"{self.name}: a linear classifier on the output of {first} is right in {low} (chance "
+            f"{percent_text(self.chance)}), on that of {last} in {high}; the best is {best} with "
+            f"{top}."
         )
 
     def _draw(self, axes: Any, colour: str) -> None:
         axes.axhline(100 * self.chance, color=colour, linewidth=0.8, linestyle=":")
         self._curve(axes, colour, "block", "accuracy", 100, band=True)
         axes.set_ylabel("accuracy of a linear probe (%)")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
 
 
 def probes(model: keras.Model, x: Any, y: Any, folds: int = 5, seed: int = 0) -> Probes:

@@ -18,6 +18,7 @@ from ..graph.interpreter import Edit, compute
 from ..inference.backend import compiled, gradients
 from ..progress import track
 from ..structure.anatomy import Anatomy, anatomy
+from ..text import number_text, percent_text
 from .labels import labelled, residual_blocks, the_loss, the_merge
 from .results import Result, by_number, frame
 
@@ -30,14 +31,12 @@ class Paths(Result):
     @property
     def finding(self) -> str:
         """The number of paths, and their length."""
-        total, lengths = sum(self.table["paths"]), self.table["length"]
-        mean = float((lengths * self.table["share"]).sum())
-        first, last = _middle(self.table["share"].to_numpy())
-        number = f"{total:,}" if total < 1e9 else f"{float(total):.2e}"
+        lengths, shares = self.table["length"], self.table["share"]
+        first, last = _middle(shares.to_numpy())
         return (
-            f"{self.name}: {number} paths through 0 to {lengths.iloc[-1]} residual branches, "
-            f"{mean:.1f} on average; {100 * _LEVEL:.0f} % of them through {lengths[first]} to "
-            f"{lengths[last]}."
+            f"{self.name}: {number_text(sum(self.table['paths']))} paths through 0 to "
+            f"{lengths.iloc[-1]} residual branches, {float((lengths * shares).sum()):.1f} on "
+            f"average; {100 * _LEVEL:.0f} % of them through {lengths[first]} to {lengths[last]}."
         )
 
     def _draw(self, axes: Any, colour: str) -> None:
@@ -113,7 +112,7 @@ class PathGradients(Result):
         return (
             f"{self.name}: {100 * _LEVEL:.0f} % of the gradient comes through {self.shortest} to "
             f"{self.longest} of {len(self.table) - 1} residual branches; these are "
-            f"{100 * self.effective:.3g} % of all paths."
+            f"{percent_text(self.effective)} of all paths."
         )
 
     def _draw(self, axes: Any, colour: str) -> None:

@@ -13,6 +13,7 @@ from ..errors import CutwidgetsError
 from ..extras import needs
 from ..files import write
 from ..progress import track
+from ..text import percent_text
 from .digits import Digits, digits
 from .gradients import Gradients, meter
 from .networks import residual_network
@@ -40,7 +41,8 @@ class Training(Result):
         last = self.table.iloc[-1]
         return (
             f"{self.name} after {len(self.table)} epochs: training error "
-            f"{100 * last['training error']:.1f} %, test error {100 * last['test error']:.1f} %."
+            f"{percent_text(last['training error'])}, test error "
+            f"{percent_text(last['test error'])}."
         )
 
     def _draw(self, axes: Any, colour: str) -> None:

@@ -13,6 +13,7 @@ from ..graph.callgraph import CallGraph
 from ..inference.images import takes_images
 from ..lab import labels
 from ..structure.anatomy import anatomy
+from ..text import percent_text
 
 
 @dataclass(frozen=True)
@@ -267,4 +268,4 @@ def _number(value: Any) -> float | None:
 def _text(value: float, form: str) -> str:
     if not np.isfinite(value):
         return "—"
-    return f"{100 * value:.1f} %" if form == "%" else f"{value:{form}}"
+    return percent_text(value) if form == "%" else f"{value:{form}}"

@@ -12,7 +12,6 @@ from ..drawing import rendering
 from ..errors import CutwidgetsError
 from ..files import write
 from ..structure.anatomy import Anatomy
-from ..text import shape_text
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -88,23 +87,14 @@ def picture(anatomy: Anatomy) -> str:
         >>> import cutwidgets as cw
         >>> import keras
         >>> anatomy = cw.anatomy(keras.applications.VGG16(weights=None))
-        >>> "<td>block5</td>" in picture(anatomy)
+        >>> ">block5</td>" in picture(anatomy)
         True
     """
-    cells = [
-        (block.name, shape_text(block.output_shape, block.scale), f"{block.parameters:,}")
-        for block in anatomy
-    ]
-    rows = "".join(
-        f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in cells
-    )
-    head = "<tr><th>Block</th><th>Output</th><th>Parameters</th></tr>"
+    title = f"The {len(anatomy)} blocks of {escape(anatomy.name)}; run this cell for the panel"
     return (
         # Where the SVG is taken out, its texts remain: without a size of their own, unseen.
         f'<div class="cutwidgets-static"><div style="font-size: 0px">{rendering.html(anatomy.svg)}'
-        "</div><details><summary>"
-        f"The {len(cells)} blocks of {escape(anatomy.name)}; run this cell for the panel</summary>"
-        f"<table>{head}{rows}</table></details></div>"
+        f"</div><details><summary>{title}</summary>{anatomy.html_table()}</details></div>"
     )
 
 

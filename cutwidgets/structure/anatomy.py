@@ -1,24 +1,22 @@
 """The anatomy of a model: its blocks and stages, to look up, to go through and to look at."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from numbers import Integral
 
 import keras
 
 from ..blocks.blocks import Block, Stage
 from ..blocks.finding import find
 from ..drawing import block_diagram, layer_diagram, rendering
-from ..errors import UnknownPlaceError, similar
 from ..graph.callgraph import CallGraph
 from ..graph.keras_internals import alone, functional, memory_of, state_of
 from ..graph.reader import read
-from ..text import shape_text, text_table
+from ..tables import Column, Rows, Table
+from ..text import shape_text
 
 
 @dataclass(frozen=True, repr=False)
-class Anatomy:
+class Anatomy(Rows[Block]):
     """A model's blocks and stages. Shows itself as a diagram in a notebook.
 
     Attributes:
@@ -39,40 +37,13 @@ class Anatomy:
         '<svg'
     """
 
-    name: str
-    blocks: tuple[Block, ...]
     stages: tuple[Stage, ...]
     graph: CallGraph = field(repr=False, compare=False)
 
-    def __len__(self) -> int:
-        """The number of blocks."""
-        return len(self.blocks)
-
-    def __iter__(self) -> Iterator[Block]:
-        """The blocks, in the order of computation."""
-        return iter(self.blocks)
-
-    def __getitem__(self, place: str | int) -> Block:
-        """A block by its name or its index; negative indices count from the end.
-
-        Raises:
-            UnknownPlaceError: If there is no such block.
-        """
-        if isinstance(place, str):
-            for block in self.blocks:
-                if block.name == place:
-                    return block
-            names = [block.name for block in self.blocks]
-            raise UnknownPlaceError(
-                place, f"The model {self.name!r} has no block {place!r}.", similar(place, names)
-            )
-        if not isinstance(place, Integral) or not -len(self) <= place < len(self):
-            raise UnknownPlaceError(
-                place,
-                f"The model {self.name!r} has {len(self)} blocks, numbered 0 to {len(self) - 1}. "
-                f"Received: {place!r}.",
-            )
-        return self.blocks[place]
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """All blocks, in the order of computation."""
+        return self.rows
 
     @cached_property
     def dot(self) -> str:
@@ -99,26 +70,38 @@ class Anatomy:
         """
         return rendering.render(layer_diagram.source(self.graph, self[block].calls))
 
+    def html_table(self) -> str:
+        """The blocks as a table of HTML.
+
+        Example:
+            >>> import cutwidgets as cw
+            >>> import keras
+            >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+            >>> ">classifier<" in cw.anatomy(model).html_table()
+            True
+        """
+        return self._table().html(self.name)
+
     def _repr_html_(self) -> str:
         return rendering.html(self.svg)
 
     def _repr_svg_(self) -> str:
         return self.svg
 
-    def __repr__(self) -> str:
-        """The blocks as a table of text."""
-        rows = [("block", "kind", "shortcut", "stage", "output", "parameters")] + [
-            (
-                block.name,
-                block.kind,
-                block.shortcut or "",
-                block.stage or "",
-                shape_text(block.output_shape, block.scale),
-                f"{block.parameters:,}",
-            )
-            for block in self.blocks
+    def _table(self) -> Table:
+        columns = [
+            Column("block", value=lambda block: block.name, left=True),
+            Column("kind", left=True),
+            Column("shortcut", left=True),
+            Column("stage", left=True),
+            Column("output_shape", "output", text=_shape_text, left=True),
+            Column("parameters", text=lambda block: f"{block.parameters:,}"),
         ]
-        return text_table(rows, left=len(rows[0]))
+        return Table(columns, self.rows)
+
+
+def _shape_text(block: Block) -> str:
+    return shape_text(block.output_shape, block.scale)
 
 
 @alone

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -16,8 +17,12 @@ from ..inference.inputs import as_inputs, random_input
 from ..inference.side_effects import Record, put_back_after
 from ..structure.anatomy import Anatomy, anatomy
 from ..structure.places import PlaceLike
+from ..tables import Column, Table
 from .build import Section, build, symbols_of
 from .slicing import section
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TOLERANCE = 1e-6
 
@@ -105,15 +110,27 @@ class Check:
 
     def _repr_html_(self) -> str:
         mark = ("✓" if self.conclusive else "?") if self.ok else "✗"
-        rows = "".join(
-            f"<tr><td>{escape(name)}</td><td>{difference:.3g}</td></tr>"
-            for name, difference in self.differences
-        )
         return (
             f"<p><strong>{mark}</strong> {escape(str(self))}</p><details><summary>Block by block"
-            "</summary><table><tr><th>block</th><th>largest difference</th></tr>"
-            f"{rows}</table></details>"
+            f"</summary>{self._table().html()}</details>"
         )
+
+    @property
+    def table(self) -> "pd.DataFrame":
+        """The largest difference for each block as a DataFrame of pandas: block, difference."""
+        return self._table().frame()
+
+    def _table(self) -> Table:
+        columns = [
+            Column("block", value=itemgetter(0), left=True),
+            Column(
+                "difference",
+                "largest difference",
+                value=itemgetter(1),
+                text=lambda row: f"{row[1]:.3g}",
+            ),
+        ]
+        return Table(columns, self.differences)
 
 
 def check(

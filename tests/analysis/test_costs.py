@@ -482,6 +482,14 @@ def test_rows_and_sums():
             found.sum(*ends)
 
 
+def test_the_data_frame_has_the_numbers_of_the_rows():
+    found = costs(application("ResNet50"))
+    table = found.table
+    assert table["block"].tolist() == [row.name for row in found]
+    for name in ("parameters", "macs", "activation_bytes", "receptive_field", "uncounted"):
+        assert table[name].tolist() == [getattr(row, name) for row in found]
+
+
 def test_the_table_escapes_names_and_shows_bars():
     evil = "<script>alert(1)&lt;"
     x = inputs = keras.Input((8, 8, 3))

@@ -203,6 +203,10 @@ def test_tables_and_picture():
     html = splits._repr_html_()
     assert html.count("<tr") == len(splits) + 1
     assert html.count("★") == len(splits.best) + 1
+    table = splits.table
+    assert table["after"].tolist() == [row.after for row in splits]
+    assert table["bytes"].tolist() == [row.bytes for row in splits]
+    assert table["after"][table["best"]].tolist() == [row.after for row in splits.best]
 
 
 def test_names_are_text_and_what_is_not_counted_is_named():
@@ -227,7 +231,7 @@ def test_texts_have_no_bytes():
 
 def test_a_block_that_cannot_be_split_behind():
     splits = cw.costs(untrained("ResNet50")).splits
-    with pytest.raises(cw.UnknownPlaceError, match="split behind") as caught:
+    with pytest.raises(cw.UnknownPlaceError, match="no split point") as caught:
         splits["conv4_block66"]
     assert "conv4_block6" in caught.value.suggestions
 

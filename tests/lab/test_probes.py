@@ -432,10 +432,10 @@ def test_exits_find_the_cheapest_of_the_good(left):
     table = left.table.assign(accuracy=[0.5, 0.895, 0.894, 0.9], macs=[1e3, 2e3, 3e3, 4e9])
     table["share"] = table["macs"] / 5e3
     found = replace(left, table=table, whole=0.9, macs=5_000_000)
-    assert "right in 90.0 % with 5 million MACs" in found.finding
-    assert "at a probability of 0.9, in 89.5 % with 2,000 (40 %)" in found.finding
+    assert "right in 90.0 % with 5 MMACs" in found.finding
+    assert "at a probability of 0.9, in 89.5 % with 2 kMACs (40.0 %)" in found.finding
     assert "loses more than half a point" in replace(found, whole=0.99).finding
-    assert "4 billion" in replace(found, table=table[3:]).finding
+    assert "4 GMACs" in replace(found, table=table[3:]).finding
 
 
 def test_exits_of_a_model_without_a_classifier(network, data):

@@ -503,3 +503,13 @@ def test_what_is_known_of_a_model_is_forgotten_as_it_changes():
     before = sum(block.parameters for block in cw.anatomy(model))
     dense.enable_lora(2)
     assert sum(block.parameters for block in cw.anatomy(model)) == before + 2 * (4 + 4)
+
+
+def test_the_table_is_a_data_frame_with_a_row_for_each_block():
+    anatomy = cw.anatomy(residual_chain(3))
+    table = anatomy.table
+    assert table.columns.tolist() == [
+        "block", "kind", "shortcut", "stage", "output_shape", "parameters",
+    ]  # fmt: skip
+    assert table["block"].tolist() == [block.name for block in anatomy]
+    assert table["parameters"].tolist() == [block.parameters for block in anatomy]

@@ -45,6 +45,7 @@ def test_the_proof_has_teeth(monkeypatch):
     assert not result.ok
     assert "NOT" in str(result)
     assert "✗" in result._repr_html_()
+    assert list(result.table.itertuples(index=False, name=None)) == list(result.differences)
 
 
 def test_difference_is_largest_absolute():
