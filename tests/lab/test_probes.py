@@ -18,7 +18,7 @@ from cutwidgets.lab.early_exits import exits
 from cutwidgets.lab.labels import subject
 from cutwidgets.lab.linear_probes import features, probes
 from cutwidgets.lab.similarity import similarity
-from cutwidgets.progress import told
+from cutwidgets.progress import reporting_to
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_probes_of_a_model_without_a_classifier(network, few, probed):
 
 def test_probes_take_the_seed_and_tell_how_far_they_are(network, few):
     heard = []
-    with told(lambda *progress: heard.append(progress)):
+    with reporting_to(lambda *progress: heard.append(progress)):
         one = probes(network, *few, folds=2, seed=1)
     assert heard[-1][:2] == (5, 5)
     other = probes(network, *few, folds=2, seed=2)
