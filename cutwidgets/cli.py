@@ -7,9 +7,9 @@ it.
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import redirect_stdout
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import asdict, replace
 from enum import StrEnum
 from importlib import import_module
 from math import isfinite
@@ -23,7 +23,7 @@ from rich.text import Text
 from . import files
 from .errors import BypassedCutError, CutwidgetsError
 from .exit_codes import FAILED_CHECK, exit_codes, run, say, visible
-from .loading import load, refuse_unreadable
+from .loading import load
 from .tables import Column, Table
 from .text import shape_text
 
@@ -85,14 +85,12 @@ def show(
     imports: Imports = None,
 ) -> None:
     """Show the blocks of a model, and their costs."""
-    refuse_unreadable(model)  # before Keras is imported
     if svg is not None:
         _refuse_output(svg, ".svg", "The diagram")
-    from .analysis.costs import costs
-    from .structure.anatomy import anatomy
+    with _loaded(model, unsafe, imports) as loaded:
+        from .analysis.costs import costs
+        from .structure.anatomy import anatomy
 
-    with _prints_to_stderr():
-        loaded = _load(model, unsafe, imports)
         blocks, block_costs = anatomy(loaded), costs(loaded)
         if svg is not None:
             _write(svg, lambda path: path.write_text(blocks.svg, "utf-8"))
@@ -109,18 +107,14 @@ def show(
         for block, cost in zip(blocks, block_costs, strict=True)
     ]
     if as_json:
-        result: dict[str, Any] = {"model": blocks.name, "blocks": rows}
-        if with_costs:
-            result |= {"total": total, "inputs": block_costs.input_shapes}
-        _print_json(result)
+        costs_too = {"total": total, "inputs": block_costs.input_shapes} if with_costs else {}
+        _print_json({"model": blocks.name, "blocks": rows, **costs_too})
         return
-    caption = ", ".join(map(shape_text, block_costs.input_shapes))
-    table = Table(
-        _columns(with_costs),
-        rows,
-        f"Costs are for one example of {caption}." if with_costs else "",
-        {"block": "total", **total} if with_costs else None,
-    )
+    table = Table(_columns(with_costs), rows)
+    if with_costs:
+        shapes = ", ".join(map(shape_text, block_costs.input_shapes))
+        caption = f"Costs are for one example of {shapes}."
+        table = replace(table, caption=caption, total={"block": "total", **total})
     say(f"{_line(blocks.name)}: {len(rows)} blocks\n\n{table.text()}")
 
 
@@ -132,22 +126,17 @@ def cut(
     end: End,
     output: Annotated[Path, typer.Option("--output", "-o", help="The .keras file to write.")],
     allow_bypass: Annotated[
-        bool,
-        typer.Option(
-            "--allow-bypass", help="Turn tensors that bypass the start into extra inputs."
-        ),
+        bool, typer.Option("--allow-bypass", help="Make tensors that bypass the start inputs too.")
     ] = False,
     force: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
     unsafe: Unsafe = False,
     imports: Imports = None,
 ) -> None:
     """Save a slice of a model, from START to END inclusive."""
-    refuse_unreadable(model)  # before Keras is imported
     _refuse_output(output, ".keras", "The slice", force, " Use --force to replace it.")
-    from .surgery.slicing import cut as cut_out
+    with _loaded(model, unsafe, imports) as loaded:
+        from .surgery.slicing import cut as cut_out
 
-    with _prints_to_stderr():
-        loaded = _load(model, unsafe, imports)
         try:
             part = cut_out(loaded, *_places(start, end), allow_bypass=allow_bypass)
         except BypassedCutError as error:
@@ -167,11 +156,10 @@ def check(
     imports: Imports = None,
 ) -> None:
     """Check that head, slice and tail together compute the model."""
-    refuse_unreadable(model)  # before Keras is imported
-    from .surgery.checking import check as checked
+    with _loaded(model, unsafe, imports) as loaded:
+        from .surgery.checking import check as checked
 
-    with _prints_to_stderr():
-        result = checked(_load(model, unsafe, imports), *_places(start, end))
+        result = checked(loaded, *_places(start, end))
     if as_json:
         verdict = {"ok": result.ok, "conclusive": result.conclusive, "verdict": str(result)}
         _print_json(verdict | asdict(result))
@@ -186,45 +174,32 @@ def check(
 def features(
     model: File,
     data: Annotated[
-        Path,
-        typer.Argument(
-            help="A folder of images, a .npy file, or a .npz file with arrays by input name."
-        ),
+        Path, typer.Argument(help="A folder of images, a .npy file, or a .npz file by input name.")
     ],
     to: Annotated[Path, typer.Option(help="The .parquet or .npy file to write.")],
     batch: Annotated[int, typer.Option(min=1, help="Number of examples in a batch.")] = 32,
-    engine: Annotated[
-        Engine, typer.Option(help="Compute in this process, or on Ray.")
-    ] = Engine.LOCAL,
+    engine: Annotated[Engine, typer.Option(help="Compute here, or on Ray.")] = Engine.LOCAL,
     workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Number of Ray processes; by default one per processor."),
+        int | None, typer.Option(min=1, help="Number of Ray processes; default: one per processor.")
     ] = None,
     as_json: AsJson = False,
     unsafe: Unsafe = False,
     imports: Imports = None,
 ) -> None:
     """Run a model over a data set, and store its outputs. A run that was stopped resumes."""
-    refuse_unreadable(model)  # before Keras is imported
-    from .extraction.features import features as extract
+    with _loaded(model, unsafe, imports) as loaded:
+        from .extraction.features import features as extract
 
-    with _prints_to_stderr():
-        loaded = _load(model, unsafe, imports)
         source = _read(data, {tensor.name: tensor.dtype for tensor in loaded.inputs})
         stored = extract(loaded, source, to=to, batch=batch, engine=engine.value, workers=workers)
     broken = stored.broken.to_dict("records")
     if as_json:
         result = {"path": str(stored.path), "examples": stored.examples, "broken": broken}
-        _print_json({**result, "shapes": stored.shapes})
+        _print_json(result | {"shapes": stored.shapes})
         return
     say(repr(stored))
     for row in broken:
         say(f"{row['id']}: {row['reason']}", err=True)
-
-
-def _prints_to_stderr() -> redirect_stdout[Any]:
-    """Keep what Keras or a user's own layers print out of a command's output."""
-    return redirect_stdout(sys.stderr)
 
 
 def _numbers(cost: "Cost", with_costs: bool) -> dict[str, Any]:
@@ -326,8 +301,17 @@ def _read(data: Path, dtypes: dict[str, str]) -> Any:
     return next(iter(arrays.values())) if len(arrays) == 1 else arrays
 
 
+@contextmanager
+def _loaded(path: Path, unsafe: bool, imports: list[str] | None) -> Iterator["keras.Model"]:
+    """Load a model, in Keras's safe mode unless `unsafe`, for the commands of the context.
+
+    Keras and a user's own layers may print: within the context to standard error.
+    """
+    with redirect_stdout(sys.stderr):
+        yield _load(path, unsafe, imports)
+
+
 def _load(path: Path, unsafe: bool, imports: list[str] | None) -> "keras.Model":
-    """Load a model, in Keras's safe mode unless `unsafe`."""
     try:
         _import(imports or ())
     except (Exception, SystemExit) as error:  # a module may raise anything, and may exit

@@ -91,7 +91,7 @@ def load(
         Traceback (most recent call last):
         cutwidgets.errors.CutwidgetsError: There is no file 'resnet.tflite'...
     """
-    file = _model_file(path)
+    file = _model_file(path)  # before Keras is imported, which takes seconds
     import keras
 
     try:
@@ -103,15 +103,6 @@ def load(
         )
     except Exception as error:  # Keras or a layer of the user's may raise anything
         raise CutwidgetsError(_why(file, error, keras.__version__)) from error
-
-
-def refuse_unreadable(path: str | os.PathLike[str]) -> None:
-    """Raise the error that `load` would raise for the file itself, without importing Keras.
-
-    Raises:
-        CutwidgetsError: If the file contains no model that Keras can read.
-    """
-    _model_file(path)
 
 
 def conversion(load_old: str, new: str) -> str:

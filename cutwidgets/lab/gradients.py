@@ -95,7 +95,7 @@ def meter(model: keras.Model, x: Any, y: Any) -> Callable[[str], Gradients]:
             "between blocks. Pass a model of several."
         )
     variables = list(_variables(graph, range(len(graph.calls))).values())
-    inputs, labels = case.first_inputs(), case.first_labels()
+    inputs, labels = case.first()
     traced = compiled(_function(case, blocks, variables))
 
     def measure(moment: str) -> Gradients:

@@ -53,16 +53,13 @@ class Subject:
         elements = sum(array.size for array in self.inputs.values()) // self.size
         return max(1, min(EXAMPLES_AT_ONCE, self.size, _ELEMENTS_AT_ONCE // max(elements, 1)))
 
-    def first_inputs(self) -> dict[int, Any]:
-        """The first examples as tensors, a full batch at most."""
-        convert = keras.ops.convert_to_tensor
-        return {index: convert(array[: self._at_most]) for index, array in self.inputs.items()}
-
-    def first_labels(self) -> Any:
-        """The labels of `first_inputs`, a tensor."""
+    def first(self) -> tuple[dict[int, Any], Any]:
+        """The first examples, a full batch at most: their inputs and their labels, as tensors."""
         assert self.labels is not None
+        convert, first = keras.ops.convert_to_tensor, slice(self._at_most)
         dtype = "float32" if self.labels.dtype.kind == "f" else "int32"
-        return keras.ops.convert_to_tensor(self.labels[: self._at_most].astype(dtype))
+        inputs = {index: convert(array[first]) for index, array in self.inputs.items()}
+        return inputs, convert(self.labels[first].astype(dtype))
 
     def computed(self, function: Callable[[Mapping[int, Any]], Any]) -> np.ndarray:
         """Apply a function of tensors to all examples, in batches.

@@ -1,6 +1,7 @@
 """Residual networks that train on the digits within minutes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -60,7 +61,8 @@ def residual_network(
             "survival must be a probability above 0, up to 1; below 1 it needs shortcuts. "
             f"Received: survival={survival!r}, shortcuts={shortcuts!r}."
         )
-    maker = _Maker(normalisation, preactivation, shortcuts, seed)
+    seeds = iter(range(seed * 100_000, (seed + 1) * 100_000))
+    maker = _Maker(normalisation, preactivation, shortcuts, seeds)
     inputs = keras.Input((size, size, 1), name="digit")
     x = maker.convolution(inputs, width, 3, 1, "stem")
     x = x if preactivation else maker.activated(x, "stem")
@@ -73,21 +75,19 @@ def residual_network(
             x = maker.block(x, width * 2**stage, stride, kept, f"stage{stage + 1}_block{i + 1}")
     x = maker.activated(x, "top") if preactivation else x
     x = layers.GlobalAveragePooling2D(name="pool")(x)
-    initializer = keras.initializers.GlorotUniform(next(maker.seeds))
+    initializer = keras.initializers.GlorotUniform(next(seeds))
     x = layers.Dense(10, "softmax", kernel_initializer=initializer, name="classes")(x)
     return keras.Model(inputs, x, name=f"{'residual' if shortcuts else 'plain'}_{total}")
 
 
+@dataclass(frozen=True)
 class _Maker:
     """Adds layers to a network."""
 
-    def __init__(
-        self, normalisation: bool, preactivation: bool, shortcuts: bool, seed: int
-    ) -> None:
-        self._normalisation = normalisation
-        self._preactivation = preactivation
-        self._shortcuts = shortcuts
-        self.seeds = iter(range(seed * 100_000, (seed + 1) * 100_000))
+    normalisation: bool
+    preactivation: bool
+    shortcuts: bool
+    seeds: Iterator[int]
 
     def convolution(self, x: Any, width: int, size: int, stride: int, name: str) -> Any:
         return layers.Conv2D(
@@ -95,13 +95,13 @@ class _Maker:
             size,
             strides=stride,
             padding="same",
-            use_bias=not self._normalisation,
+            use_bias=not self.normalisation,
             kernel_initializer=keras.initializers.HeNormal(next(self.seeds)),
             name=f"{name}_conv",
         )(x)
 
     def normalised(self, x: Any, name: str) -> Any:
-        if not self._normalisation:
+        if not self.normalisation:
             return x
         return layers.BatchNormalization(momentum=_MOMENTUM, name=f"{name}_bn")(x)
 
@@ -110,7 +110,7 @@ class _Maker:
 
     def block(self, x: Any, width: int, stride: int, kept: float, name: str) -> Any:
         shortcut = x
-        if self._preactivation:
+        if self.preactivation:
             x = self.activated(x, f"{name}_1")
             x = self.convolution(x, width, 3, stride, f"{name}_1")
             x = self.activated(x, f"{name}_2")
@@ -121,10 +121,10 @@ class _Maker:
         if kept < 1:
             # One draw for the whole branch of an example: dropped, or scaled to compensate.
             x = layers.Dropout(1 - kept, noise_shape=(None, 1, 1, 1), name=f"{name}_drop")(x)
-        if self._shortcuts:
+        if self.shortcuts:
             if stride > 1 or shortcut.shape[-1] != width:
                 shortcut = self.convolution(shortcut, width, 1, stride, f"{name}_0")
-                if not self._preactivation:
+                if not self.preactivation:
                     shortcut = self.normalised(shortcut, f"{name}_0")
             x = layers.Add(name=f"{name}_add")([shortcut, x])
-        return x if self._preactivation else layers.ReLU(name=f"{name}_out")(x)
+        return x if self.preactivation else layers.ReLU(name=f"{name}_out")(x)

@@ -179,7 +179,7 @@ def path_gradients(
         ]
         return keras.ops.mean(keras.ops.sqrt(sum(squares)))
 
-    traced, inputs, labels = compiled(function), case.first_inputs(), case.first_labels()
+    traced, (inputs, labels) = compiled(function), case.first()
     random = np.random.default_rng(seed)
     draws = [k for k in range(number + 1) for _ in range(min(repeats, comb(number, k)))]
     rows = []
