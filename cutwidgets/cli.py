@@ -1,14 +1,15 @@
-"""The command line, for what needs no notebook: `cutwidgets show model.keras`.
+"""The command line: `cutwidgets show model.keras`.
 
-Each command imports what it needs when it runs: Keras is slow to import, and `--help` needs none.
+Each command imports its modules when it runs: Keras is slow to import, and `--help` does not need
+it.
 """
 
 import json
 import os
 import sys
-from collections.abc import Iterable
-from contextlib import redirect_stdout
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import asdict, replace
 from enum import StrEnum
 from importlib import import_module
 from math import isfinite
@@ -17,24 +18,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from . import files
 from .errors import BypassedCutError, CutwidgetsError
-from .exit_codes import FAILED_PROOF, exit_codes, run, say, visible
-from .loading import load, refuse_unreadable
+from .exit_codes import FAILED_CHECK, exit_codes, run, say, visible
+from .loading import load
+from .tables import Column, Table
+from .text import shape_text
 
 if TYPE_CHECKING:
     import keras
 
-    from .analysis.costs import Cost, Costs
+    from .analysis.costs import Cost
 
 app = typer.Typer(
     help="Look at Keras models, and cut them between their blocks.\n\n"
-    "Exit codes: 0 if all is well; 1 if a check fails; 2 if something cannot be done, which may be "
-    "for want of memory or disk space; 70 for a bug of cutwidgets or of a model's own layers, "
-    "whose traceback is then on stderr; 130 after Ctrl-C; 141 if nobody reads what is printed.",
+    "Exit status: 0 success, 1 check failed, 2 cannot be done (which includes a full disk or too "
+    "little memory), 70 internal error in cutwidgets or in a model's own layers, with a traceback "
+    "on stderr, 130 interrupted by Ctrl-C, 141 broken pipe.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -42,7 +44,7 @@ app = typer.Typer(
 
 
 class Engine(StrEnum):
-    """Where features are computed."""
+    """What computes features."""
 
     LOCAL = "local"
     RAY = "ray"
@@ -51,20 +53,20 @@ class Engine(StrEnum):
 File = Annotated[Path, typer.Argument(metavar="MODEL", help="A .keras or .h5 file.")]
 
 Start = Annotated[
-    str, typer.Argument(help="Block, stage or layer that the slice starts with; - for the input.")
+    str, typer.Argument(help="First block, stage or layer of the slice; - for the input.")
 ]
 
-End = Annotated[str, typer.Argument(help="What it ends with; - for the output.")]
+End = Annotated[str, typer.Argument(help="Last block, stage or layer; - for the output.")]
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print only JSON.")]
 
 Unsafe = Annotated[
-    bool, typer.Option(help="Let the file run code of its own: only if you trust its origin.")
+    bool, typer.Option(help="Allow the file to run its own code: only if you trust its origin.")
 ]
 
 Imports = Annotated[
     list[str] | None,
-    typer.Option("--import", metavar="MODULE", help="Module with the model's own layers."),
+    typer.Option("--import", metavar="MODULE", help="Module that defines the model's own layers."),
 ]
 
 
@@ -73,47 +75,47 @@ Imports = Annotated[
 def show(
     model: File,
     with_costs: Annotated[
-        bool, typer.Option("--costs", help="Also activation bytes and receptive fields.")
+        bool, typer.Option("--costs", help="Add activation bytes and receptive fields.")
     ] = False,
     svg: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="An .svg file to write: the diagram.")
+        Path | None, typer.Option(metavar="FILE", help="Write the diagram to this .svg file.")
     ] = None,
     as_json: AsJson = False,
     unsafe: Unsafe = False,
     imports: Imports = None,
 ) -> None:
-    """Show the blocks of a model, with what each costs."""
-    refuse_unreadable(model)  # before Keras is imported
+    """Show the blocks of a model, and their costs."""
     if svg is not None:
-        _refuse_output(svg, ".svg", "A diagram")
-    from .analysis.costs import costs
-    from .structure.anatomy import anatomy
+        _refuse_output(svg, ".svg", "The diagram")
+    with _loaded(model, unsafe, imports) as loaded:
+        from .analysis.costs import costs
+        from .structure.anatomy import anatomy
 
-    with _working():
-        loaded = _load(model, unsafe, imports)
-        found, counted = anatomy(loaded), costs(loaded)
+        blocks, block_costs = anatomy(loaded), costs(loaded)
         if svg is not None:
-            files.write_whole(svg, lambda path: path.write_text(found.svg, "utf-8"))
+            files.write_whole(svg, lambda path: path.write_text(blocks.svg, "utf-8"))
+    total = _numbers(block_costs.total, with_costs)
     rows = [
         {
             "block": block.name,
             "kind": block.kind,
             "shortcut": block.shortcut,
             "stage": block.stage,
-            "output": [found.graph.tensors[tensor].shape for tensor in block.exits],
-            **_counted(cost, with_costs),
+            "output": [blocks.graph.tensors[tensor].shape for tensor in block.exits],
+            **_numbers(cost, with_costs),
         }
-        for block, cost in zip(found, counted, strict=True)
+        for block, cost in zip(blocks, block_costs, strict=True)
     ]
     if as_json:
-        shown: dict[str, Any] = {"model": found.name, "blocks": rows}
-        if with_costs:
-            shown |= {"total": _counted(counted.total, True), "inputs": counted.input_shapes}
-        _print_json(shown)
+        costs_too = {"total": total, "inputs": block_costs.input_shapes} if with_costs else {}
+        _print_json({"model": blocks.name, "blocks": rows, **costs_too})
         return
-    # What reads it from a pipe wants whole names.
-    at_terminal = sys.stdout is not None and sys.stdout.isatty()
-    Console(width=None if at_terminal else 240).print(_table(rows, counted, with_costs))
+    table = Table(_columns(with_costs), rows)
+    if with_costs:
+        shapes = ", ".join(map(shape_text, block_costs.input_shapes))
+        caption = f"Costs are for one example of {shapes}."
+        table = replace(table, caption=caption, total={"block": "total", **total})
+    say(f"{_line(blocks.name)}: {len(rows)} blocks\n\n{table.text()}")
 
 
 @app.command()
@@ -124,26 +126,21 @@ def cut(
     end: End,
     output: Annotated[Path, typer.Option("--output", "-o", help="The .keras file to write.")],
     allow_bypass: Annotated[
-        bool,
-        typer.Option(
-            "--allow-bypass", help="Turn tensors that bypass the start into extra inputs."
-        ),
+        bool, typer.Option("--allow-bypass", help="Make tensors that bypass the start inputs too.")
     ] = False,
-    force: Annotated[bool, typer.Option(help="Replace the file if there is one.")] = False,
+    force: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
     unsafe: Unsafe = False,
     imports: Imports = None,
 ) -> None:
-    """Cut a slice out of a model, both ends included, and save it."""
-    refuse_unreadable(model)  # before Keras is imported
-    _refuse_output(output, ".keras", "A slice", force, " --force replaces it.")
-    from .surgery.slicing import cut as cut_out
+    """Save a slice of a model, from START to END inclusive."""
+    _refuse_output(output, ".keras", "The slice", force, " Use --force to replace it.")
+    with _loaded(model, unsafe, imports) as loaded:
+        from .surgery.slicing import cut as cut_out
 
-    with _working():
-        loaded = _load(model, unsafe, imports)
         try:
             part = cut_out(loaded, *_places(start, end), allow_bypass=allow_bypass)
         except BypassedCutError as error:
-            raise CutwidgetsError(f"{error} On the command line that is --allow-bypass.") from error
+            raise CutwidgetsError(f"{error} On the command line, use --allow-bypass.") from error
         files.write_whole(output, part.save, force)
     say(f"{output}: {part.name}, {part.count_params():,} parameters")
 
@@ -159,18 +156,17 @@ def check(
     imports: Imports = None,
 ) -> None:
     """Check that head, slice and tail together compute the model."""
-    refuse_unreadable(model)  # before Keras is imported
-    from .surgery.checking import check as checked
+    with _loaded(model, unsafe, imports) as loaded:
+        from .surgery.checking import check as checked
 
-    with _working():
-        result = checked(_load(model, unsafe, imports), *_places(start, end))
+        result = checked(loaded, *_places(start, end))
     if as_json:
         verdict = {"ok": result.ok, "conclusive": result.conclusive, "verdict": str(result)}
         _print_json(verdict | asdict(result))
     else:
         say(str(result))
     if not result.ok:
-        raise typer.Exit(FAILED_PROOF)
+        raise typer.Exit(FAILED_CHECK)
 
 
 @app.command()
@@ -178,84 +174,70 @@ def check(
 def features(
     model: File,
     data: Annotated[
-        Path,
-        typer.Argument(help="A folder of images, a .npy file, or a .npz file by inputs' names."),
+        Path, typer.Argument(help="A folder of images, a .npy file, or a .npz file by input name.")
     ],
-    to: Annotated[Path, typer.Option(help="A name that ends in .parquet or .npy.")],
-    batch: Annotated[int, typer.Option(min=1, help="How many examples are computed at once.")] = 32,
+    to: Annotated[Path, typer.Option(help="The .parquet or .npy file to write.")],
+    batch: Annotated[int, typer.Option(min=1, help="Number of examples in a batch.")] = 32,
     engine: Annotated[Engine, typer.Option(help="Compute here, or on Ray.")] = Engine.LOCAL,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes of Ray; one a processor if not given.")
+        int | None, typer.Option(min=1, help="Number of Ray processes; default: one per processor.")
     ] = None,
     as_json: AsJson = False,
     unsafe: Unsafe = False,
     imports: Imports = None,
 ) -> None:
-    """Run a model over a data set, and store what it gives. A run that was killed goes on."""
-    refuse_unreadable(model)  # before Keras is imported
-    from .extraction.features import features as extract
+    """Run a model over a data set, and store its outputs. A run that was stopped resumes."""
+    with _loaded(model, unsafe, imports) as loaded:
+        from .extraction.features import features as extract
 
-    with _working():
-        loaded = _load(model, unsafe, imports)
         source = _read(data, {tensor.name: tensor.dtype for tensor in loaded.inputs})
-        found = extract(loaded, source, to=to, batch=batch, engine=engine.value, workers=workers)
-    broken = found.broken.to_dict("records")
+        stored = extract(loaded, source, to=to, batch=batch, engine=engine.value, workers=workers)
+    broken = stored.broken.to_dict("records")
     if as_json:
-        told = {"path": str(found.path), "examples": found.examples, "broken": broken}
-        _print_json({**told, "shapes": found.shapes})
+        result = {"path": str(stored.path), "examples": stored.examples, "broken": broken}
+        _print_json(result | {"shapes": stored.shapes})
         return
-    say(repr(found))
+    say(repr(stored))
     for row in broken:
         say(f"{row['id']}: {row['reason']}", err=True)
 
 
-def _working() -> redirect_stdout[Any]:
-    """Within this, what Keras or a user's own layers print is kept out of a command's output."""
-    return redirect_stdout(sys.stderr)
+def _numbers(cost: "Cost", with_costs: bool) -> dict[str, Any]:
+    """The numbers that are shown for a block."""
+    names = ["parameters", "macs", "uncounted"]
+    names += ["activation_bytes", "receptive_field"] if with_costs else []
+    return {name: getattr(cost, name) for name in names}
 
 
-def _counted(cost: "Cost", whole: bool) -> dict[str, Any]:
-    """The numbers of a block that are shown."""
-    counted: dict[str, Any] = {"parameters": cost.parameters, "macs": cost.macs}
-    counted["uncounted"] = cost.uncounted
-    if whole:
-        counted["activation_bytes"] = cost.activation_bytes
-        counted["receptive_field"] = cost.receptive_field
-    return counted
+def _columns(with_costs: bool) -> list[Column]:
+    """The columns of the table of blocks."""
+
+    def words(name: str) -> Column:
+        return Column(name, text=lambda row: _line(row.get(name) or ""), left=True)
+
+    def number(name: str) -> Column:
+        return Column(name, text=lambda row: f"{row[name]:,}")
+
+    def shapes(row: dict[str, Any]) -> str:
+        return ", ".join(map(shape_text, row.get("output", ())))
+
+    def macs(row: dict[str, Any]) -> str:
+        return f"≥ {row['macs']:,}" if row["uncounted"] else f"{row['macs']:,}"
+
+    def field(row: dict[str, Any]) -> str:
+        return "×".join(map(str, row["receptive_field"] or ()))
+
+    columns = [*map(words, ("block", "kind", "shortcut", "stage"))]
+    columns += [Column("output", text=shapes, left=True), number("parameters")]
+    columns += [Column("macs", text=macs)]
+    if with_costs:
+        columns += [number("activation_bytes"), Column("receptive_field", text=field)]
+    return columns
 
 
-def _table(rows: list[dict[str, Any]], costs: "Costs", with_costs: bool) -> Table:
-    """The blocks as a table, with what all of them cost if asked for."""
-    from .text import shape_text
-
-    shapes = ", ".join(map(shape_text, costs.input_shapes))
-    table = Table(
-        title=Text(_cell(f"{costs.name}: {len(rows)} blocks")),
-        caption=Text(f"Costs are for one example of {shapes}.") if with_costs else None,
-    )
-    columns = ["block", "kind", "shortcut", "stage", "output", *_counted(costs.total, with_costs)]
-    columns = [name for name in columns if name != "uncounted"]
-    for name in columns:
-        is_number = name not in ("block", "kind", "shortcut", "stage", "output")
-        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
-    total = {"block": "total", **_counted(costs.total, True)}
-    for row in [*rows, total] if with_costs else rows:
-        if row is total:
-            table.add_section()
-        told = row | {"output": ", ".join(map(shape_text, row.get("output", ())))}
-        if row.get("receptive_field"):
-            told["receptive_field"] = "×".join(map(str, row["receptive_field"]))
-        if row.get("uncounted"):
-            told["macs"] = f"≥ {row['macs']:,}"
-        table.add_row(*(Text(_cell(told.get(name))) for name in columns))
-    return table
-
-
-def _cell(value: Any) -> str:
-    """A value in one line."""
-    if isinstance(value, int):
-        return f"{value:,}"
-    return visible(str(value or "")).replace("\n", "\\n")
+def _line(name: str) -> str:
+    """A name in one line."""
+    return visible(name).replace("\n", "\\n")
 
 
 def _print_json(value: Any) -> None:
@@ -263,7 +245,7 @@ def _print_json(value: Any) -> None:
 
 
 def _finite(value: Any) -> Any:
-    """The same with null for infinity and NaN, which JSON does not know."""
+    """Replace infinity and NaN, which JSON does not have, by None."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -278,73 +260,79 @@ def _places(start: str, end: str) -> tuple[str | None, str | None]:
 def _refuse_output(
     output: Path, suffix: str, what: str, force: bool = False, hint: str = ""
 ) -> None:
-    """Refuse a file to write before the work, not after it."""
+    """Refuse an output file before the work, not after it."""
     if output.suffix != suffix:
-        raise CutwidgetsError(f"{what} is saved as a {suffix} file. Received: {str(output)!r}.")
+        raise CutwidgetsError(f"{what} must be a {suffix} file. Received: {str(output)!r}.")
     if os.path.lexists(output) and not force:
-        raise CutwidgetsError(f"There is a file {str(output)!r} already.{hint}")
+        raise CutwidgetsError(f"The file {str(output)!r} exists already.{hint}")
 
 
 def _read(data: Path, dtypes: dict[str, str]) -> Any:
-    """The array of a file, or those for a model's inputs by their names; a folder as it is."""
+    """Read the array of a file, or its arrays by input name; return a folder's path as it is."""
     import numpy as np
 
     if data.suffix not in (".npy", ".npz"):
         return data
     try:
-        read = np.load(data, mmap_mode="r")
-        if isinstance(read, np.ndarray):
-            arrays = {"": read}
+        content = np.load(data, mmap_mode="r")
+        if isinstance(content, np.ndarray):
+            arrays = {"": content}
         else:
-            names = [name for name in read.files if name in dtypes]
-            arrays = {name: read[name] for name in names or read.files}
-    except Exception as error:  # what damaged files make NumPy raise is no closed list
+            names = [name for name in content.files if name in dtypes]
+            arrays = {name: content[name] for name in names or content.files}
+    except Exception as error:  # damaged files make NumPy raise almost anything
         raise CutwidgetsError(f"Cannot read {str(data)!r}: {error}") from error
-    with_texts = "string" in dtypes.values()
+    kinds, accepted = "biuf", "numbers"
+    if "string" in dtypes.values():
+        kinds, accepted = "biufSU", "numbers or strings"
     for array in arrays.values():
-        if array.dtype.kind not in ("biufSU" if with_texts else "biuf"):
-            wanted = "numbers or texts" if with_texts else "numbers"
+        if array.dtype.kind not in kinds:
             raise CutwidgetsError(
-                f"The model takes {wanted}, and {str(data)!r} holds {array.dtype}."
+                f"The model accepts {accepted}, but {str(data)!r} contains {array.dtype}."
             )
     return next(iter(arrays.values())) if len(arrays) == 1 else arrays
 
 
+@contextmanager
+def _loaded(path: Path, unsafe: bool, imports: list[str] | None) -> Iterator["keras.Model"]:
+    """Load a model, in Keras's safe mode unless `unsafe`, for the commands of the context.
+
+    Keras and a user's own layers may print: within the context to standard error.
+    """
+    with redirect_stdout(sys.stderr):
+        yield _load(path, unsafe, imports)
+
+
 def _load(path: Path, unsafe: bool, imports: list[str] | None) -> "keras.Model":
-    """Load a model, in Keras's safe mode unless told otherwise."""
     try:
         _import(imports or ())
-    except (Exception, SystemExit) as error:  # whatever a module raises; it may also exit
-        raise CutwidgetsError(f"Cannot import what --import names: {error}") from error
+    except (Exception, SystemExit) as error:  # a module may raise anything, and may exit
+        raise CutwidgetsError(f"Cannot import the module of --import: {error}") from error
     try:
         with Console(stderr=True).status(Text(visible(f"Loading {path.name}"))):
             return load(path, safe_mode=not unsafe)
     except CutwidgetsError as error:
         hint = ""
         if "safe_mode=False" in str(error):
-            hint = " On the command line that is --unsafe."
+            hint = " On the command line, use --unsafe."
         elif "custom_objects" in str(error):
-            hint = " On the command line, --import MODULE imports the module."
+            hint = " On the command line, use --import MODULE to import the module."
         raise CutwidgetsError(f"{error}{hint}") from error
 
 
 def _import(modules: Iterable[str]) -> None:
-    """Import modules, also from the current folder: from there nothing but what was asked for."""
+    """Import modules, also from the current folder, which nothing else is imported from."""
     path = sys.path.copy()
     sys.path.append(os.getcwd())
     try:
         for name in modules:
             import_module(name)
     finally:
-        sys.path[:] = path  # to remove the folder by name might remove the user's own entry
+        sys.path[:] = path  # removing the folder by name might remove the user's own entry
 
 
 def main() -> None:
-    """Run the command line, and end Python with its exit code."""
-    # Before TensorFlow is imported, which reports on processors and absent GPUs each time.
+    """Run the command line, and exit with its status."""
+    # Before TensorFlow is imported, which logs about processors and missing GPUs each time.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     run(app)
-
-
-if __name__ == "__main__":
-    main()

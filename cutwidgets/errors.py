@@ -1,6 +1,6 @@
-"""The errors that cutwidgets raises: all of them are a `CutwidgetsError`, and a `ValueError`.
+"""The errors of cutwidgets. Each is a `CutwidgetsError`, which is a `ValueError`.
 
-Every message says what was asked, why that is impossible, and the nearest thing that works.
+A message names the request, the reason why it is impossible, and the nearest alternative.
 """
 
 import copyreg
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class CutwidgetsError(ValueError):
-    """Base of all errors of cutwidgets: bad input, unreadable files, cuts that are impossible.
+    """Base of all errors of cutwidgets: bad input, unreadable files, impossible cuts.
 
     Example:
         >>> import cutwidgets as cw
@@ -21,13 +21,13 @@ class CutwidgetsError(ValueError):
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Python would call `__init__` with the finished message alone. Errors come back from the
-        # workers of a pool, whatever their constructors take.
+        # By default, unpickling calls `__init__` with the finished message alone, which fails for
+        # constructors with other parameters. Workers of a pool return errors by pickling.
         return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 class CutError(CutwidgetsError):
-    """A cut, a removal or a replacement that is impossible.
+    """An impossible cut, removal or replacement.
 
     Example:
         >>> import cutwidgets as cw
@@ -41,7 +41,7 @@ class UnknownPlaceError(CutError):
 
     Attributes:
         place: The place, as the caller wrote it.
-        suggestions: Up to five places of the model whose names are nearest to it.
+        suggestions: Up to five places of the model with the most similar names.
 
     Example:
         >>> import cutwidgets as cw
@@ -64,7 +64,7 @@ class BypassedCutError(CutError):
     Attributes:
         place: The place, as the caller wrote it.
         bypasses: Names of the layers whose output crosses the place, in call order.
-        nearest: The nearest places that work, the one before first.
+        nearest: The nearest places that work, the upstream one first.
 
     Example:
         >>> import cutwidgets as cw
@@ -89,7 +89,7 @@ class BypassedCutError(CutError):
 
 
 class UnsupportedModelError(CutError):
-    """The model has no graph to read: it is subclassed, not built, or no Keras model at all.
+    """The model has no graph: it is subclassed, not built, or no Keras model.
 
     Example:
         >>> import cutwidgets as cw
@@ -111,11 +111,11 @@ def alternatives(names: Sequence[str]) -> str:
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"
 
 
-def similar(asked: object, known: Iterable[str]) -> list[str]:
-    """Up to five known names that are nearest to what was asked, the best first.
+def similar(name: object, names: Iterable[str]) -> list[str]:
+    """Up to five of the names, those most similar to a name, the best first.
 
     Example:
         >>> similar("conv3_blok1", ["conv3_block1", "conv3_block2", "stem"])
         ['conv3_block1', 'conv3_block2']
     """
-    return get_close_matches(str(asked), list(dict.fromkeys(known)), n=5, cutoff=0.5)
+    return get_close_matches(str(name), list(dict.fromkeys(names)), n=5, cutoff=0.5)

@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, in every case, and what it writes on the way."""
+"""The exit status of a command, in every case, and its output."""
 
 import errno
 import os
@@ -14,27 +14,28 @@ import typer
 from .errors import CutwidgetsError
 from .extras import needs_backend
 
-FAILED_PROOF = 1
+FAILED_CHECK = 1
 
-_FAILED = 2  # as Click has it for words that it does not understand
+_CANNOT = 2  # as Click uses it for bad arguments
 
-_BUG = 70  # EX_SOFTWARE of sysexits.h; Python's own 1 would say that a check failed
+_BUG = 70  # EX_SOFTWARE of sysexits.h; Python's default, 1, would mean a failed check
 
-_INTERRUPTED = 130  # as shells tell of programs that Ctrl-C ends
+_INTERRUPTED = 130  # as shells report programs that Ctrl-C ended
 
-_CLOSED = 141  # likewise of a closed pipe
+_CLOSED = 141  # likewise for a broken pipe
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class _OutputError(OSError):
-    """Standard output or error cannot be written; no bug, and no other file."""
+    """Standard output or error cannot be written to."""
 
 
 class _Output(FileIO):
-    """A standard stream that remembers the first failure, and is silent from then on.
+    """A standard stream that remembers its first failure, and discards everything after it.
 
-    It is remembered as what prints may swallow it, and silent as Python writes the rest at its end.
+    It remembers the failure because callers may swallow the exception, and discards because Python
+    flushes what is left when it exits.
     """
 
     failure: OSError | None = None
@@ -51,13 +52,13 @@ class _Output(FileIO):
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """End a command whose work cannot be done, or that has a bug, with the code that says so."""
+    """Turn the exceptions of a command into messages and exit codes."""
     try:
         with needs_backend():
             yield
     except CutwidgetsError as error:
         say(f"cutwidgets: {error}", err=True)
-        raise typer.Exit(_FAILED) from None
+        raise typer.Exit(_CANNOT) from None
     except (typer.Exit, _OutputError):
         raise
     except KeyboardInterrupt:
@@ -65,24 +66,25 @@ def exit_codes() -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if reason := _shortage(error):
             say(f"cutwidgets: {reason}: {error}", err=True)
-            raise typer.Exit(_FAILED) from None
+            raise typer.Exit(_CANNOT) from None
         say(traceback.format_exc(), err=True)
         raise typer.Exit(_BUG) from None
 
 
 def _shortage(error: BaseException) -> str:
-    """What there is too little of, if that is why a command failed."""
+    """The message for a lack of disk space or memory, if that is why a command failed."""
     if getattr(error, "errno", None) in _NO_ROOM or os.strerror(errno.ENOSPC) in str(error):
-        return "The disk is full"  # HDF5 and Arrow tell the reason in their text only
+        return "The disk is full"  # HDF5 and Arrow have the reason only in their text
     if isinstance(error, MemoryError) or "ResourceExhausted" in type(error).__name__:
         return "There is not enough memory"
     return "There is not enough memory" if "RESOURCE_EXHAUSTED" in str(error) else ""
 
 
 def run(command: Callable[[], object]) -> NoReturn:
-    """Run a command that ends with SystemExit, and end Python with the code that says how it went.
+    """Run a command that raises SystemExit, and exit with its code.
 
-    What cannot be written to standard output or error decides, as whoever reads it lacks it.
+    If standard output or error could not be written, the code of that failure takes precedence, as
+    the reader did not get everything.
     """
     sys.stdout, out = _watched(sys.stdout)
     sys.stderr, err = _watched(sys.stderr)
@@ -109,13 +111,13 @@ def run(command: Callable[[], object]) -> NoReturn:
     elif out is not None and out.failure is not None:
         with suppress(_OutputError):
             say(f"cutwidgets: Cannot write the output: {out.failure.strerror}.", err=True)
-        code = _FAILED
+        code = _CANNOT
     sys.exit(code)
 
 
 def _watched(stream: Any) -> tuple[Any, _Output | None]:
-    """A standard stream that writes any letter, spelled out if need be, and what it writes to."""
-    if not isinstance(stream, TextIOWrapper):  # such as None if it is closed
+    """A standard stream that escapes letters outside its encoding, and its raw stream."""
+    if not isinstance(stream, TextIOWrapper):  # None, for example, if it is closed
         return stream, None
     if stream.isatty():
         stream.reconfigure(errors="backslashreplace")
@@ -132,7 +134,7 @@ def _watched(stream: Any) -> tuple[Any, _Output | None]:
 
 
 def visible(text: str) -> str:
-    """A text with its control characters spelled out: names in files are written by strangers."""
+    """Escape control characters: names in files may come from strangers."""
     return "".join(
         letter if letter.isprintable() or letter in "\n\t" else repr(letter)[1:-1]
         for letter in text
@@ -142,5 +144,5 @@ def visible(text: str) -> str:
 def say(text: str, err: bool = False) -> None:
     """Print a text to standard output or error."""
     stream = sys.stderr if err else sys.stdout
-    if stream is not None:  # as it is when the command was started with it closed
-        print(visible(text), file=stream)  # typer.echo would write UTF-8 where ASCII is asked for
+    if stream is not None:  # it is None if it was closed when the command started
+        print(visible(text), file=stream)  # typer.echo would write UTF-8 to an ASCII stream

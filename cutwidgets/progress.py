@@ -1,4 +1,4 @@
-"""Progress of what takes long: a bar, or whoever listens."""
+"""Progress of slow work: bars, or a callback."""
 
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
@@ -44,15 +44,16 @@ def _with_bar(items: Iterable[Item], label: str) -> Iterable[Item]:
 
 
 @contextmanager
-def told(listener: Listener) -> Iterator[None]:
-    """Within this, `track` shows no bar but calls a function, which may raise to stop the work.
+def reporting_to(listener: Listener) -> Iterator[None]:
+    """Within this context, `track` calls a function instead of showing a bar.
 
     Args:
-        listener: A function of what is done, of how many there are, and of the label.
+        listener: A function of the number of items done, the number of all items, and the label.
+            It may raise to stop the work.
 
     Example:
         >>> heard = []
-        >>> with told(lambda *progress: heard.append(progress)):
+        >>> with reporting_to(lambda *progress: heard.append(progress)):
         ...     for letter in track("ab", "reading"):
         ...         pass
         >>> heard

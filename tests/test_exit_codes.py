@@ -17,7 +17,7 @@ import cutwidgets as cw
 from cutwidgets import cli, exit_codes, lab
 from cutwidgets import cli as command_line
 
-COMMAND = [sys.executable, "-m", "cutwidgets.cli"]
+COMMAND = [sys.executable, "-m", "cutwidgets"]
 
 
 @pytest.fixture(scope="module")

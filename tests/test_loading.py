@@ -242,17 +242,17 @@ def other_files(model):
     os.symlink("gone.keras", "link.keras")
     socket.socket(socket.AF_UNIX).bind("socket.keras")
     return {
-        "saved": "SavedModel of Keras 2", "exported": "SavedModel that was exported",
-        "saved/saved_model.pb": "give its folder, 'saved'", "folder": "It holds 'inside.keras'",
-        "only.weights.h5": "model.load_weights('only.weights.h5')", "data.h5": "no model of Keras",
+        "saved": "Keras 2 SavedModel", "exported": "exported SavedModel",
+        "saved/saved_model.pb": "Pass its folder, 'saved'", "folder": "It contains 'inside.keras'",
+        "only.weights.h5": "model.load_weights('only.weights.h5')", "data.h5": "no Keras model",
         "hdf5.keras": "'hdf5.h5'", "zip.h5": "'zip.keras'", "zip.model": "'zip.keras'",
         "arrays.npz": "no 'config.json', but 'x.npy'", "torch.pt": "PyTorch",
         "empty.keras": "empty", "empty.h5": "empty", "frozen.pb": "frozen graph", "a.onnx": "ONNX",
         "a.tflite": "TensorFlow Lite", "lite.h5": "TensorFlow Lite", "text.keras": "damaged",
-        "lfs.keras": "git lfs pull", "text.txt": "no file of a Keras model", "page.h5": "web page",
-        "a.safetensors": "weights alone", "a.json": "model_from_json", "link.keras": "'gone.keras'",
+        "lfs.keras": "git lfs pull", "text.txt": "not a Keras model file", "page.h5": "web page",
+        "a.safetensors": "only weights", "a.json": "model_from_json", "link.keras": "'gone.keras'",
         "socket.keras": "socket", "zippd.keras": "Did you mean 'zipped.keras'",
-        "nowhere/a.keras": "no folder 'nowhere'", "https://x.org/a.keras": "an address",
+        "nowhere/a.keras": "no folder 'nowhere'", "https://x.org/a.keras": "a URL",
         "a\0.keras": "no file", "": "no file",
     }  # fmt: skip
 
@@ -260,7 +260,7 @@ def other_files(model):
 CODE = """
 import json, sys
 import cutwidgets as cw
-from cutwidgets import command_line
+from cutwidgets import cli
 errors = {}
 for name in json.loads(sys.argv[1]):
     try:
@@ -272,7 +272,7 @@ for words in (["show", "a.onnx"], ["check", "no.keras", "-", "-"], ["cut", "a.js
               "x.keras"], ["features", "empty.h5", ".", "--to", "x.npy"],
               ["cut", "zipped.keras", "-", "-", "-o", "x.h5"]):
     try:
-        command_line.app(words)
+        cli.app(words)
     except SystemExit as end:
         assert end.code == 2
 assert "keras" not in sys.modules and "tensorflow" not in sys.modules

@@ -1,7 +1,7 @@
-"""Experiments that show why residual networks are built as they are, in a line each.
+"""Studies that show, in one line each, why residual networks are built as they are.
 
-Each takes a model and data, and gives a result with a `.table` (pandas), a `.plot()` (matplotlib)
-and a `.finding`.
+A study is a function of a model and data. Its `Result` has a `.table` (pandas), a `.plot()`
+(matplotlib) and a `.finding`. The libraries come with the extra `lab`.
 """
 
 from .digits import Digits, digits

@@ -1,6 +1,6 @@
-"""A gate in every block that can be taken out: one compiled graph, in place of many models."""
+"""Models with blocks switched off or reordered: one compiled graph in place of many models."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -12,36 +12,34 @@ from ..graph.interpreter import Edit, compute
 from ..inference.backend import compiled, finite, in_batches
 from ..structure.anatomy import Anatomy
 from ..surgery.removal import swap_of
+from .labels import Subject
 
 
 class Gated:
     """A model in which blocks can be switched off, each by a gate.
 
-    Behind a block's residual branch its gate reads what the branch and the shortcut give together,
-    or, when it is closed, the shortcut alone: the very number that `cutwidgets.remove` computes.
-    The model itself is not changed.
+    A gate sits after a block. Open, it passes the block's output; closed, only the shortcut: the
+    output is then the same, bit for bit, as without the block by `cutwidgets.remove`. The model
+    itself does not change.
 
     Args:
-        anatomy: The anatomy of the model.
-        blocks: The blocks that have a gate.
+        case: The model and the data.
+        blocks: The blocks that get a gate.
 
     Example:
-        >>> import cutwidgets as cw
-        >>> import numpy as np
         >>> from cutwidgets import lab
-        >>> from cutwidgets.inference import forward as running
-        >>> anatomy = cw.anatomy(lab.residual_network(blocks=(2,)))
-        >>> gated = Gated(anatomy, [anatomy["stage1_block1"], anatomy["stage1_block2"]])
-        >>> given = running.random_input(anatomy.graph, seed=0)
-        >>> gated(given, closed=["stage1_block2"]).shape
-        (2, 10)
+        >>> from cutwidgets.lab.labels import subject
+        >>> case = subject(lab.residual_network(blocks=(2,)), lab.digits().test[0][:5])
+        >>> gated = Gated(case, [case.anatomy["stage1_block1"], case.anatomy["stage1_block2"]])
+        >>> gated(closed=["stage1_block2"]).shape
+        (5, 10)
     """
 
-    def __init__(self, anatomy: Anatomy, blocks: Sequence[Block]) -> None:
-        graph = anatomy.graph
-        self._name = anatomy.name
-        self._positions = {block.name: i for i, block in enumerate(blocks)}
-        ends = [_ends(anatomy, block) for block in blocks]
+    def __init__(self, case: Subject, blocks: Sequence[Block]) -> None:
+        graph = case.anatomy.graph
+        self._case = case
+        self._names = [block.name for block in blocks]
+        ends = [_ends(case.anatomy, block) for block in blocks]
 
         def function(values: Mapping[int, Any], gates: Any) -> Any:
             edits = {out: _gate(gates[i], shortcut) for i, (out, shortcut) in enumerate(ends)}
@@ -49,24 +47,19 @@ class Gated:
 
         self._function = compiled(function)
 
-    def __call__(
-        self, given: Mapping[int, np.ndarray], closed: Iterable[str] = (), at_once: int = 256
-    ) -> np.ndarray:
-        """The model's output with some gates closed.
+    def __call__(self, closed: Iterable[str] = ()) -> np.ndarray:
+        """Compute the model's output with some gates closed.
 
         Args:
-            given: Values of the model's inputs, by their indices in the call graph.
             closed: Names of the blocks whose gates are closed.
-            at_once: How many examples are computed at once.
 
         Raises:
-            CutwidgetsError: If a layer cannot take these values, or what comes out is no number.
+            CutwidgetsError: If a layer does not accept these values, or the result is not finite.
         """
-        gates = np.ones(len(self._positions), bool)
-        gates[[self._positions[name] for name in closed]] = False
-        tensor = keras.ops.convert_to_tensor(gates)
-        output = in_batches(lambda values: self._function(values, tensor), given, at_once)
-        return finite(self._name, output)
+        gates = keras.ops.convert_to_tensor(~np.isin(self._names, list(closed)))
+        case = self._case
+        output = in_batches(lambda values: self._function(values, gates), case.inputs, case.at_once)
+        return finite(case.anatomy.name, output)
 
 
 def _gate(is_open: Any, shortcut: int) -> Edit:
@@ -81,60 +74,53 @@ def _ends(anatomy: Anatomy, block: Block) -> tuple[int, int]:
 
 
 class Reordered:
-    """A model in which blocks of equal shape can stand in another order.
+    """A model in which blocks of equal shape can be put in another order.
 
     Args:
-        anatomy: The anatomy of the model.
-        rows: Positions of blocks, in rows within which all can change places: each takes what the
-            one before it gives, and nothing else does.
+        case: The model and the data.
+        rows: Positions of blocks, in rows within which all can change places: each block reads only
+            the output of the one upstream of it, which no other block reads.
 
     Example:
-        >>> import cutwidgets as cw
         >>> from cutwidgets import lab
-        >>> from cutwidgets.inference import forward as running
-        >>> anatomy = cw.anatomy(lab.residual_network(blocks=(3,)))
-        >>> reordered = Reordered(anatomy, [[1, 2, 3]])
-        >>> reordered(running.random_input(anatomy.graph, seed=0), [[3, 1, 2]]).shape
-        (2, 10)
+        >>> from cutwidgets.lab.labels import subject
+        >>> case = subject(lab.residual_network(blocks=(3,)), lab.digits().test[0][:5])
+        >>> Reordered(case, [[1, 2, 3]])([[3, 1, 2]]).shape
+        (5, 10)
     """
 
-    def __init__(self, anatomy: Anatomy, rows: Sequence[Sequence[int]]) -> None:
-        self._name = anatomy.name
+    def __init__(self, case: Subject, rows: Sequence[Sequence[int]]) -> None:
+        anatomy = case.anatomy
+        self._case = case
         self._rows = [[anatomy[i] for i in row] for row in rows]
         self._entries = {i: anatomy[i].entries[0] for row in rows for i in row}
-        self._blocks = {i: self._between(anatomy, anatomy[i].exits) for row in rows for i in row}
-        # What leads to each row, and from the last to the output.
-        ends = [row[0].entries for row in self._rows] + [anatomy.graph.outputs]
-        self._ways = [self._between(anatomy, end) for end in ends]
+        self._blocks = {i: self._to(anatomy[i].exits[0]) for row in rows for i in row}
+        # The graph up to each row, and from the last row to the output.
+        ends = [row[0].entries[0] for row in self._rows] + [anatomy.graph.outputs[0]]
+        self._connections = [self._to(end) for end in ends]
 
-    @staticmethod
-    def _between(anatomy: Anatomy, ends: Sequence[int]) -> Callable[[Mapping[int, Any]], Any]:
-        return compiled(lambda values: compute(anatomy.graph, ends[:1], values)[0])
+    def _to(self, end: int) -> Any:
+        graph = self._case.anatomy.graph
+        return compiled(lambda values: compute(graph, [end], values)[0])
 
-    def __call__(
-        self,
-        given: Mapping[int, np.ndarray],
-        orders: Sequence[Sequence[int]],
-        at_once: int = 256,
-    ) -> np.ndarray:
-        """The model's output with blocks in another order.
+    def __call__(self, orders: Sequence[Sequence[int]]) -> np.ndarray:
+        """Compute the model's output with blocks in another order.
 
         Args:
-            given: Values of the model's inputs, by their indices in the call graph.
-            orders: For each row the positions of its blocks, in the order wanted.
-            at_once: How many examples are computed at once.
+            orders: For each row the positions of its blocks, in their new order.
 
         Raises:
-            CutwidgetsError: If a layer cannot take these values, or what comes out is no number.
+            CutwidgetsError: If a layer does not accept these values, or the result is not finite.
         """
 
         def function(values: Mapping[int, Any]) -> Any:
-            known = dict(values)
-            for way, row, order in zip(self._ways, self._rows, orders, strict=False):
-                value = way(known)
+            tensors = dict(values)
+            for connection, row, order in zip(self._connections, self._rows, orders, strict=False):
+                value = connection(tensors)
                 for i in order:
                     value = self._blocks[i]({self._entries[i]: value})
-                known[row[-1].exits[0]] = value
-            return self._ways[-1](known)
+                tensors[row[-1].exits[0]] = value
+            return self._connections[-1](tensors)
 
-        return finite(self._name, in_batches(function, given, at_once))
+        case = self._case
+        return finite(case.anatomy.name, in_batches(function, case.inputs, case.at_once))

@@ -1,4 +1,4 @@
-"""Lesions: what a model does without some of its blocks, or with blocks in another order.
+"""Lesions: a model without some of its blocks, or with blocks in another order.
 
 Veit, Wilber, Belongie 2016, "Residual networks behave like ensembles of relatively shallow
 networks", section 4.
@@ -12,17 +12,17 @@ from typing import Any
 
 import keras
 import numpy as np
-import pandas as pd
 
 from ..errors import CutwidgetsError
+from ..extras import needs
 from ..progress import track
 from ..surgery.effects import swappable
 from ..text import percent_text
 from .interventions import Gated, Reordered
-from .labels import lesionable, names_of, subject
-from .results import Result, by_block, by_number
+from .labels import lesionable, subject
+from .results import Result, block_frame, by_number, frame
 
-_NAMES = {
+_LABELS = {
     "error": "error (%)",
     "squared error": "squared error",
     "change": "change of the output (% of its length)",
@@ -31,13 +31,13 @@ _NAMES = {
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Measured(Result):
-    """A study of how badly a model answers after a change.
+    """A study of how wrong a model is after a change.
 
     Attributes:
-        kind: `"error"`, the share of wrong answers, where there are classes; the mean
+        kind: `"error"`, the share of wrong answers, if there are classes; the mean
             `"squared error"` for numbers; without labels `"change"`, the length of the difference
             of the outputs divided by that of the whole model's output.
-        base: That of the whole model.
+        base: The same measure for the whole model.
     """
 
     kind: str
@@ -47,21 +47,26 @@ class Measured(Result):
     def _text(self, value: float) -> str:
         return f"{value:.3g}" if self.kind == "squared error" else percent_text(value)
 
-    def _line(self, axes: Any, colour: str) -> float:
-        """Draw what the whole model does; what to multiply values with for the axes."""
-        factor = 1 if self.kind == "squared error" else 100
-        if self.kind != "change":
-            axes.axhline(factor * self.base, color=colour, linewidth=0.8, linestyle=":")
-        axes.set_ylabel(_NAMES[self.kind])
-        return factor
+    @property
+    def _begin(self) -> str:
+        """The beginning of the finding."""
+        whole = "" if self.kind == "change" else f" whole {self._text(self.base)},"
+        return f"{self.name}, {self.kind}:{whole}"
 
     @property
-    def _whole(self) -> str:
-        return "" if self.kind == "change" else f"whole {self._text(self.base)}, "
+    def _factor(self) -> float:
+        """By which values are multiplied for the axes."""
+        return 1 if self.kind == "squared error" else 100
+
+    def _line(self, axes: Any, colour: str) -> None:
+        """Draw the whole model as a dotted line, and label the vertical axis."""
+        if self.kind != "change":
+            axes.axhline(self._factor * self.base, color=colour, linewidth=0.8, linestyle=":")
+        axes.set_ylabel(_LABELS[self.kind])
 
 
 class Lesions(Measured):
-    """What a model does without each one of its blocks. Columns: block, stage, shortcut, `kind`."""
+    """A model without each one of its blocks. Columns: block, stage, shortcut, `kind`."""
 
     @property
     def finding(self) -> str:
@@ -69,62 +74,51 @@ class Lesions(Measured):
         values = self.table[self.kind]
         worst = self.table.loc[values.idxmax(), "block"]
         return (
-            f"{self.name}, {self.kind}: {self._whole}without one block "
-            f"{self._text(values.median())} (median of {len(values)}), "
-            f"at worst {self._text(values.max())} (without {worst})."
+            f"{self._begin} without one block {self._text(values.median())} (median of "
+            f"{len(values)}), at worst {self._text(values.max())} (without {worst})."
         )
 
     def _draw(self, axes: Any, colour: str) -> None:
-        factor = self._line(axes, colour)
-        blocks, values = self.table["block"], factor * self.table[self.kind]
-        axes.plot(blocks, values, "o-", color=colour, markersize=4, label=self.name)
-        by_block(axes)
+        self._line(axes, colour)
+        self._curve(axes, colour, "block", self.kind, self._factor)
 
 
 def lesions(model: keras.Model, x: Any, y: Any = None) -> Lesions:
-    """Take each block out in turn, and measure what the model does without it.
+    """Remove each block in turn, and measure how wrong the model is without it.
 
-    Of a residual block the shortcut stays, as with `cutwidgets.remove`: the results are the same as
-    those of models that are built anew, and no model is built. Blocks that cannot be taken out are
-    left out.
+    A residual block keeps its shortcut, as with `cutwidgets.remove`. The results are the same as
+    those of rebuilt models, but no model is built. Blocks that cannot be removed are left out.
 
     Args:
         model: A built functional or Sequential model with one output.
         x: Input of the model, with the batch axis.
-        y: Classes as integers or one-hot, or numbers of the output's shape. `None` to measure by
-            how much the output changes.
+        y: Classes as integers or one-hot, or numbers of the output's shape. `None` to measure how
+            much the output changes.
 
     Raises:
-        CutwidgetsError: If no block can be taken out, or the data do not fit.
+        CutwidgetsError: If no block can be removed, or the data do not fit.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 
     Example:
         >>> from cutwidgets import lab
-        >>> found = lab.lesions(lab.residual_network(blocks=(2, 1)), *lab.digits().test)
-        >>> found.table["block"].tolist(), found.kind
+        >>> result = lab.lesions(lab.residual_network(blocks=(2, 1)), *lab.digits().test)
+        >>> result.table["block"].tolist(), result.kind
         (['stage1_block1', 'stage1_block2', 'stage2_block1'], 'error')
     """
-    seen = subject(model, x, y)
-    blocks = lesionable(seen.anatomy)
-    gated = Gated(seen.anatomy, blocks)
-    whole = gated(seen.given, (), seen.at_once)
-    rows = [
-        {
-            "block": block.name,
-            "stage": block.stage,
-            "shortcut": block.shortcut,
-            seen.kind: seen.score(gated(seen.given, [block.name], seen.at_once), whole),
-        }
-        for block in track(blocks, "taking out blocks")
-    ]
-    table = pd.DataFrame(rows)
-    return Lesions(seen.anatomy.name, table, seen.kind, seen.score(whole, whole))
+    case = subject(model, x, y)
+    blocks = lesionable(case.anatomy)
+    gated = Gated(case, blocks)
+    whole = gated()
+    scores = [case.score(gated([b.name]), whole) for b in track(blocks, "removing blocks")]
+    shortcuts = [block.shortcut for block in blocks]
+    table = block_frame(blocks, **{"shortcut": shortcuts, case.kind: scores})
+    return Lesions(case.anatomy.name, table, case.kind, case.score(whole, whole))
 
 
 class RandomLesions(Measured):
-    """What a model does without several blocks at once.
+    """A model without several blocks at once.
 
-    Columns: blocks (how many are gone), `kind` (the mean over all draws), low, high (the 10th and
+    Columns: blocks (the number removed), `kind` (the mean over all draws), low, high (the 10th and
     the 90th percentile).
     """
 
@@ -132,15 +126,13 @@ class RandomLesions(Measured):
     def finding(self) -> str:
         """The mean for each number of blocks."""
         rows = self.table[["blocks", self.kind]].itertuples(index=False)
-        told = ", ".join(f"{count}: {self._text(value)}" for count, value in rows)
-        return f"{self.name}, {self.kind}: {self._whole}without blocks drawn at random {told}."
+        means = ", ".join(f"{count}: {self._text(value)}" for count, value in rows)
+        return f"{self._begin} without blocks drawn at random {means}."
 
     def _draw(self, axes: Any, colour: str) -> None:
-        factor = self._line(axes, colour)
-        counts, table = self.table["blocks"], factor * self.table[[self.kind, "low", "high"]]
-        axes.plot(counts, table[self.kind], "o-", color=colour, markersize=4, label=self.name)
-        axes.fill_between(counts, table["low"], table["high"], color=colour, alpha=0.2, linewidth=0)
-        by_number(axes, "blocks taken out")
+        self._line(axes, colour)
+        self._curve(axes, colour, "blocks", self.kind, self._factor, band=True)
+        by_number(axes, "blocks removed")
 
 
 def random_lesions(
@@ -151,18 +143,18 @@ def random_lesions(
     repeats: int = 10,
     seed: int = 0,
 ) -> RandomLesions:
-    """Take several blocks out at once, drawn at random, and measure what the model does.
+    """Remove several random blocks at once, and measure how wrong the model is.
 
     Args:
         model: A built functional or Sequential model with one output.
         x: Input of the model, with the batch axis.
         y: Labels, as for `lesions`.
-        counts: How many blocks to take out; `None` for 1, 2, 5, 10, 20, as far as there are.
-        repeats: How often to draw for each.
+        counts: Numbers of blocks to remove; `None` for 1, 2, 5, 10, 20, up to the number there is.
+        repeats: Number of draws for each.
         seed: Seed of the draws.
 
     Raises:
-        CutwidgetsError: If no block can be taken out, the data do not fit, or there are not as many
+        CutwidgetsError: If no block can be removed, the data do not fit, or there are not as many
             blocks.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 
@@ -172,53 +164,54 @@ def random_lesions(
         >>> lab.random_lesions(model, *lab.digits().test, repeats=2).table["blocks"].tolist()
         [1, 2]
     """
-    seen = subject(model, x, y)
-    names = names_of(lesionable(seen.anatomy))
+    case = subject(model, x, y)
+    blocks = lesionable(case.anatomy)
+    names = [block.name for block in blocks]
     if counts is None:
         counts = [count for count in (1, 2, 5, 10, 20) if count <= len(names)]
     if not counts or repeats < 1 or any(count not in range(len(names) + 1) for count in counts):
         raise CutwidgetsError(
-            f"The model {seen.anatomy.name!r} has {len(names)} blocks that can be taken out, and "
-            f"each number is drawn once at least. Received: counts={counts!r}, repeats={repeats!r}."
+            f"The model {case.anatomy.name!r} has {len(names)} blocks that can be removed, and "
+            f"repeats must be at least 1. Received: counts={counts!r}, repeats={repeats!r}."
         )
-    gated = Gated(seen.anatomy, [seen.anatomy[name] for name in names])
-    whole = gated(seen.given, (), seen.at_once)
+    gated = Gated(case, blocks)
+    whole = gated()
     random = np.random.default_rng(seed)
     draws = [
         (count, random.choice(names, count, replace=False).tolist())
         for count in counts
-        # Nothing is gained by drawing more often than there are choices.
+        # No more draws than there are choices.
         for _ in range(min(repeats, comb(len(names), count)))
     ]
     rows = [
-        (count, seen.score(gated(seen.given, closed, seen.at_once), whole))
-        for count, closed in track(draws, "taking out blocks")
+        (count, case.score(gated(closed), whole))
+        for count, closed in track(draws, "removing blocks")
     ]
-    scores = pd.DataFrame(rows, columns=["blocks", seen.kind]).groupby("blocks")[seen.kind]
+    scores = frame(rows, ["blocks", case.kind]).groupby("blocks")[case.kind]
     table = scores.mean().to_frame()
     table["low"], table["high"] = scores.quantile(0.1), scores.quantile(0.9)
-    base = seen.score(whole, whole)
-    return RandomLesions(seen.anatomy.name, table.reset_index(), seen.kind, base)
+    base = case.score(whole, whole)
+    return RandomLesions(case.anatomy.name, table.reset_index(), case.kind, base)
 
 
 class Shuffles(Measured):
-    """What a model does with blocks in another order. Columns: swaps, tau, `kind`, a row a draw."""
+    """A model with blocks in another order. Columns: swaps, tau, `kind`, with a row for a draw."""
 
     @property
     def finding(self) -> str:
         """The mean for each number of swaps."""
         means = self.table.groupby("swaps")[["tau", self.kind]].mean()
-        told = ", ".join(
+        texts = ", ".join(
             f"{swaps}: {self._text(row[self.kind])} (tau {row['tau']:.2f})"
             for swaps, row in means.iterrows()
         )
-        return f"{self.name}, {self.kind}: {self._whole}with pairs of blocks swapped {told}."
+        return f"{self._begin} with pairs of blocks swapped {texts}."
 
     def _draw(self, axes: Any, colour: str) -> None:
-        factor = self._line(axes, colour)
-        values = factor * self.table[self.kind]
+        self._line(axes, colour)
+        values = self._factor * self.table[self.kind]
         axes.plot(self.table["tau"], values, "o", color=colour, alpha=0.6, label=self.name)
-        axes.set_xlabel("Kendall's tau of the order with the original one")
+        axes.set_xlabel("Kendall's tau between the new order and the original")
         axes.xaxis.set_inverted(True)
 
 
@@ -230,66 +223,67 @@ def shuffles(
     repeats: int = 10,
     seed: int = 0,
 ) -> Shuffles:
-    """Swap pairs of blocks of equal shape, and measure what the model does.
+    """Swap pairs of blocks of equal shape, and measure how wrong the model is.
 
-    How much the order has changed is told by Kendall's tau, the share of pairs of blocks that stand
-    as before minus that of those that do not (Kendall 1938, "A new measure of rank correlation").
+    Kendall's tau measures how much the order has changed: the share of pairs of blocks that keep
+    their order minus the share of those that do not (Kendall 1938, "A new measure of rank
+    correlation").
 
     Args:
         model: A built functional or Sequential model with one output.
         x: Input of the model, with the batch axis.
         y: Labels, as for `lesions`.
-        swaps: How many pairs to swap, one after the other, each two blocks of one row of blocks
-            that take and give the same shape.
-        repeats: How often to draw for each.
+        swaps: Numbers of pairs to swap, one after the other; a pair comes from one row of blocks
+            whose input and output have the same shape.
+        repeats: Number of draws for each.
         seed: Seed of the draws.
 
     Raises:
-        CutwidgetsError: If no two blocks can change places, or the data do not fit.
+        CutwidgetsError: If no two blocks can be swapped, the data do not fit, or SciPy is not
+            installed.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 
     Example:
         >>> from cutwidgets import lab
         >>> model = lab.residual_network(blocks=(3,), width=4)
-        >>> found = lab.shuffles(model, *lab.digits().test, swaps=[1], repeats=2)
-        >>> found.table["tau"].between(-1, 1).all()
+        >>> result = lab.shuffles(model, *lab.digits().test, swaps=[1], repeats=2)
+        >>> result.table["tau"].between(-1, 1).all()
         np.True_
     """
-    from scipy.stats import kendalltau
+    with needs("lab", "Kendall's tau"):
+        from scipy.stats import kendalltau
 
-    seen = subject(model, x, y)
-    rows = _rows(swappable(seen.anatomy))
+    case = subject(model, x, y)
+    rows = _rows(swappable(case.anatomy))
     if not rows:
         raise CutwidgetsError(
-            f"No two neighbouring blocks of the model {seen.anatomy.name!r} take and give the same "
-            "shape, so none can change places."
+            f"No two neighbouring blocks of the model {case.anatomy.name!r} have inputs and "
+            "outputs of the same shape, so no blocks can be swapped."
         )
     if repeats < 1 or not swaps or any(number < 1 for number in swaps):
         raise CutwidgetsError(
-            f"Give how many to swap. Received: swaps={swaps!r}, repeats={repeats!r}."
+            f"swaps and repeats must be at least 1. Received: swaps={swaps!r}, repeats={repeats!r}."
         )
     random = np.random.default_rng(seed)
-    reordered = Reordered(seen.anatomy, rows)
-    whole = reordered(seen.given, rows, seen.at_once)
-    # Rows count by their number of pairs, so that all pairs are as probable.
+    reordered = Reordered(case, rows)
+    whole = reordered(rows)
+    # Weigh rows by their number of pairs, so that all pairs are equally likely.
     pairs = np.array([comb(len(row), 2) for row in rows])
-    found = []
-    draws = [number for number in swaps for _ in range(repeats)]
-    for number in track(draws, "swapping blocks"):
+    scores = []
+    for number in track([number for number in swaps for _ in range(repeats)], "swapping blocks"):
         orders = [list(row) for row in rows]
         for _ in range(number):
             order = orders[random.choice(len(rows), p=pairs / pairs.sum())]
             one, other = random.choice(len(order), 2, replace=False)
             order[one], order[other] = order[other], order[one]
         tau = float(kendalltau([*chain(*orders)], [*chain(*rows)]).statistic)
-        score = seen.score(reordered(seen.given, orders, seen.at_once), whole)
-        found.append({"swaps": number, "tau": tau, seen.kind: score})
-    table = pd.DataFrame(found)
-    return Shuffles(seen.anatomy.name, table, seen.kind, seen.score(whole, whole))
+        scores.append((number, tau, case.score(reordered(orders), whole)))
+    table = frame(scores, ["swaps", "tau", case.kind])
+    return Shuffles(case.anatomy.name, table, case.kind, case.score(whole, whole))
 
 
 def _rows(firsts: Sequence[int]) -> list[list[int]]:
-    """Positions of blocks in rows within which all can change places."""
+    """Positions of blocks, in rows within which all can be swapped."""
     rows: list[list[int]] = []
     for first in firsts:
         if rows and rows[-1][-1] == first:

@@ -1,6 +1,7 @@
-"""Residual networks that train on the digits within a minute."""
+"""Residual networks that train on the digits within minutes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -8,8 +9,8 @@ from keras import layers
 
 from ..errors import CutwidgetsError
 
-# Short trainings need statistics of a normalisation that follow soon: Keras's own momentum, 0.99,
-# takes some hundred steps.
+# In a short training the moving averages must follow quickly: Keras's default momentum, 0.99, needs
+# some hundred steps.
 _MOMENTUM = 0.9
 
 
@@ -24,27 +25,27 @@ def residual_network(
     survival: float = 1.0,
     seed: int = 0,
 ) -> keras.Model:
-    """A residual network for the digits, as those for CIFAR-10 in He et al. 2015, section 4.2.
+    """Build an untrained residual network for the digits, as in He et al. 2015, section 4.2.
 
-    Blocks of two 3×3 convolutions; each stage halves the resolution of the one before and doubles
-    its width, where its first block has a 1×1 convolution as shortcut. Weights have the variance of
-    He et al. 2015, "Delving deep into rectifiers". An ordinary Keras model, not trained yet.
+    Blocks have two 3×3 convolutions. Each stage halves the resolution of the previous one and
+    doubles its width, with a 1×1 convolution as the shortcut of its first block. Weights have the
+    variance of He et al. 2015, "Delving deep into rectifiers".
 
     Args:
         blocks: Number of blocks in each stage.
         width: Channels of the first stage.
         size: Pixels a side of the input, which has one channel.
-        shortcuts: Without them it is the same network, plain.
-        preactivation: Whether normalisation and activation stand before the convolutions, and
-            nothing behind the addition (He et al. 2016, "Identity mappings").
+        shortcuts: Whether blocks have shortcuts; without, the network is plain.
+        preactivation: Whether normalisation and activation precede the convolutions, and nothing
+            follows the addition (He et al. 2016, "Identity mappings").
         normalisation: Whether there is batch normalisation.
-        survival: Probability of the last block's residual branch in a training step; that of the
-            first is near 1, with equal steps between (Huang et al. 2016, "Deep networks with
+        survival: Probability that a training step keeps the last block's residual branch; it falls
+            linearly to this from near 1 in the first block (Huang et al. 2016, "Deep networks with
             stochastic depth"). Each example draws anew.
         seed: Seed of the weights.
 
     Raises:
-        CutwidgetsError: If there can be no such network.
+        CutwidgetsError: If an argument is out of range.
 
     Example:
         >>> import cutwidgets as cw
@@ -54,13 +55,14 @@ def residual_network(
         [('stage1_block2', 'identity'), ('stage2_block1', 'projection')]
     """
     if not blocks or any(number < 1 for number in blocks):
-        raise CutwidgetsError(f"A stage has one block at least. Received: blocks={blocks!r}.")
+        raise CutwidgetsError(f"A stage needs at least one block. Received: blocks={blocks!r}.")
     if not 0 < survival <= 1 or (survival < 1 and not shortcuts):
         raise CutwidgetsError(
-            "A branch survives with a probability above 0, up to 1, and it takes a shortcut to do "
-            f"without it. Received: survival={survival!r}, shortcuts={shortcuts!r}."
+            "survival must be a probability above 0, up to 1; below 1 it needs shortcuts. "
+            f"Received: survival={survival!r}, shortcuts={shortcuts!r}."
         )
-    maker = _Maker(normalisation, preactivation, seed)
+    seeds = iter(range(seed * 100_000, (seed + 1) * 100_000))
+    maker = _Maker(normalisation, preactivation, shortcuts, seeds)
     inputs = keras.Input((size, size, 1), name="digit")
     x = maker.convolution(inputs, width, 3, 1, "stem")
     x = x if preactivation else maker.activated(x, "stem")
@@ -69,23 +71,23 @@ def residual_network(
         for i in range(number):
             count += 1
             kept = 1 - count / total * (1 - survival)
-            name = f"stage{stage + 1}_block{i + 1}"
             stride = 2 if stage and not i else 1
-            x = maker.block(x, width * 2**stage, stride, name, shortcuts, kept)
+            x = maker.block(x, width * 2**stage, stride, kept, f"stage{stage + 1}_block{i + 1}")
     x = maker.activated(x, "top") if preactivation else x
     x = layers.GlobalAveragePooling2D(name="pool")(x)
-    x = maker.classes(x)
-    kind = "residual" if shortcuts else "plain"
-    return keras.Model(inputs, x, name=f"{kind}_{total}")
+    initializer = keras.initializers.GlorotUniform(next(seeds))
+    x = layers.Dense(10, "softmax", kernel_initializer=initializer, name="classes")(x)
+    return keras.Model(inputs, x, name=f"{'residual' if shortcuts else 'plain'}_{total}")
 
 
+@dataclass(frozen=True)
 class _Maker:
-    """Makes the layers of a network."""
+    """Adds layers to a network."""
 
-    def __init__(self, normalisation: bool, preactivation: bool, seed: int) -> None:
-        self._normalisation = normalisation
-        self._preactivation = preactivation
-        self._seeds = iter(range(seed * 100_000, (seed + 1) * 100_000))
+    normalisation: bool
+    preactivation: bool
+    shortcuts: bool
+    seeds: Iterator[int]
 
     def convolution(self, x: Any, width: int, size: int, stride: int, name: str) -> Any:
         return layers.Conv2D(
@@ -93,26 +95,22 @@ class _Maker:
             size,
             strides=stride,
             padding="same",
-            use_bias=not self._normalisation,
-            kernel_initializer=keras.initializers.HeNormal(next(self._seeds)),
+            use_bias=not self.normalisation,
+            kernel_initializer=keras.initializers.HeNormal(next(self.seeds)),
             name=f"{name}_conv",
         )(x)
 
-    def classes(self, x: Any) -> Any:
-        start = keras.initializers.GlorotUniform(next(self._seeds))
-        return layers.Dense(10, activation="softmax", kernel_initializer=start, name="classes")(x)
-
     def normalised(self, x: Any, name: str) -> Any:
-        if not self._normalisation:
+        if not self.normalisation:
             return x
         return layers.BatchNormalization(momentum=_MOMENTUM, name=f"{name}_bn")(x)
 
     def activated(self, x: Any, name: str) -> Any:
         return layers.ReLU(name=f"{name}_relu")(self.normalised(x, name))
 
-    def block(self, x: Any, width: int, stride: int, name: str, shortcut: bool, kept: float) -> Any:
-        before = x
-        if self._preactivation:
+    def block(self, x: Any, width: int, stride: int, kept: float, name: str) -> Any:
+        shortcut = x
+        if self.preactivation:
             x = self.activated(x, f"{name}_1")
             x = self.convolution(x, width, 3, stride, f"{name}_1")
             x = self.activated(x, f"{name}_2")
@@ -121,11 +119,12 @@ class _Maker:
             x = self.activated(self.convolution(x, width, 3, stride, f"{name}_1"), f"{name}_1")
             x = self.normalised(self.convolution(x, width, 3, 1, f"{name}_2"), f"{name}_2")
         if kept < 1:
-            # One number for all of an example's branch: dropped as a whole, or scaled to make up.
+            # One draw for the whole branch of an example: dropped, or scaled to compensate.
             x = layers.Dropout(1 - kept, noise_shape=(None, 1, 1, 1), name=f"{name}_drop")(x)
-        if shortcut:
-            if stride > 1 or before.shape[-1] != width:
-                before = self.convolution(before, width, 1, stride, f"{name}_0")
-                before = before if self._preactivation else self.normalised(before, f"{name}_0")
-            x = layers.Add(name=f"{name}_add")([before, x])
-        return x if self._preactivation else layers.ReLU(name=f"{name}_out")(x)
+        if self.shortcuts:
+            if stride > 1 or shortcut.shape[-1] != width:
+                shortcut = self.convolution(shortcut, width, 1, stride, f"{name}_0")
+                if not self.preactivation:
+                    shortcut = self.normalised(shortcut, f"{name}_0")
+            x = layers.Add(name=f"{name}_add")([shortcut, x])
+        return x if self.preactivation else layers.ReLU(name=f"{name}_out")(x)

@@ -1,10 +1,11 @@
-"""Receptive fields: what an element could see, what it does see, and what of it counts.
+"""Receptive fields of an element: theoretical, measured and effective.
 
 Luo, Li, Urtasun, Zemel 2016, "Understanding the effective receptive field in deep convolutional
-neural networks", section 3: the gradient of an element is nearly nothing at the border of what it
-sees. Their size is the square root of the number of pixels with more than 1 - 95.45 % (two standard
-deviations) of the gradient in the middle, and grows with the root of the depth. Here it is of the
-largest gradient, which at a single photograph need not be in the middle.
+neural networks", section 3: the gradient of an element almost vanishes at the border of its
+receptive field. The effective size is the square root of the number of pixels with more than
+1 - 95.45 % (two standard deviations) of the gradient in the middle, and grows with the root of the
+depth. Here it is relative to the largest gradient, which need not be in the middle of a single
+photograph.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,37 +15,37 @@ from typing import Any
 
 import keras
 import numpy as np
-import pandas as pd
 
 from ..analysis.costs import costs
 from ..errors import CutwidgetsError, UnknownPlaceError, similar
+from ..extras import needs
 from ..graph.callgraph import CallGraph
 from ..graph.interpreter import compute
 from ..inference import images, inputs, pictures
 from ..inference.backend import compiled, finite, gradients, in_batches
 from ..progress import track
 from ..structure.anatomy import anatomy
-from .results import COLOURS, Result, by_block
+from .results import COLOURS, Result, frame
 
 _LEVEL = 1 - 0.9545
 
-_DRAWS = 4  # of weights of the channels: a single one leaves a noisy picture
+_DRAWS = 4  # of random weights of the channels: a single draw is noisy
 
-_SHOWN = 5  # photographs that can be read side by side
+_SHOWN = 5  # photographs that stay readable side by side
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ReceptiveFields(Result):
-    """What the element in the middle of each block's output sees of a photograph.
+    """The receptive field of the element in the middle of each block's output, on a photograph.
 
-    Columns: block, stage; in pixels of the input height and width (by the formula, not cut off at
-    the border; NaN where it has no bound or is not known), measured height and measured width (of
-    the smallest rectangle around all pixels that have a gradient) and effective (the square root of
-    the number of pixels with more than 4.55 % of the largest gradient); share (that squared, of the
-    area by the formula).
+    Columns: block, stage; in input pixels: height and width (by the formula, not cut off at the
+    border; NaN if unbounded or unknown), measured height and measured width (of the smallest
+    rectangle around all pixels with a gradient), effective (the square root of the number of pixels
+    with more than 4.55 % of the largest gradient); share (effective squared, divided by the area by
+    the formula).
 
     Attributes:
-        heat: For the name of each block the length of the gradient at each pixel (height, width),
+        heat: By block name, the norm of the gradient at each pixel, float32 (height, width),
             divided by the largest.
         photo: The photograph in grey (height, width), from 0 to 1.
     """
@@ -58,19 +59,22 @@ class ReceptiveFields(Result):
     def finding(self) -> str:
         """How the fields grow from the first to the last block."""
         table, (height, width) = self.table, self.photo.shape
-        known = _sides(table).dropna()
-        sizes = [f"{known.min():.0f} to {known.max():.0f} pixels a side"] * bool(len(known))
-        unknown = len(table) - len(known)
-        sizes += [f"no known bound behind {unknown} of {len(table)} blocks"] * bool(unknown)
+        bounded = _sides(table).dropna()
+        unbounded = len(table) - len(bounded)
+        sizes = []
+        if len(bounded):
+            sizes.append(f"{bounded.min():.0f} to {bounded.max():.0f} pixels a side")
+        if unbounded:
+            sizes.append(f"no known bound after {unbounded} of {len(table)} blocks")
         first, last = table["effective"].iloc[[0, -1]]
         return (
-            f"{self.name}: by the formula the receptive fields have {' and '.join(sizes)}, "
-            f"on a photograph of {height} × {width}. What counts (over {100 * _LEVEL:.2f} % of the "
-            f"largest gradient) goes from {first:.0f} to {last:.0f} pixels a side, were it square."
+            f"{self.name}: by the formula the receptive fields have {' and '.join(sizes)}, on a "
+            f"photograph of {height} × {width}. The effective ones (over {100 * _LEVEL:.2f} % of "
+            f"the largest gradient) grow from {first:.0f} to {last:.0f} pixels a side, if square."
         )
 
     def show(self, *blocks: str) -> Any:
-        """Draw on the photograph the fields, dashed by the formula, and the gradient as heat.
+        """Draw the fields on the photograph: dashed by the formula, solid as measured, and heat.
 
         Args:
             blocks: Names of blocks; without any, up to five from the first to the last.
@@ -80,8 +84,10 @@ class ReceptiveFields(Result):
 
         Raises:
             UnknownPlaceError: If a block is not in the table.
+            CutwidgetsError: If matplotlib is not installed.
         """
-        from matplotlib import pyplot
+        with needs("lab", "A plot"):
+            from matplotlib import pyplot
 
         for block in set(blocks) - set(self.heat):
             reason = f"There is no field of {block!r} in {self.name!r}."
@@ -100,13 +106,13 @@ class ReceptiveFields(Result):
         for i, name in enumerate(blocks, 1):
             row, heat, axes = rows.loc[name], self.heat[name], figure.add_subplot(1, len(blocks), i)
             axes.imshow(0.35 + 0.65 * self.photo, cmap="gray", vmin=0, vmax=1)
-            # Of the heat itself only the middle could be seen, so its root is drawn.
+            # The square root, as of the heat itself only the middle would be visible.
             axes.imshow(np.ones_like(heat), cmap=orange, alpha=np.sqrt(heat))
             limits = axes.axis()
             first, last = _box(heat)
             _outline(axes, first, last, "-", COLOURS[0])
             sides = np.array([row["height"], row["width"]])
-            # In the middle, but around what was seen.
+            # Centred, but shifted to contain the measured field.
             start = np.clip((np.array(heat.shape) - sides) / 2, last - sides, first)
             _outline(axes, start, start + sides, "--", "black")
             axes.axis(limits)
@@ -117,12 +123,11 @@ class ReceptiveFields(Result):
             axes.set_xlabel(words.replace("nan", "—"), fontsize=7)
 
     def _draw(self, axes: Any, colour: str) -> None:
-        blocks, effective = self.table["block"], self.table["effective"]
+        blocks = self.table["block"]
         axes.plot(blocks, _sides(self.table), "--", color=colour)
         axes.plot(blocks, _sides(self.table, "measured "), color=colour, linewidth=1, alpha=0.6)
-        axes.plot(blocks, effective, "o-", color=colour, markersize=4, label=self.name)
+        self._curve(axes, colour, "block", "effective")
         axes.set_ylabel("pixels a side (dashed: formula,\nthin: measured, dots: effective)")
-        by_block(axes)
 
     def _fill(self, figure: Any) -> None:
         above, below = figure.subfigures(2, 1, height_ratios=(2, 3))
@@ -131,39 +136,39 @@ class ReceptiveFields(Result):
 
 
 def receptive_fields(model: keras.Model, photo: Any = None, *, seed: int = 0) -> ReceptiveFields:
-    """What the element in the middle of each block's output sees of a photograph.
+    """Find the receptive field of the element in the middle of each block's output.
 
     By the formula, from kernels and strides (Araujo, Norris, Sim 2019, "Computing receptive fields
-    of convolutional neural networks"); measured, by where its gradient is not exactly zero; and
-    effective, by where it is large (Luo et al. 2016, "Understanding the effective receptive field
-    in deep convolutional neural networks"). The gradient is that of sums of the element's channels
-    with random weights, so that they do not cancel out; the model is in inference mode.
+    of convolutional neural networks"); measured, where its gradient is not exactly zero; and
+    effective, where it is large (Luo et al. 2016, "Understanding the effective receptive field in
+    deep convolutional neural networks"). The gradient is that of randomly weighted sums of the
+    element's channels, so that these do not cancel out. The model runs in inference mode.
 
     Args:
         model: A built functional or Sequential model with one input, of images.
-        photo: A photograph as the model takes it, with or without the batch axis; `None` for
-            Chelsea the cat, resized and preprocessed for the model.
+        photo: A photograph as the model expects it, with or without the batch axis; `None` for the
+            bundled photograph, resized and preprocessed for the model.
         seed: Seed of the random weights.
 
     Raises:
-        CutwidgetsError: If the model takes no photographs, or this one does not fit or holds what
-            is no number; if no block's output has spatial axes; or if Keras runs on a backend whose
-            gradients are not known here.
+        CutwidgetsError: If the model does not accept photographs, or this one does not fit or is
+            not finite; if no block's output has spatial axes; or if the backend of Keras is neither
+            TensorFlow nor JAX.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 
     Example:
         >>> from cutwidgets import lab
-        >>> found = lab.receptive_fields(lab.residual_network(blocks=(1, 1), size=32))
-        >>> found.table[["block", "height", "measured height"]].values.tolist()
+        >>> result = lab.receptive_fields(lab.residual_network(blocks=(1, 1), size=32))
+        >>> result.table[["block", "height", "measured height"]].values.tolist()
         [['stem', 3.0, 3], ['stage1_block1', 7.0, 7], ['stage2_block1', 13.0, 13]]
     """
-    found = anatomy(model)
-    graph = found.graph
+    model_anatomy = anatomy(model)
+    graph = model_anatomy.graph
     values = _photo(graph, photo)
-    blocks = [block for block in found if len(graph.tensors[block.exits[-1]].shape) == 4]
+    blocks = [b for b in model_anatomy if len(graph.tensors[b.exits[-1]].shape) == 4]
     if not blocks:
         raise CutwidgetsError(
-            f"No block of the model {found.name!r} gives maps, which have four axes."
+            f"No block of the model {graph.name!r} outputs feature maps, which have four axes."
         )
     by_formula, rows, heat = costs(model, values.shape[1:]), [], {}
     ends, random = [block.exits[-1] for block in blocks], np.random.default_rng(seed)
@@ -175,30 +180,30 @@ def receptive_fields(model: keras.Model, photo: Any = None, *, seed: int = 0) ->
         numbers = (*formula, *(last - first), np.sqrt(np.count_nonzero(slopes > _LEVEL)))
         rows.append((block.name, block.stage, *numbers))
     columns = ["block", "stage", "height", "width", "measured height", "measured width"]
-    table = pd.DataFrame(rows, columns=[*columns, "effective"])
+    table = frame(rows, [*columns, "effective"])
     table["share"] = table["effective"] ** 2 / (table["height"] * table["width"])
     grey = np.moveaxis(values, graph.channel_axis, -1)[0].mean(axis=-1)
     grey = (grey - grey.min()) / (np.ptp(grey) or 1)
-    return ReceptiveFields(found.name, table, heat, grey.astype("float32"))
+    return ReceptiveFields(graph.name, table, heat, grey.astype("float32"))
 
 
 def _photo(graph: CallGraph, photo: Any) -> np.ndarray:
-    """The photograph as the model takes it, with a batch axis of one."""
+    """The photograph as the model expects it, with a batch axis of one."""
     shapes = [graph.tensors[tensor].shape for tensor in graph.inputs]
     if photo is None or len(shapes) != 1 or len(shapes[0]) != 4:
-        pixels = images.pixels(graph, pictures.photo())  # or the error that there can be none
+        pixels = images.pixels(graph, pictures.photo())  # raises if the model accepts no images
         photo = images.preprocessing(graph).function(pixels)
-    array, wanted = np.asarray(photo), shapes[0][1:]
+    array, shape = np.asarray(photo), shapes[0][1:]
     array = array[0] if array.ndim == 4 and len(array) == 1 else array
-    fits = [want in (None, got) for want, got in zip(wanted, array.shape, strict=False)]
+    fits = [fixed in (None, length) for fixed, length in zip(shape, array.shape, strict=False)]
     if array.ndim != 3 or not all(fits):
         raise CutwidgetsError(
-            f"The model {graph.name!r} takes a photograph of shape {wanted}, one at a time. "
+            f"The model {graph.name!r} accepts photographs of shape {shape}, one at a time. "
             f"Received an array of shape {np.shape(photo)}."
         )
     if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
         raise CutwidgetsError(
-            "The photograph holds values that are not finite (NaN or infinite numbers)."
+            "The photograph contains values that are not finite (NaN or infinite numbers)."
         )
     dtype = inputs.dtype_of(graph.tensors[graph.inputs[0]])
     dtype = dtype if "float" in dtype else "float32"  # integers have no gradient
@@ -208,40 +213,40 @@ def _photo(graph: CallGraph, photo: Any) -> np.ndarray:
 def _gradients(
     graph: CallGraph, ends: Sequence[int], photo: np.ndarray, random: np.random.Generator
 ) -> Iterator[np.ndarray]:
-    """For each tensor how long the gradient of its middle is at each pixel; the largest is 1."""
+    """For each tensor the norm of its middle's gradient at each pixel; the largest is 1."""
     axis, (batch, *_) = graph.channel_axis, graph.tensors[graph.inputs[0]].shape
-    given = {graph.inputs[0]: np.repeat(photo, batch or _DRAWS, axis=0)}
+    batches = {graph.inputs[0]: np.repeat(photo, batch or _DRAWS, axis=0)}
 
-    def function(weights: Sequence[Any], known: Mapping[int, Any]) -> Any:
+    def function(weights: Sequence[Any], tensors: Mapping[int, Any]) -> Any:
         def score(values: list[Any]) -> Any:
-            outputs = compute(graph, ends, dict(zip(known, values, strict=True)))
+            outputs = compute(graph, ends, dict(zip(tensors, values, strict=True)))
             middles = [_middle(keras.ops.moveaxis(output, axis, -1)) for output in outputs]
             return sum(keras.ops.sum(m * w) for m, w in zip(middles, weights, strict=True))
 
-        return gradients(score, list(known.values()))[0]
+        return gradients(score, list(tensors.values()))[0]
 
     traced = compiled(function)
     sizes = [(batch or _DRAWS, graph.tensors[end].shape[axis] or 1) for end in ends]
     for i in track(range(len(ends)), "measuring receptive fields"):
-        # One graph does for all blocks: the others have the weight zero.
+        # One graph serves all blocks: the others get the weight zero.
         weights = [keras.ops.zeros(size, "float32") for size in sizes]
         weights[i] = keras.ops.convert_to_tensor(random.normal(size=sizes[i]).astype("float32"))
-        slope = in_batches(partial(traced, weights), given, batch or _DRAWS)
+        slope = in_batches(partial(traced, weights), batches, batch or _DRAWS)
         squares = finite(graph.name, slope).astype("float64") ** 2
         length = np.sqrt(squares.sum(axis=axis).mean(axis=0))
         yield (length / (length.max() or 1)).astype("float32")
 
 
 def _middle(value: Any) -> Any:
-    """All channels (batch, channels) of the element in the middle of maps."""
+    """The channels of the element in the middle of feature maps, (batch, channels)."""
     _, height, width, _ = keras.ops.shape(value)
     return keras.ops.cast(value[:, height // 2, width // 2], "float32")
 
 
 def _box(heat: np.ndarray) -> np.ndarray:
-    """The first row and column that have a gradient, and those behind the last."""
-    seen = np.argwhere(heat)
-    return np.array([seen.min(0), seen.max(0) + 1]) if len(seen) else np.zeros((2, 2), int)
+    """The first row and column with a gradient, and those after the last."""
+    pixels = np.argwhere(heat)
+    return np.array([pixels.min(0), pixels.max(0) + 1]) if len(pixels) else np.zeros((2, 2), int)
 
 
 def _sides(rows: Any, kind: str = "") -> Any:

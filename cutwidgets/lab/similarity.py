@@ -1,34 +1,33 @@
-"""How alike the blocks of networks represent the same examples.
+"""How similarly the blocks of networks represent the same examples.
 
 Kornblith, Norouzi, Lee, Hinton 2019, "Similarity of neural network representations revisited".
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
-import pandas as pd
 
 from ..errors import CutwidgetsError
 from ..graph.interpreter import compute
 from ..inference.backend import compiled, finite, in_batches
 from ..progress import track
-from .labels import Subject, names_of, subject
+from .labels import Subject, subject
 from .linear_probes import readable
-from .results import Result
+from .results import Result, frame
 
 _FEWEST = 4  # examples for which HSIC has an unbiased estimate
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Similarity(Result):
-    """How alike the blocks of a model, or of two, represent the same examples.
+    """How similarly the blocks of a model, or of two, represent the same examples.
 
-    Columns: block, and one for each block of the other model (or of the same), a row for each block
-    of the model: their linear CKA, 1 where they differ by a rotation and a scale, near 0 where they
-    have nothing in common. NaN where a block gives the same for all examples.
+    Columns: block, and one for each block of the other model (or of the same). Rows: the blocks of
+    the model. Values: linear CKA, 1 if two blocks differ only by a rotation and a scale, near 0 if
+    they have nothing in common, NaN if the output of one is the same for all examples.
 
     Attributes:
         values: The CKA, float64 (blocks, blocks of the other).
@@ -39,35 +38,28 @@ class Similarity(Result):
     other: str | None
 
     @property
-    def _rows(self) -> list[str]:
-        return list(self.table.iloc[:, 0])
-
-    @property
-    def _columns(self) -> list[str]:
-        return list(self.table.columns[1:])
-
-    @property
     def finding(self) -> str:
-        """How alike neighbours are, and which are least; of two models, which are most."""
-        if not np.isfinite(self.values).any():
-            return f"{self.name}: the blocks give the same for all examples."
+        """The mean CKA of neighbours, or of the best matches between two models; the extreme."""
+        values, columns = self.values, self.table.columns[1:]
+        rows = self.table.iloc[:, 0]
+        if not np.isfinite(values).any():
+            return f"{self.name}: the output of each block is the same for all examples."
         if self.other is not None:
-            best = np.array([row[np.isfinite(row)].max(initial=-1) for row in self.values])
+            best = np.array([row[np.isfinite(row)].max(initial=-1) for row in values])
             row = int(best.argmax())
-            column = int(np.nanargmax(self.values[row]))
+            column = int(np.nanargmax(values[row]))
             return (
-                f"{self.name} and {self.other}: a block of the one and the block of the other that "
-                f"is most like it have a CKA of {best[best > -1].mean():.2f} in the mean; most "
-                f"alike are {self._rows[row]} and {self._columns[column]} "
-                f"({self.values[row, column]:.2f})."
+                f"{self.name} and {self.other}: a block of the one and the most similar block of "
+                f"the other have a CKA of {best[best > -1].mean():.2f} on average; the most "
+                f"similar are {rows[row]} and {columns[column]} ({values[row, column]:.2f})."
             )
-        neighbours = np.diagonal(self.values, offset=1)
+        neighbours = np.diagonal(values, offset=1)
         if not np.isfinite(neighbours).any():
             return f"{self.name}: no two neighbouring blocks vary with the examples."
         least = int(np.nanargmin(neighbours))
         return (
-            f"{self.name}: neighbouring blocks have a CKA of {np.nanmean(neighbours):.2f} in the "
-            f"mean; least alike are {self._rows[least]} and {self._rows[least + 1]} "
+            f"{self.name}: neighbouring blocks have a CKA of {np.nanmean(neighbours):.2f} on "
+            f"average; the least similar are {rows[least]} and {rows[least + 1]} "
             f"({neighbours[least]:.2f})."
         )
 
@@ -75,7 +67,7 @@ class Similarity(Result):
         """Draw the CKA of all pairs of blocks.
 
         Args:
-            others: Nothing: two of these cannot be drawn into the same axes.
+            others: Must be empty: one pair of axes holds one similarity.
             axes: Axes of matplotlib to draw into; `None` for a new figure.
 
         Returns:
@@ -86,128 +78,119 @@ class Similarity(Result):
         """
         if others:
             raise CutwidgetsError(
-                "Similarities cannot be drawn above each other. Draw each into axes of its own, or "
-                "compare two models with each other: lab.similarity(model, x, other)."
+                "Similarities cannot be drawn on top of each other. Draw each into axes of its "
+                "own, or compare two models directly: lab.similarity(model, x, other)."
             )
         return super().plot(axes=axes)
 
     def _draw(self, axes: Any, colour: str) -> None:
         image = axes.imshow(self.values, vmin=0, vmax=1, cmap="viridis", aspect="auto")
-        axes.set_facecolor("0.8")  # what shows where there is no value
+        axes.set_facecolor("0.8")  # visible where there is no value
         axes.figure.colorbar(image, ax=axes, label="CKA")
-        step = -(-len(self._columns) // 27)
-        axes.set_xticks(
-            range(0, len(self._columns), step), self._columns[::step], rotation=90, fontsize=7
-        )
-        step = -(-len(self._rows) // 20)  # the picture is wider than it is high
-        axes.set_yticks(range(0, len(self._rows), step), self._rows[::step], fontsize=7)
-        axes.set_ylabel("" if self.other is None else self.name)
-        axes.set_xlabel(self.other or "")
+        rows, columns = self.table.iloc[:, 0].tolist(), self.table.columns[1:].tolist()
+        step = -(-len(columns) // 27)
+        axes.set_xticks(range(0, len(columns), step), columns[::step], rotation=90, fontsize=7)
+        step = -(-len(rows) // 20)  # the plot is wider than it is high
+        axes.set_yticks(range(0, len(rows), step), rows[::step], fontsize=7)
+        axes.set(xlabel=self.other or "", ylabel="" if self.other is None else self.name)
 
 
 def similarity(
     model: keras.Model, x: Any, other: keras.Model | None = None, batch: int = 64
 ) -> Similarity:
-    """Measure how alike all pairs of blocks represent the same examples, by linear CKA.
+    """Measure how similarly all pairs of blocks represent the same examples, by linear CKA.
 
-    CKA compares which examples a block finds alike with which ones another does. It does not change
-    if features are rotated, reflected or scaled as a whole. It is estimated from minibatches, by
-    the unbiased estimator of HSIC (Song et al. 2012, "Feature selection via dependence
+    CKA compares the similarities between examples in one block with those in another. It does not
+    change if features are rotated, reflected or scaled as a whole. It is estimated from minibatches
+    by the unbiased estimator of HSIC (Song et al. 2012, "Feature selection via dependence
     maximization"), summed before the ratio is taken (Nguyen, Raghu, Kornblith 2020, "Do wide and
-    deep networks learn the same things?"); by chance it may so be a little below zero. Features are
-    all numbers of a block's output. Of a block with several outputs the last is looked at; blocks
-    whose output is made of no floating numbers, as tokens are, or has no batch axis are left out.
+    deep networks learn the same things?"), so it may be slightly negative by chance. Features are
+    all numbers of a block's output. Of a block with several outputs the last counts. Blocks whose
+    output is not floating-point (tokens, for example) or has no batch axis are left out.
 
     Args:
         model: A built functional or Sequential model with one output.
         x: Input of the model, with the batch axis.
-        other: A model that takes the same input; `None` to compare the model with itself.
-        batch: How many examples are compared with each other, all pairs of them. Of the last ones
-            4 at least must be left, or they are not used.
+        other: A model that accepts the same input; `None` to compare the model with itself.
+        batch: Size of a minibatch, in which all pairs of examples are compared. A last one of fewer
+            than 4 examples is not used.
 
     Raises:
-        CutwidgetsError: If the data do not fit, or there are less than 4 examples.
+        CutwidgetsError: If the data do not fit, or there are fewer than 4 examples.
         UnsupportedModelError: If a model is subclassed, not built or no Keras model.
 
     Example:
         >>> from cutwidgets import lab
         >>> model = lab.residual_network(blocks=(2,), width=4)
-        >>> found = lab.similarity(model, lab.digits().test[0][:40], batch=20)
-        >>> found.table.columns.tolist()
+        >>> result = lab.similarity(model, lab.digits().test[0][:40], batch=20)
+        >>> result.table.columns.tolist()
         ['block', 'stem', 'stage1_block1', 'stage1_block2', 'classifier']
-        >>> found.values.diagonal().round(6).tolist()
+        >>> result.values.diagonal().round(6).tolist()
         [1.0, 1.0, 1.0, 1.0]
     """
-    seen = subject(model, x)
-    others = seen if other is None else subject(other, x)
-    if not isinstance(batch, int) or batch < _FEWEST or seen.size < _FEWEST:
+    case = subject(model, x)
+    other_case = case if other is None else subject(other, x)
+    if not isinstance(batch, int) or batch < _FEWEST or case.size < _FEWEST:
         raise CutwidgetsError(
-            f"CKA is estimated from {_FEWEST} examples at least, in each minibatch. Received "
-            f"{seen.size:,} examples, and batch={batch!r}."
+            f"CKA needs {_FEWEST} examples at least, in each minibatch. Received {case.size:,} "
+            f"examples, and batch={batch!r}."
         )
-    starts = range(0, seen.size - _FEWEST + 1, batch)
-    compare, compare_others = _Grams(seen), _Grams(others)
-    together, own, theirs = 0.0, 0.0, 0.0
+    starts = range(0, case.size - _FEWEST + 1, batch)
+    names, grams = _grams(case, batch)
+    other_names, other_grams = _grams(other_case, batch)
+    both, own, others = 0.0, 0.0, 0.0
     for first in track(starts, "comparing blocks"):
-        one = compare(first, batch)
-        two = one if other is None else compare_others(first, batch)
-        together += one @ two.T
+        one = grams(first)
+        two = one if other is None else other_grams(first)
+        both += one @ two.T
         own += (one**2).sum(1)
-        theirs += (two**2).sum(1)
+        others += (two**2).sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        values = together / np.sqrt(np.outer(own, theirs))
-    table = pd.DataFrame(values, columns=compare_others.names)
+        values = both / np.sqrt(np.outer(own, others))
+    table = frame(values, other_names)
     # A block of the other model may have the name "block".
-    table.insert(0, "block", compare.names, allow_duplicates=True)
-    name = None if other is None else others.anatomy.name
-    return Similarity(seen.anatomy.name, table, values, name)
+    table.insert(0, "block", names, allow_duplicates=True)
+    other_name = None if other is None else other_case.anatomy.name
+    return Similarity(case.anatomy.name, table, values, other_name)
 
 
-class _Grams:
-    """What a model's blocks find alike: Gram matrices of minibatches."""
+def _grams(case: Subject, batch: int) -> tuple[list[str], Callable[[int], np.ndarray]]:
+    """Which examples a model's blocks represent alike: U-centred Gram matrices of minibatches.
 
-    def __init__(self, seen: Subject) -> None:
-        blocks = readable(seen.anatomy)
-        ends = [block.exits[-1] for block in blocks]
-        self.names = names_of(blocks)
-        self._seen = seen
+    Returns:
+        The names of the blocks, and a function from the position of a minibatch's first example to
+        matrices, flat, float64 (blocks, examples²), whose products are estimates of HSIC.
+    """
+    graph, blocks = case.anatomy.graph, readable(case.anatomy)
+    ends = [block.exits[-1] for block in blocks]
 
-        def function(values: Mapping[int, Any]) -> Any:
-            found = compute(seen.anatomy.graph, ends, values)
-            return keras.ops.stack([_gram(value) for value in found], axis=1)
+    @compiled
+    def function(values: Mapping[int, Any]) -> Any:
+        return keras.ops.stack([_gram(value) for value in compute(graph, ends, values)], axis=1)
 
-        self._function = compiled(function)
-
-    def __call__(self, first: int, batch: int) -> np.ndarray:
-        """U-centred Gram matrices of a minibatch, flat, whose products are estimates of HSIC.
-
-        Args:
-            first: Position of its first example.
-            batch: How many there are, if there are.
-
-        Returns:
-            float64 (blocks, examples²).
-        """
-        given = {i: value[first : first + batch] for i, value in self._seen.given.items()}
-        number = len(next(iter(given.values())))
-        found = finite(self._seen.anatomy.name, in_batches(self._function, given, number))
-        centred = u_centred(np.moveaxis(found.astype("float64"), 1, 0))
+    def grams(first: int) -> np.ndarray:
+        inputs = {i: array[first : first + batch] for i, array in case.inputs.items()}
+        number = min(batch, case.size - first)
+        matrices = finite(graph.name, in_batches(function, inputs, number))
+        centred = u_centred(np.moveaxis(matrices.astype("float64"), 1, 0))
         flat: np.ndarray = centred.reshape(len(centred), -1) / np.sqrt(number * (number - 3))
         return flat
 
+    return [block.name for block in blocks], grams
+
 
 def _gram(value: Any) -> Any:
-    """Products of all pairs of examples, as far as the estimator looks at them."""
+    """Inner products of all pairs of examples, up to what U-centring removes."""
     flat = keras.ops.reshape(value, (keras.ops.shape(value)[0], -1))
     flat = keras.ops.cast(flat, "float64")
-    # U-centring takes out what all examples have in common, whatever stands for it. Without the
-    # first one, large common values cost no digits, and equal examples give zeros and no noise.
+    # U-centring removes any vector that all examples share. Subtracting the first example keeps
+    # digits where shared values are large, and gives exact zeros where examples are equal.
     flat = flat - flat[:1]
     return keras.ops.matmul(flat, keras.ops.transpose(flat))
 
 
 def u_centred(grams: np.ndarray) -> np.ndarray:
-    """Centre symmetric matrices without their diagonals, which are zero then.
+    """Centre symmetric matrices, leaving out their diagonals, which become zero.
 
     Székely and Rizzo 2014, "Partial distance correlation with methods for dissimilarities". The
     inner product of two of them divided by n (n - 3) is the unbiased estimate of HSIC.

@@ -1,4 +1,4 @@
-"""A data set and networks to teach with: real digits, and networks that train within a minute."""
+"""Training of small networks on the digits, within minutes."""
 
 import hashlib
 import json
@@ -8,28 +8,28 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import pandas as pd
 
 from ..errors import CutwidgetsError
+from ..extras import needs
 from ..files import write_whole
 from ..progress import track
 from ..text import percent_text
 from .digits import Digits, digits
 from .gradients import Gradients, meter
 from .networks import residual_network
-from .results import Result
+from .results import Result, frame
 
-# With 54 blocks a rate of 0.03 already ends at twice the error.
+# With 54 blocks a learning rate of 0.03 already ends at twice the error.
 _RATE, _BATCH = 0.02, 32
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Training(Result):
-    """How a training went. Columns: epoch, loss, training error, test error (shares).
+    """The course of a training. Columns: epoch, loss, training error, test error (shares).
 
     Attributes:
-        gradients: Of the first training pictures, before the first and after each epoch; empty
-            where nobody asked for them.
+        gradients: Gradients for the first training images, before training and after each epoch;
+            empty without `watch`.
     """
 
     gradients: tuple[Gradients, ...] = ()
@@ -56,18 +56,18 @@ class Training(Result):
 def train(
     model: keras.Model, data: Digits, epochs: int = 12, *, watch: bool = False, seed: int = 0
 ) -> Training:
-    """Train a network for classes, in place.
+    """Train a classifier in place.
 
-    By stochastic gradient descent with momentum 0.9, a batch of 32, and a rate that rises to 0.02
-    in the first epoch (He et al. 2015, section 4.2, warm up their deepest network likewise), and
-    falls by a cosine from then on (Loshchilov and Hutter 2017, "SGDR").
+    Stochastic gradient descent with momentum 0.9 and batches of 32. The learning rate rises to 0.02
+    during the first epoch (He et al. 2015, section 4.2, also warm up their deepest network), then
+    decays by a cosine (Loshchilov and Hutter 2017, "SGDR").
 
     Args:
-        model: The model, which gives a probability for each class.
-        data: What to train on.
-        epochs: How often it sees each picture.
+        model: The model, which outputs a probability for each class.
+        data: Training and test data.
+        epochs: Number of epochs.
         watch: Whether to measure the gradients of all blocks after each epoch.
-        seed: Seed of the order of the pictures, and of what is random in the model's layers.
+        seed: Seed of the order of the images, and of random layers such as dropout.
 
     Raises:
         CutwidgetsError: If the data do not fit the model.
@@ -80,12 +80,12 @@ def train(
     """
     if tuple(data.train[0].shape[1:]) != tuple(model.input_shape[1:]):
         raise CutwidgetsError(
-            f"The model {model.name!r} takes pictures of shape {model.input_shape[1:]}, and these "
-            f"have {data.train[0].shape[1:]}. Give both the same size."
+            f"The model {model.name!r} accepts images of shape {model.input_shape[1:]}. The data "
+            f"have the shape {data.train[0].shape[1:]}. Use the same size for both."
         )
     _compile(model, -(-len(data.train[0]) // _BATCH), epochs)
-    # Metrics make their variables when they are first asked, and TensorFlow traces a step twice if
-    # any are made in it: half of the time that a short training takes.
+    # Metrics create their variables on first use. TensorFlow traces a step twice if it creates
+    # variables, which would take half of the time of a short training.
     model.evaluate(*data.test, batch_size=len(data.test[0]), verbose=0)
     measure = meter(model, *data.train) if watch else None
     gradients = [measure("before training")] if measure else []
@@ -94,16 +94,10 @@ def train(
     for epoch in track(range(1, epochs + 1), f"training {model.name}"):
         history = model.fit(*data.train, batch_size=_BATCH, verbose=0).history
         _, accuracy = model.evaluate(*data.test, batch_size=len(data.test[0]), verbose=0)
-        rows.append(
-            {
-                "epoch": epoch,
-                "loss": history["loss"][0],
-                "training error": 1 - history["accuracy"][0],
-                "test error": 1 - accuracy,
-            }
-        )
+        rows.append((epoch, history["loss"][0], 1 - history["accuracy"][0], 1 - accuracy))
         gradients += [measure(f"epoch {epoch}")] if measure else []
-    return Training(model.name, pd.DataFrame(rows), tuple(gradients))
+    table = frame(rows, ["epoch", "loss", "training error", "test error"])
+    return Training(model.name, table, tuple(gradients))
 
 
 def _compile(model: keras.Model, steps: int, epochs: int) -> None:
@@ -111,7 +105,7 @@ def _compile(model: keras.Model, steps: int, epochs: int) -> None:
         0.0, (epochs - 1) * steps or 1, warmup_target=_RATE, warmup_steps=steps
     )
     optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
-    # Made now for the same reason, and each would take a tenth of a second in the trace.
+    # For the same reason. In the trace, each variable would take a tenth of a second.
     optimizer.build(model.trainable_variables)
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
 
@@ -119,18 +113,19 @@ def _compile(model: keras.Model, steps: int, epochs: int) -> None:
 def trained(
     blocks: Sequence[int] = (6, 6, 6), *, epochs: int = 12, seed: int = 0, **options: Any
 ) -> keras.Model:
-    """A network that `residual_network` makes and `train` trains on the digits, kept on disk.
+    """A network of `residual_network`, trained on the digits by `train`, and cached on disk.
 
-    On two cores 18 blocks take half a minute and 54 take two, and nothing the second time.
+    On two cores, 18 blocks take half a minute and 54 take two; the second time they are loaded.
 
     Args:
         blocks: Number of blocks in each stage.
-        epochs: How often it sees each picture.
+        epochs: Number of epochs.
         seed: Seed of weights and training.
         options: The other arguments of `residual_network`.
 
     Raises:
-        CutwidgetsError: If there can be no such network.
+        CutwidgetsError: If an argument is out of range, or scikit-learn or platformdirs is not
+            installed.
 
     Example:
         >>> from cutwidgets import lab
@@ -138,13 +133,13 @@ def trained(
         'residual_1'
     """
     model = residual_network(blocks, seed=seed, **options)
-    asked = [model.to_json(), epochs, seed, _RATE, _BATCH, keras.__version__]
-    key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+    settings = [model.to_json(), epochs, seed, _RATE, _BATCH, keras.__version__]
+    key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
     file = cache_folder() / f"{model.name}-{key}.weights.h5"
     try:
         model.load_weights(file)
-    except (OSError, ValueError):  # there is none, or a damaged one
-        model = residual_network(blocks, seed=seed, **options)  # some weights may have been read
+    except (OSError, ValueError):  # no file, or a damaged one
+        model = residual_network(blocks, seed=seed, **options)  # some weights may be loaded already
         train(model, digits(options.get("size", 8)), epochs, seed=seed)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, model.save_weights, replace=True)
@@ -152,7 +147,8 @@ def trained(
 
 
 def cache_folder() -> Path:
-    """Where trained networks are kept; it may be deleted at any time."""
-    import platformdirs
+    """The folder of the trained networks; it may be deleted at any time."""
+    with needs("lab", "A trained network"):
+        import platformdirs
 
     return Path(platformdirs.user_cache_dir("cutwidgets"))

@@ -92,7 +92,7 @@ class BackgroundWidget(anywidget.AnyWidget):
                     self._progress = {"done": done, "total": total, "label": label}
 
         try:
-            with progress.told(listen):
+            with progress.reporting_to(listen):
                 listen(0, 0, "beginning")
                 answer = work()
             outcome.set_result({"stopped": True} if job.is_set() else answer)

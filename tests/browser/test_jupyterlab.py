@@ -122,7 +122,7 @@ def test_an_experiment_runs_and_can_be_stopped(lab, page, tmp_path):
     panel.locator("[data-tab=lab]").click()
     run, stop = (panel.get_by_role("button", name=name) for name in ("Run experiment", "Stop"))
     run.click()
-    panel.get_by_text("taking out blocks:").wait_for(timeout=120_000)
+    panel.get_by_text("removing blocks:").wait_for(timeout=120_000)
     stop.click()
     panel.get_by_text("Stopped.").first.wait_for(timeout=30_000)
     run.click()

@@ -169,7 +169,7 @@ def test_bad_input_has_one_clear_error(model, data):
         (lambda: lab.lesions(model, x[:, :4], y), "shape"),
         (lambda: lab.lesions(model, hole, y), "not finite"),
         (lambda: lab.lesions(model, x, y[:-1]), "as many"),
-        (lambda: lab.lesions(model, x, y + 5), "knows the classes"),
+        (lambda: lab.lesions(model, x, y + 5), "has the classes"),
         (lambda: lab.random_lesions(model, x, y, counts=[6]), "5 blocks"),
         (lambda: lab.path_gradients(model, x, None), "needs labels"),
         (lambda: lab.gradients(model, x, None), "needs labels"),

@@ -18,7 +18,7 @@ from cutwidgets.lab.early_exits import exits
 from cutwidgets.lab.labels import subject
 from cutwidgets.lab.linear_probes import features, probes
 from cutwidgets.lab.similarity import similarity
-from cutwidgets.progress import told
+from cutwidgets.progress import reporting_to
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_probes_of_a_model_without_a_classifier(network, few, probed):
 
 def test_probes_take_the_seed_and_tell_how_far_they_are(network, few):
     heard = []
-    with told(lambda *progress: heard.append(progress)):
+    with reporting_to(lambda *progress: heard.append(progress)):
         one = probes(network, *few, folds=2, seed=1)
     assert heard[-1][:2] == (5, 5)
     other = probes(network, *few, folds=2, seed=2)
@@ -165,7 +165,7 @@ def test_probes_read_only_floating_numbers():
     averages = outputs(model, tokens, "words")[0].mean(1)
     seen = features(subject(model, tokens), cw.anatomy(model)["words"].exits)[0]
     assert np.allclose(seen, averages, atol=1e-6)
-    with pytest.raises(cw.CutwidgetsError, match="gives floating numbers"):
+    with pytest.raises(cw.CutwidgetsError, match="outputs floating-point numbers"):
         probes(keras.Model(inputs, keras.ops.multiply(inputs, 2)), tokens, y, folds=2)
 
 
@@ -322,8 +322,8 @@ def test_similarity_with_itself(network, data):
     assert np.array_equal(found.table.iloc[:, 1:].to_numpy(), found.values)
     neighbours = [found.values[i, i + 1] for i in range(4)]
     least = int(np.argmin(neighbours))
-    assert f"a CKA of {np.mean(neighbours):.2f} in the mean" in found.finding
-    assert f"least alike are {blocks[least]} and {blocks[least + 1]}" in found.finding
+    assert f"a CKA of {np.mean(neighbours):.2f} on average" in found.finding
+    assert f"the least similar are {blocks[least]} and {blocks[least + 1]}" in found.finding
     assert shown(found)
     with pytest.raises(cw.CutwidgetsError, match="axes of its own"):
         found.plot(found)
@@ -339,7 +339,7 @@ def test_similarity_of_two_models(network, data):
     assert np.allclose(found.values, turned.values.T)
     mine, others = flat(outputs(network, x, *NAMES)), flat(outputs(fresh, x, "stem_relu"))
     assert found.values[2, 0] == pytest.approx(cka(mine[2], others[0]), abs=1e-5)
-    assert f"CKA of {found.values.max(1).mean():.2f} in the mean" in found.finding
+    assert f"CKA of {found.values.max(1).mean():.2f} on average" in found.finding
     assert shown(found)
     assert np.allclose(similarity(network, x, network).values, similarity(network, x).values)
 
@@ -360,7 +360,7 @@ def test_similarity_of_a_block_that_gives_always_the_same():
     assert "block0 and block0" in similarity(model, x, model).finding
     assert shown(similarity(model, x, model))
     model.layers[1].set_weights([np.zeros((6, 3)), np.full(3, 0.1)])
-    assert "give the same for all" in similarity(model, x).finding
+    assert "is the same for all" in similarity(model, x).finding
     assert shown(similarity(model, x, model))
 
 
@@ -433,7 +433,7 @@ def test_exits_find_the_cheapest_of_the_good(left):
     table["share"] = table["macs"] / 5e3
     found = replace(left, table=table, whole=0.9, macs=5_000_000)
     assert "right in 90.0 % with 5 MMACs" in found.finding
-    assert "sure to 0.9, in 89.5 % with 2,000 (40 %)" in found.finding
+    assert "at a probability of 0.9, in 89.5 % with 2 kMACs (40.0 %)" in found.finding
     assert "loses more than half a point" in replace(found, whole=0.99).finding
     assert "4 GMACs" in replace(found, table=table[3:]).finding
 
@@ -493,7 +493,7 @@ def test_exits_refuse_bad_thresholds(thresholds, data, network):
 
 def test_exits_refuse_bad_data(data, network):
     (x, y), test = data.train, data.test
-    with pytest.raises(cw.CutwidgetsError, match="Give train as a pair"):
+    with pytest.raises(cw.CutwidgetsError, match="train must be a pair"):
         exits(network, x, test)
     with pytest.raises(cw.CutwidgetsError, match="a single class, 3"):
         exits(network, (x, y * 0 + 3), test)

@@ -132,7 +132,7 @@ def test_where_the_formula_knows_no_bound_all_of_the_photograph_is_seen():
     last = found.table.iloc[-1]
     assert np.isnan(last[["height", "width", "share"]].astype(float)).all()
     assert (last["measured height"], last["measured width"]) == (20, 20)
-    assert "no known bound behind 1 of" in found.finding
+    assert "no known bound after 1 of" in found.finding
 
 
 def test_a_model_of_any_size_takes_the_sample_or_any_photograph():
@@ -191,7 +191,7 @@ def test_bad_input_has_one_clear_error():
         (lambda: receptive_fields(flat), "takes no photographs"),
         (lambda: receptive_fields(flat, np.zeros(8)), "takes no photographs"),
         (lambda: receptive_fields(two, hole), "takes no photographs"),
-        (lambda: receptive_fields(no_maps), "gives maps"),
+        (lambda: receptive_fields(no_maps), "outputs feature maps"),
         (lambda: receptive_fields(network, np.zeros((8, 9, 1))), r"shape \(8, 8, 1\), one"),
         (lambda: receptive_fields(network, np.zeros((2, 8, 8, 1))), "one at a time"),
         (lambda: receptive_fields(network, np.zeros((8, 8))), "one at a time"),
