@@ -6,8 +6,8 @@ Each command imports what it needs when it runs: Keras is slow to import, and `-
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from enum import StrEnum
 from importlib import import_module
@@ -55,6 +55,16 @@ Start = Annotated[
 ]
 
 End = Annotated[str, typer.Argument(help="What it ends with; - for the output.")]
+
+AllowBypass = Annotated[
+    bool,
+    typer.Option("--allow-bypass", help="Turn tensors that bypass the start into extra inputs."),
+]
+
+InputShape = Annotated[
+    str | None,
+    typer.Option(metavar="N,N,N", help="Shape that the slice accepts, without the batch axis."),
+]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
 
@@ -123,12 +133,8 @@ def cut(
     start: Start,
     end: End,
     output: Annotated[Path, typer.Option("--output", "-o", help="The .keras file to write.")],
-    allow_bypass: Annotated[
-        bool,
-        typer.Option(
-            "--allow-bypass", help="Turn tensors that bypass the start into extra inputs."
-        ),
-    ] = False,
+    allow_bypass: AllowBypass = False,
+    input_shape: InputShape = None,
     force: Annotated[bool, typer.Option(help="Replace the file if there is one.")] = False,
     unsafe: Unsafe = False,
     imports: Imports = None,
@@ -140,10 +146,13 @@ def cut(
 
     with _working():
         loaded = _load(model, unsafe, imports)
-        try:
-            part = cut_out(loaded, *_places(start, end), allow_bypass=allow_bypass)
-        except BypassedCutError as error:
-            raise CutwidgetsError(f"{error} On the command line that is --allow-bypass.") from error
+        with _hint_for_bypass():
+            part = cut_out(
+                loaded,
+                *_places(start, end),
+                allow_bypass=allow_bypass,
+                input_shape=_shape(input_shape),
+            )
         _write(output, part.save, force)
     say(f"{output}: {part.name}, {part.count_params():,} parameters")
 
@@ -154,6 +163,8 @@ def check(
     model: File,
     start: Start,
     end: End,
+    allow_bypass: AllowBypass = False,
+    input_shape: InputShape = None,
     as_json: AsJson = False,
     unsafe: Unsafe = False,
     imports: Imports = None,
@@ -163,7 +174,14 @@ def check(
     from .surgery.checking import check as checked
 
     with _working():
-        result = checked(_load(model, unsafe, imports), *_places(start, end))
+        loaded = _load(model, unsafe, imports)
+        with _hint_for_bypass():
+            result = checked(
+                loaded,
+                *_places(start, end),
+                allow_bypass=allow_bypass,
+                input_shape=_shape(input_shape),
+            )
     if as_json:
         verdict = {"ok": result.ok, "conclusive": result.conclusive, "verdict": str(result)}
         _print_json(verdict | asdict(result))
@@ -273,6 +291,25 @@ def _finite(value: Any) -> Any:
 
 def _places(start: str, end: str) -> tuple[str | None, str | None]:
     return (None if start == "-" else start, None if end == "-" else end)
+
+
+@contextmanager
+def _hint_for_bypass() -> Iterator[None]:
+    """Name the option in the error of a start that is bypassed."""
+    try:
+        yield
+    except BypassedCutError as error:
+        raise CutwidgetsError(f"{error} On the command line that is --allow-bypass.") from error
+
+
+def _shape(written: str | None) -> tuple[int, ...] | None:
+    """The shape that a text such as `"56,56,256"` stands for."""
+    try:
+        return None if written is None else tuple(map(int, written.split(",")))
+    except ValueError as error:
+        raise CutwidgetsError(
+            f"--input-shape is written as numbers with commas. Received: {written!r:.200}"
+        ) from error
 
 
 def _refuse_output(
