@@ -58,6 +58,16 @@ Start = Annotated[
 
 End = Annotated[str, typer.Argument(help="Last block, stage or layer; - for the output.")]
 
+AllowBypass = Annotated[
+    bool,
+    typer.Option("--allow-bypass", help="Turn tensors that bypass the start into extra inputs."),
+]
+
+InputShape = Annotated[
+    str | None,
+    typer.Option(metavar="N,N,N", help="Shape that the slice accepts, without the batch axis."),
+]
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print only JSON.")]
 
 Unsafe = Annotated[
@@ -125,9 +135,8 @@ def cut(
     start: Start,
     end: End,
     output: Annotated[Path, typer.Option("--output", "-o", help="The .keras file to write.")],
-    allow_bypass: Annotated[
-        bool, typer.Option("--allow-bypass", help="Make tensors that bypass the start inputs too.")
-    ] = False,
+    allow_bypass: AllowBypass = False,
+    input_shape: InputShape = None,
     force: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
     unsafe: Unsafe = False,
     imports: Imports = None,
@@ -137,10 +146,13 @@ def cut(
     with _loaded(model, unsafe, imports) as loaded:
         from .surgery.slicing import cut as cut_out
 
-        try:
-            part = cut_out(loaded, *_places(start, end), allow_bypass=allow_bypass)
-        except BypassedCutError as error:
-            raise CutwidgetsError(f"{error} On the command line, use --allow-bypass.") from error
+        with _hint_for_bypass():
+            part = cut_out(
+                loaded,
+                *_places(start, end),
+                allow_bypass=allow_bypass,
+                input_shape=_shape(input_shape),
+            )
         files.write_whole(output, part.save, force)
     say(f"{output}: {part.name}, {part.count_params():,} parameters")
 
@@ -151,6 +163,8 @@ def check(
     model: File,
     start: Start,
     end: End,
+    allow_bypass: AllowBypass = False,
+    input_shape: InputShape = None,
     as_json: AsJson = False,
     unsafe: Unsafe = False,
     imports: Imports = None,
@@ -159,7 +173,13 @@ def check(
     with _loaded(model, unsafe, imports) as loaded:
         from .surgery.checking import check as checked
 
-        result = checked(loaded, *_places(start, end))
+        with _hint_for_bypass():
+            result = checked(
+                loaded,
+                *_places(start, end),
+                allow_bypass=allow_bypass,
+                input_shape=_shape(input_shape),
+            )
     if as_json:
         verdict = {"ok": result.ok, "conclusive": result.conclusive, "verdict": str(result)}
         _print_json(verdict | asdict(result))
@@ -255,6 +275,25 @@ def _finite(value: Any) -> Any:
 
 def _places(start: str, end: str) -> tuple[str | None, str | None]:
     return (None if start == "-" else start, None if end == "-" else end)
+
+
+@contextmanager
+def _hint_for_bypass() -> Iterator[None]:
+    """Name the option in the error of a start that is bypassed."""
+    try:
+        yield
+    except BypassedCutError as error:
+        raise CutwidgetsError(f"{error} On the command line, use --allow-bypass.") from error
+
+
+def _shape(written: str | None) -> tuple[int, ...] | None:
+    """The shape that a text such as `"56,56,256"` stands for."""
+    try:
+        return None if written is None else tuple(map(int, written.split(",")))
+    except ValueError as error:
+        raise CutwidgetsError(
+            f"--input-shape is written as numbers with commas. Received: {written!r:.200}"
+        ) from error
 
 
 def _refuse_output(

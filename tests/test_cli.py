@@ -90,9 +90,23 @@ def test_check_proves(run, file):
     assert result["max_abs_difference"] == 0
 
 
+def test_cut_and_check_take_the_options_of_their_functions(run, model, file, tmp_path):
+    ends = ("stage1_block1_2_conv", "stage2")
+    code, _, errors = run("check", file, *ends)
+    assert (code, "--allow-bypass" in errors) == (2, True)
+    assert "bit for bit" in run("check", file, *ends, "--allow-bypass")[1]
+    ends, shape = ("stage1_block1", "stage2_block1"), ("--input-shape", "6,4,4")
+    assert run("cut", file, *ends, *shape, "-o", tmp_path / "part.keras")[0] == 0
+    part = keras.models.load_model(tmp_path / "part.keras")
+    assert part.input_shape == (None, 6, 4, 4)
+    assert "bit for bit" in run("check", file, *ends, *shape)[1]
+    assert run("check", file, *ends, "--input-shape", "6,4")[0] == 2
+    assert "Received: 'wide'" in run("check", file, *ends, "--input-shape", "wide")[2]
+
+
 def test_a_proof_that_fails_has_a_code_of_its_own(run, file, monkeypatch):
     wrong = cw.Check(1.0, 1.0, 1.0, (), (), None)
-    monkeypatch.setattr("cutwidgets.surgery.checking.check", lambda *_: wrong)
+    monkeypatch.setattr("cutwidgets.surgery.checking.check", lambda *_, **__: wrong)
     assert run("check", file, "stage1", "stage2")[0] == 1
 
 

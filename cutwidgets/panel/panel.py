@@ -15,7 +15,7 @@ from ..analysis.costs import costs
 from ..errors import CutwidgetsError
 from ..inference import pictures
 from ..structure.anatomy import anatomy
-from ..surgery.build import Section, build
+from ..surgery.build import Section, Weights, build
 from ..surgery.checking import check
 from ..surgery.script import to_code
 from ..surgery.slicing import section
@@ -92,7 +92,7 @@ class CutPanel(BackgroundWidget):
     selection = _Selection().tag(sync=True)
     value = _Selection()
     allow_bypass = traitlets.Bool(False).tag(sync=True)
-    weights = traitlets.Enum(["share", "copy"], default_value="share").tag(sync=True)
+    weights = traitlets.Enum[Weights](["share", "copy"], default_value="share").tag(sync=True)
     slice = traitlets.Instance(keras.Model, default_value=None, allow_none=True)
     error = traitlets.Unicode("").tag(sync=True)
 

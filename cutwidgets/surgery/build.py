@@ -2,10 +2,10 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
-from typing import Any
+from itertools import chain, count
+from typing import Any, Literal, TypeAlias, get_args
 
 import keras
 
@@ -15,17 +15,21 @@ from ..graph.keras_internals import alone, functional, memory_of, undone_on_fail
 from ..graph.rebuild import RepeatError, repeat, units
 from .copies import Copier
 
+Weights: TypeAlias = Literal["share", "copy"]
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What a slice consists of, in the call graph of the whole model.
+    """The part of a model's call graph that a slice consists of.
 
     Attributes:
         graph: The call graph of the whole model.
         name: The slice's name.
-        inputs: Indices of the tensors that the slice takes.
-        outputs: Indices of the tensors that it gives.
+        inputs: Indices of the tensors that the slice accepts.
+        outputs: Indices of the tensors that it returns.
         calls: Indices of its calls, ascending.
+        new_shapes: Shapes of the slice's inputs, with the batch axis, if they are to differ from
+            those of the model's tensors; otherwise `None`.
     """
 
     graph: CallGraph
@@ -33,96 +37,100 @@ class Section:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     calls: tuple[int, ...]
+    new_shapes: tuple[Shape, ...] | None = None
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """Shapes of the slice's inputs, with the batch axis."""
+        return self.new_shapes or tuple(self.graph.tensors[t].shape for t in self.inputs)
 
     @property
     def carried(self) -> tuple[int, ...]:
-        """Indices of the tensors that bypass the end: the tail needs them besides the outputs.
+        """Indices of the tensors that bypass the end: the tail needs them as well as the outputs.
 
-        None where the end is a cut point: then head, slice and tail make up the model.
+        Empty where the end is a cut point: there, head, slice and tail rebuild the model.
         """
         return carried_past(self.graph, self.outputs, made_before(self.graph, self.outputs))
 
 
 def made_before(graph: CallGraph, entries: Sequence[int]) -> set[int]:
-    """All tensors that the head makes on its way to the given ones, these excluded."""
+    """All tensors that the model computes on the way to some tensors, without those themselves."""
     calls, reached = between(graph, entries, ())
-    made = {tensor for index in calls for tensor in graph.calls[index].outputs}
-    return (made | set(reached)) - set(entries)
+    computed = {tensor for index in calls for tensor in graph.calls[index].outputs}
+    return (computed | set(reached)) - set(entries)
 
 
 def carried_past(graph: CallGraph, exits: Sequence[int], before: set[int]) -> tuple[int, ...]:
-    """Tensors made before some exits that the model's outputs need besides these."""
+    """Tensors from before some exits that the model's outputs need as well as the exits."""
     _, reached = between(graph, graph.outputs, before | set(exits))
     return tuple(tensor for tensor in reached if tensor not in exits)
 
 
 def model_name(*parts: str | None) -> str:
-    """A name for a model: names of models become scopes of TensorFlow, which take no others."""
+    """A model name that TensorFlow accepts as a scope, from the parts that are not empty."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", "_".join(filter(None, parts)))
 
 
-@alone
-def build(
-    model: keras.Model,
-    section: Section,
-    weights: str = "share",
-    shapes: Sequence[Shape] | None = None,
-) -> keras.Model:
-    """Make a Keras model of a section of a model.
-
-    Args:
-        model: The model.
-        section: The section.
-        weights: `"share"` for the model's own layers, `"copy"` for new ones with equal weights.
-        shapes: Shapes of the inputs, with the batch axis; `None` for those of the model's tensors.
+def require_weights(weights: str) -> None:
+    """Refuse an unknown value of `weights`.
 
     Raises:
-        CutError: If two layers of the section have the same name, a layer cannot be copied, or one
-            does not take these shapes; or if Keras itself gives up, as on a chain too long for
-            Python's recursion limit.
+        CutError: If it is unknown.
+    """
+    if weights not in get_args(Weights):
+        raise CutError(f"weights must be 'share' or 'copy'. Received: {weights!r:.200}")
+
+
+@alone
+def build(model: keras.Model, section: Section, weights: Weights = "share") -> keras.Model:
+    """Build a Keras model of a section.
+
+    Args:
+        model: The model that the section belongs to.
+        section: The section.
+        weights: `"share"` for the model's own layers, `"copy"` for new ones with equal weights.
+
+    Raises:
+        CutError: If two layers of the section have the same name, a layer cannot be copied or does
+            not accept the section's shapes, or the graph is too deep for Python's recursion limit.
     """
     graph, source = section.graph, functional(model)
-    symbols = symbols_of(model, section, weights, shapes)
-    inputs = _arranged(section.inputs, graph.inputs, source.input, symbols)
-    outputs = _arranged(section.outputs, graph.outputs, source.output, symbols)
+    symbols = symbols_of(model, section, weights)
+    inputs = arranged(section.inputs, graph.inputs, source.input, symbols)
+    outputs = arranged(section.outputs, graph.outputs, source.output, symbols)
     return model_of(inputs, outputs, section.name)
 
 
 @alone
 def symbols_of(
-    model: keras.Model,
-    section: Section,
-    weights: str = "share",
-    shapes: Sequence[Shape] | None = None,
+    model: keras.Model, section: Section, weights: Weights = "share"
 ) -> dict[int, keras.KerasTensor]:
-    """What stands for the tensors of a section in the model that `build` makes; see there.
+    """The Keras tensors that stand for a section's tensors in the model that `build` returns.
 
-    Tensors inside of nested models that the section holds as a whole have no symbols. There may be
-    others, of tensors that are not in the section.
+    Tensors inside nested models that the section contains as a whole are left out. There may be
+    more, for tensors outside the section.
     """
     graph = section.graph
-    shapes = tuple(shapes or (graph.tensors[tensor].shape for tensor in section.inputs))
-    if weights == "share" and _is_there(section, shapes):
+    if weights == "share" and _is_there(section):
         # The model's own tensors serve: nothing is repeated, and no node is added.
         return {t.index: t.aliases[0] for t in graph.tensors if not t.nested}
     calls = units(graph, section.calls, section.inputs, section.outputs)
     if weights == "copy":
         copier = Copier()
-        symbols = _inputs(graph, section.inputs, shapes)
-        symbols = _repeat(section, calls, symbols, shapes, copier)
+        symbols = _repeat(section, calls, _new_inputs(section), copier)
         copier.finish()
         return symbols
     _require_names(section, calls)
-    # Nested models that are taken in part are opened, and called as a whole elsewhere.
+    # Nested models of which only a part is cut out are opened; others are called as a whole.
     opened = frozenset(name for call in calls for name in call.scope)
-    # For each start, the calls behind it, repeated on a new input. Keras keeps a node in a layer
+    # For each start, the downstream calls repeated on a new input. Keras keeps a node in a layer
     # for each repeated call, for good; all slices from one start share them.
-    known = memory_of(functional(model)).setdefault("repeated", {})
-    key = (section.inputs, shapes, opened, graph.swaps)
-    symbols = known.get(key) or _inputs(graph, section.inputs, shapes)
+    memory = memory_of(functional(model)).setdefault("repeated", {})
+    key = (section.inputs, section.shapes, opened, graph.swaps)
+    symbols = memory.get(key) or _new_inputs(section)
     missing = [call for call in calls if not symbols.keys() >= set(call.outputs)]
-    # Remembered once it can no longer be taken back.
-    known[key] = symbols = _repeat_shared(section, missing, symbols, shapes)
+    # Stored only once nothing can fail any more.
+    memory[key] = symbols = _repeat_shared(section, missing, symbols)
     return symbols
 
 
@@ -144,7 +152,8 @@ def model_of(inputs: Any, outputs: Any, name: str) -> keras.Model:
         raise CutError(f"Keras cannot build the model {name!r}: {error}") from error
 
 
-def _is_there(section: Section, shapes: Sequence[Shape]) -> bool:
+def _is_there(section: Section) -> bool:
+    """Whether the section can be a model of the tensors that are in the graph already."""
     graph = section.graph
     ends = (*section.inputs, *section.outputs)
     return (
@@ -152,7 +161,7 @@ def _is_there(section: Section, shapes: Sequence[Shape]) -> bool:
         and set(section.inputs) <= set(graph.inputs)
         and (not graph.nests or set(section.inputs) == set(graph.inputs))
         and not any(graph.tensors[tensor].nested for tensor in ends)
-        and all(graph.tensors[t].shape == s for t, s in zip(section.inputs, shapes, strict=True))
+        and section.shapes == tuple(graph.tensors[tensor].shape for tensor in section.inputs)
     )
 
 
@@ -160,79 +169,74 @@ def _repeat(
     section: Section,
     calls: Sequence[Call],
     symbols: dict[int, keras.KerasTensor],
-    shapes: Sequence[Shape],
     copier: Copier | None = None,
 ) -> dict[int, keras.KerasTensor]:
     try:
         return repeat(section.graph, calls, symbols, copier)
     except RepeatError as error:
-        graph, call = section.graph, error.call
-        usual = [graph.tensors[tensor].shape for tensor in call.reads]
-        given = ", ".join(map(str, error.shapes))
-        if error.shapes == tuple(usual):
-            reason = f"the layer {call.name!r} does not take {given}"
+        call = error.call
+        usual = tuple(section.graph.tensors[tensor].shape for tensor in call.reads)
+        shapes = _shapes_text(error.shapes)
+        if error.shapes == usual:
+            reason = f"the layer {call.name!r} does not accept {shapes}"
         else:
             reason = (
-                f"for an input of shape {', '.join(map(str, shapes))}, the layer {call.name!r} "
-                f"({call.kind}) would get {given}; in the model it gets "
-                f"{', '.join(map(str, usual))}, and it does not take another shape"
+                f"for an input of shape {_shapes_text(section.shapes)}, the layer {call.name!r} "
+                f"({call.kind}) would get {shapes}; in the model it gets {_shapes_text(usual)}, "
+                "and it does not accept another shape"
             )
         raise CutError(f"Cannot build {section.name!r}: {reason}. {error.__cause__}") from error
+
+
+def _shapes_text(shapes: Sequence[Shape]) -> str:
+    return ", ".join(map(str, shapes))
 
 
 _repeat_shared = undone_on_failure(_repeat)
 
 
 def _require_names(section: Section, calls: Sequence[Call]) -> None:
-    """Names are unique in a model, but those of two nested models may be equal."""
+    """Refuse two layers of the same name, which may come from two nested models."""
     named: dict[str, Call] = {}
     for call in calls:
         other = named.setdefault(call.own_name, call)
         if other.layer is not call.layer:
             raise CutError(
                 f"Cannot build {section.name!r} with shared layers: {other.name!r} and "
-                f"{call.name!r} would both be its layer {call.own_name!r}, and Keras wants names "
-                "to be unique. Rename the layers of one of the nested models, or cut with "
-                "weights='copy': copies get names of their own."
+                f"{call.name!r} would both be its layer {call.own_name!r}, and names are "
+                "unique in a Keras model. Rename the layers of one of the nested models, or cut "
+                "with weights='copy': copies get names of their own."
             )
 
 
-def _arranged(
-    tensors: Sequence[int],
-    own: Sequence[int],
-    structure: Any,
-    symbols: dict[int, keras.KerasTensor],
+def arranged(
+    tensors: Sequence[int], own: Sequence[int], structure: Any, values: Mapping[int, Any]
 ) -> Any:
-    """Symbols in the model's own structure where they are its own inputs or outputs."""
-    flat = [symbols[tensor] for tensor in tensors]
+    """Values of tensors, in the model's own structure if these are its own inputs or outputs."""
+    flat = [values[tensor] for tensor in tensors]
     if tuple(tensors) == tuple(own):
         return keras.tree.pack_sequence_as(structure, flat)
     return flat[0] if len(flat) == 1 else flat
 
 
-def _inputs(
-    graph: CallGraph, tensors: Sequence[int], shapes: Sequence[Shape]
-) -> dict[int, keras.KerasTensor]:
-    """New inputs in place of tensors, each named after the layer that makes it."""
+def _new_inputs(section: Section) -> dict[int, keras.KerasTensor]:
+    """New inputs in place of tensors, each named after the layer that computes the tensor."""
+    graph = section.graph
     inputs: dict[int, keras.KerasTensor] = {}
-    # A layer may be called again behind this place, and names are unique in a model.
+    # A layer may be called again further down, and names are unique in a model.
     called = Counter(call.own_name for call in graph.calls)
-    taken = set(called)
-    for tensor, shape in zip(tensors, shapes, strict=True):
+    used = set(called)
+    for tensor, shape in zip(section.inputs, section.shapes, strict=True):
         maker, symbol = graph.maker(tensor), graph.tensors[tensor].symbol
         name = maker.own_name
         number = maker.name.rpartition("/")[2].removeprefix(name)
-        if number:  # "#2", which TensorFlow does not take in the names of exported arguments
+        if number:  # "#2", which TensorFlow refuses as the name of an exported argument
             name = f"{name}_call_{number[1:]}"
         if called[name] > (not number) or name in {i.name for i in inputs.values()}:
-            name = next(n for n in _numbered(name) if n not in taken)
-        taken.add(name)
+            numbered = (f"{name}_input_{number}" for number in count(2))
+            name = next(n for n in chain([f"{name}_input"], numbered) if n not in used)
+        used.add(name)
         inputs[tensor] = keras.Input(
             batch_shape=shape, dtype=symbol.dtype, sparse=symbol.sparse, name=name
         )
     return inputs
-
-
-def _numbered(name: str) -> Iterator[str]:
-    yield f"{name}_input"
-    yield from (f"{name}_input_{number}" for number in count(2))

@@ -1,7 +1,8 @@
 """Verify on one input that a slice computes what its layers compute in the model."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from html import escape
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -10,15 +11,15 @@ import keras
 import numpy as np
 
 from ..errors import CutwidgetsError
-from ..graph.callgraph import CallGraph, between
+from ..graph.callgraph import between
 from ..graph.reader import read
 from ..inference.forward import arrays, evaluate, forward
 from ..inference.inputs import as_inputs, random_input
 from ..inference.side_effects import Record, put_back_after
-from ..structure.anatomy import Anatomy, anatomy
+from ..structure.anatomy import anatomy
 from ..structure.places import PlaceLike
 from ..tables import Column, Table
-from .build import Section, build, symbols_of
+from .build import Section, Weights, build, require_weights, symbols_of
 from .slicing import section
 
 if TYPE_CHECKING:
@@ -26,28 +27,30 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-6
 
+Values = Mapping[int, Any]  # by the indices of tensors
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The outputs of a model, beside those of its tail on its slice on its head.
+    """How the outputs of a model compare with those of its head, slice and tail in sequence.
 
     Attributes:
         max_abs_difference: The largest difference between two elements; 0.0 for *bit for bit*. NaN
             equals NaN, and infinity equals itself; every other difference to them is infinite, as
             is the difference between two texts.
         max_abs_output: The largest finite absolute element of the model's outputs.
-        sensitivity: By how much the outputs differ between this input and another one, at most. A
-            difference says little where the output hardly depends on the input. `None` where there
-            is no other input: see `check`.
-        carried: Names of the layers whose output was carried round the slice to the tail.
-        differences: For each block whose output is computed in slice or tail, its name and the
+        sensitivity: The largest difference between the outputs for this input and for another one.
+            A small `max_abs_difference` says little where the output hardly depends on the input.
+            `None` where there is no other input: see `check`.
+        carried: Names of the layers whose output is carried round the slice to the tail.
+        differences: The name of each block whose output the slice or the tail computes, and the
             largest difference there, in call order.
-        first_difference: Name of the first block whose output differs by more than is allowed.
+        first_difference: Name of the first block whose output differs by more than the tolerance.
         elements: Number of elements of the model's outputs.
         nan: How many of them are NaN.
         infinite: How many of them are infinite.
-        unsteadiness: By how much the model's outputs differ between two runs on this input, at
-            most; measured only where `max_abs_difference` is too large.
+        unsteadiness: The largest difference between two runs of the model on this input; measured
+            only where `max_abs_difference` is too large.
     """
 
     max_abs_difference: float
@@ -82,12 +85,12 @@ class Check:
             verdict += f" It differs first at {self.first_difference}."
         if self.carried:
             names = ", ".join(self.carried)
-            verdict += f" Around the slice, the tail also takes the output of {names}."
+            verdict += f" The tail also needs the output of {names}, which bypasses the slice."
         if self.sensitivity is None:
-            return f"{verdict} Whether another input changes the output was not measured."
+            return f"{verdict} Whether a different input changes the output was not measured."
         if not self.conclusive:
-            return f"{verdict} But this says little: another input hardly changes the output."
-        return f"{verdict} (Another input changes the output by up to {self.sensitivity:.3g}.)"
+            return f"{verdict} But this says little: a different input hardly changes the output."
+        return f"{verdict} (A different input changes the output by up to {self.sensitivity:.3g}.)"
 
     def _verdict(self) -> str:
         if self.max_abs_difference == 0:
@@ -99,9 +102,9 @@ class Check:
             )
         if not _is_small(self.unsteadiness, self.max_abs_output):
             return (
-                "Whether head, slice and tail compute the model's output cannot be told: its own "
-                f"output differs by up to {self.unsteadiness:.3g} between two runs on this input. "
-                "Give its random layers a keras.random.SeedGenerator."
+                "Whether head, slice and tail compute the model's output cannot be told: the model "
+                f"itself returns outputs that differ by up to {self.unsteadiness:.3g} between two "
+                "runs on this input. Give its random layers a keras.random.SeedGenerator."
             )
         return (
             "Head, slice and tail do NOT compute the model's output: it differs by up to "
@@ -139,27 +142,32 @@ def check(
     end: PlaceLike | None = None,
     x: Any = None,
     *,
-    weights: str = "share",
+    weights: Weights = "share",
     allow_bypass: bool = False,
+    input_shape: Any = None,
 ) -> Check:
-    """Run the whole model, and tail on slice on head, and compare what they give, block by block.
+    """Compare the model's output with that of head, slice and tail in sequence, block by block.
 
-    Where the end is no cut point, what the tail needs besides is carried round the slice. All runs
-    are in inference mode and begin from the same states and seeds, which are put back afterwards.
+    Where the end is no cut point, the tensors that bypass it are carried round the slice to the
+    tail. All runs are in inference mode and begin from the same states and seeds, which are put
+    back afterwards.
 
     Args:
         model: A built functional or Sequential model.
         start: A place; `None` for the model's own input.
         end: A place; `None` for the model's own output.
-        x: Input of the model: an array with a batch axis, or as many of them, in a list or a
-            dictionary, as the model takes. `None` for random input. The other input, which shows
-            whether the output depends on it, has the same values in another order, and floats are
-            halved; where there is no other order, as with a single text, it is not measured.
+        x: Input of the model: an array with a batch axis, or a list or dictionary with one array
+            for each input. `None` for random input. The other input, which shows whether the output
+            depends on it, has the same values in another order, and floats are halved; where there
+            is no other order, as with a single text, this is not measured.
         weights: As for `cut`.
         allow_bypass: As for `cut`.
+        input_shape: As for `cut`: the shape that the slice accepts. Random input then has this
+            shape, and enters at the start of the slice instead of the model.
 
     Raises:
-        CutError: If the slice cannot be cut (see `cut`), or `x` does not fit the model.
+        CutError: If the slice cannot be cut (see `cut`).
+        CutwidgetsError: If `x` does not fit the model, or the model cannot run on the input.
 
     Example:
         >>> import cutwidgets as cw
@@ -170,30 +178,49 @@ def check(
         >>> result = cw.check(resnet, "conv3", "conv4")
         >>> result.ok, result.carried, result.differences[0]
         (True, (), ('conv3_block1', 0.0))
+        >>> cw.check(resnet, "conv3", "conv4", input_shape=(8, 24, 256)).ok
+        True
     """
-    found = anatomy(model)
-    part = section(found, start, end, allow_bypass=allow_bypass)
+    require_weights(weights)
+    model_anatomy = anatomy(model)
+    part = section(model_anatomy, start, end, allow_bypass=allow_bypass, input_shape=input_shape)
+    values, others = _two_inputs(part, x)
+    outputs = _run(model, part, values)
+    sensitivity = None
+    if any(not np.array_equal(values[tensor], others[tensor]) for tensor in values):
+        with suppress(CutwidgetsError):  # a layer may accept the input, but in no other order
+            sensitivity = _largest_difference(outputs, _run(model, part, others))
+    blocks = {tensor: block.name for block in model_anatomy for tensor in block.exits}
+    with put_back_after(call.layer for call in part.graph.calls):
+        return _compare(model, part, weights, values, outputs, blocks, sensitivity)
+
+
+def _two_inputs(part: Section, x: Any) -> tuple[Values, Values]:
+    """Two inputs of the model, and with new shapes also of the slice."""
+    graph, tensors = part.graph, list(part.graph.tensors)
+    for tensor, shape in zip(part.inputs, part.shapes, strict=True):
+        tensors[tensor] = replace(tensors[tensor], shape=shape)
+    graph = replace(graph, tensors=tuple(tensors))
+    if x is not None:
+        values = as_inputs(graph, x)
+        return values, {tensor: _another(array) for tensor, array in values.items()}
+    if part.new_shapes:
+        graph = replace(graph, inputs=tuple(dict.fromkeys((*graph.inputs, *part.inputs))))
+    return random_input(graph, seed=0), random_input(graph, seed=1)
+
+
+def _run(model: keras.Model, part: Section, values: Values) -> list[np.ndarray]:
+    """The model's outputs; if the slice has new shapes, without the model's own check of shapes."""
     graph = part.graph
-    if x is None:
-        given = random_input(graph, seed=0)
-        other = random_input(graph, seed=1)
-    else:
-        given = as_inputs(graph, x)
-        other = {tensor: _another(array) for tensor, array in given.items()}
-    expected = _run(model, graph, given)
-    sensitivity = _sensitivity(model, graph, given, other, expected)
-    with put_back_after(call.layer for call in graph.calls):
-        return _compare(model, found, part, weights, given, expected, sensitivity)
-
-
-def _run(model: keras.Model, graph: CallGraph, given: Mapping[int, Any]) -> list[np.ndarray]:
-    return arrays(forward(model, [given[tensor] for tensor in graph.inputs]))
+    if part.new_shapes:
+        return arrays(evaluate(graph, graph.outputs, values))
+    return arrays(forward(model, [values[tensor] for tensor in graph.inputs]))
 
 
 def _another(array: np.ndarray) -> np.ndarray:
     """The same values in another order, as far as there is one; floats are halved.
 
-    Nothing is made up: a vocabulary may not have it, and a layer may refuse it.
+    No new values: a vocabulary may lack them, and a layer may refuse them.
     """
     other = np.roll(array, 1, axis=0)
     if np.array_equal(other, array):
@@ -201,75 +228,69 @@ def _another(array: np.ndarray) -> np.ndarray:
     return other / 2 if array.dtype.kind in "fc" else other
 
 
-def _sensitivity(
-    model: keras.Model,
-    graph: CallGraph,
-    given: Mapping[int, np.ndarray],
-    other: Mapping[int, np.ndarray],
-    expected: Sequence[np.ndarray],
-) -> float | None:
-    if all(np.array_equal(given[tensor], other[tensor]) for tensor in given):
-        return None
-    try:
-        return _largest_difference(expected, _run(model, graph, other))
-    except CutwidgetsError:  # a layer takes the input, but not in another order
-        return None
-
-
 def _compare(
     model: keras.Model,
-    found: Anatomy,
     part: Section,
-    weights: str,
-    given: Mapping[int, np.ndarray],
-    expected: Sequence[np.ndarray],
+    weights: Weights,
+    values: Values,
+    outputs: Sequence[np.ndarray],
+    blocks: Mapping[int, str],
     sensitivity: float | None,
 ) -> Check:
-    """Run head, slice and tail; the states of the layers are others afterwards."""
+    """Run head, slice and tail, which changes the states of the layers.
+
+    Args:
+        model: The model.
+        part: The slice.
+        weights: As for `cut`.
+        values: The input.
+        outputs: The model's outputs.
+        blocks: For each block's output tensor, the name of the block.
+        sensitivity: See `Check`.
+    """
     graph, record = part.graph, Record()
-    ends = {tensor: block.name for block in found for tensor in block.exits}
-    values = evaluate(graph, [*graph.outputs, *ends], given, before=record.keep)
-    wanted = dict(zip(ends, values[len(graph.outputs) :], strict=True))
+    ends = list(blocks)
+    of_model = evaluate(graph, [*graph.outputs, *ends], values, before=record.keep)
+    in_model = dict(zip(ends, of_model[len(graph.outputs) :], strict=True))
 
     # Arrays go from piece to piece: a tensor of the backend may bring a mask along.
-    taken = arrays(evaluate(graph, [*part.inputs, *part.carried], given, before=record.begin))
+    entering = arrays(evaluate(graph, [*part.inputs, *part.carried], values, before=record.begin))
     record.begin_all(part.calls)
-    made, inside = _run_slice(model, part, weights, taken[: len(part.inputs)])
-    known = dict(zip(part.outputs, arrays(made), strict=True))
-    known |= zip(part.carried, taken[len(part.inputs) :], strict=True)
-    behind = {t for i in between(graph, graph.outputs, known)[0] for t in graph.calls[i].outputs}
-    later = [tensor for tensor in ends if tensor in behind]
-    result = evaluate(graph, [*graph.outputs, *later], {**given, **known}, before=record.begin)
-    inside |= dict(zip(later, result[len(graph.outputs) :], strict=True))
-    outputs = arrays(result[: len(graph.outputs)])
+    returned, in_pieces = _run_slice(model, part, weights, entering[: len(part.inputs)])
+    cut = dict(zip(part.outputs, arrays(returned), strict=True))
+    cut |= zip(part.carried, entering[len(part.inputs) :], strict=True)
+    in_tail = {t for i in between(graph, graph.outputs, cut)[0] for t in graph.calls[i].outputs}
+    ends = [tensor for tensor in ends if tensor in in_tail]
+    of_tail = evaluate(graph, [*graph.outputs, *ends], {**values, **cut}, before=record.begin)
+    again = arrays(of_tail[: len(graph.outputs)])
+    in_pieces |= zip(ends, of_tail[len(graph.outputs) :], strict=True)
 
     record.begin_all(range(len(graph.calls)))
-    compared = sorted(ends.keys() & inside.keys())
-    differences = [(t, _largest_difference([wanted[t]], [inside[t]])) for t in compared]
-    largest, scale = _largest_difference(expected, outputs), _largest(expected)
-    again = expected if _is_small(largest, scale) else _run(model, graph, given)
+    compared = sorted(blocks.keys() & in_pieces.keys())
+    differences = [(t, _largest_difference([in_model[t]], [in_pieces[t]])) for t in compared]
+    first = (blocks[t] for t, size in differences if not _is_small(size, _largest([in_model[t]])))
+    difference, scale = _largest_difference(outputs, again), _largest(outputs)
+    second_run = outputs if _is_small(difference, scale) else _run(model, part, values)
     return Check(
-        max_abs_difference=largest,
+        max_abs_difference=difference,
         max_abs_output=scale,
         sensitivity=sensitivity,
         carried=tuple(graph.maker(tensor).name for tensor in part.carried),
-        differences=tuple((ends[tensor], difference) for tensor, difference in differences),
-        first_difference=next(
-            (ends[t] for t, d in differences if not _is_small(d, _largest([wanted[t]]))), None
-        ),
-        elements=sum(array.size for array in expected),
-        nan=sum(int(np.isnan(_numbers(array)).sum()) for array in expected),
-        infinite=sum(int(np.isinf(_numbers(array)).sum()) for array in expected),
-        unsteadiness=_largest_difference(expected, again),
+        differences=tuple((blocks[tensor], size) for tensor, size in differences),
+        first_difference=next(first, None),
+        elements=sum(array.size for array in outputs),
+        nan=sum(int(np.isnan(_numbers(array)).sum()) for array in outputs),
+        infinite=sum(int(np.isinf(_numbers(array)).sum()) for array in outputs),
+        unsteadiness=_largest_difference(outputs, second_run),
     )
 
 
 def _run_slice(
-    model: keras.Model, part: Section, weights: str, inputs: Sequence[Any]
+    model: keras.Model, part: Section, weights: Weights, inputs: Sequence[Any]
 ) -> tuple[list[Any], dict[int, Any]]:
-    """What a slice gives, and the values inside of it by the indices of the whole model's tensors.
+    """The slice's outputs, and the values inside it by the indices of the whole model's tensors.
 
-    The slice is wired anew, so its inside is computed along its own wires.
+    The slice has new connections, so the values inside are computed along these.
     """
     built = build(model, part, weights)
     graph = read(built)

@@ -1,7 +1,7 @@
-"""Copies of layers: of the same configuration and weights, sharing nothing."""
+"""Copies of layers: with the same configuration and weights, sharing nothing."""
 
 from collections.abc import Iterator
-from itertools import count
+from itertools import chain, count
 from types import FunctionType
 from typing import Any
 
@@ -13,23 +13,30 @@ from ..graph.callgraph import Call
 from ..graph.keras_internals import functional, maker_name
 from ..graph.reader import read
 from ..graph.rebuild import RepeatError, repeat, units
-from .likeness import difference, state_within
-from .states import ShapeError, StateError, give, give_flags, require_equal
+from .likeness import state_within
+from .states import (
+    ShapeError,
+    StateError,
+    copy_flags,
+    copy_state,
+    require_equal,
+    require_same_config,
+)
 
 
 class Copier:
     """Copies layers, each once however often it is called.
 
     Args:
-        taken: Names that no copy may have, with what has them; copies are added.
-        prefix: What to put before names that are taken; `""` for the names of the nested models
-            that a layer is inside of.
+        used: Names that no copy may have, with the layer that has each; copies are added.
+        prefix: What to put before such a name; `""` for the name of the nested model that the
+            layer is inside.
     """
 
-    def __init__(self, taken: dict[str, object] | None = None, prefix: str = "") -> None:
-        self._taken = {} if taken is None else taken
+    def __init__(self, used: dict[str, object] | None = None, prefix: str = "") -> None:
+        self._used = {} if used is None else used
         self._prefix = prefix
-        # Shared with the copiers of nested models: what they share with each other stays shared.
+        # Shared with the copiers of nested models: layers that these share stay shared.
         self._copies: dict[int, tuple[keras.Operation, keras.Operation]] = {}
 
     def __call__(self, call: Call) -> keras.Operation:
@@ -40,18 +47,18 @@ class Copier:
         """
         if any(isinstance(leaf, keras.Variable) for leaf in _constants(call)):
             raise CutError(
-                f"The call {call.name!r} ({call.kind}) reads a variable of another layer, and "
-                "Keras records no copy of that. Put the call into a layer, or share the layers "
+                f"The call {call.name!r} ({call.kind}) reads a variable of another layer, which "
+                "cannot be copied. Put the call into a layer, or share the layers "
                 "with weights='share'."
             )
         if id(call.layer) not in self._copies:
             copy = self._copy(call)
             self._copies[id(call.layer)] = call.layer, copy
-            self._taken[copy.name] = copy
+            self._used[copy.name] = copy
         return self._copies[id(call.layer)][1]
 
     def finish(self) -> None:
-        """Give the copies the states and flags of the layers, once they have been called.
+        """Copy the states and flags of the layers, once the copies have been called.
 
         Raises:
             CutError: If a copy differs from its layer.
@@ -63,15 +70,15 @@ class Copier:
         owners: dict[int, tuple[keras.Operation, object]] = {}
         for old, new in pairs:
             for variable, copied in _finished(old, new):
-                owner, known = owners.setdefault(id(variable), (old, copied))
-                if known is not copied:
+                owner, first = owners.setdefault(id(variable), (old, copied))
+                if first is not copied:
                     raise _tied(owner, old)
         self._require_no_ties(owners)
 
     def _require_no_ties(self, owners: dict[int, tuple[keras.Operation, object]]) -> None:
-        """Refuse to copy a layer whose variables belong to another one that is not copied."""
+        """Refuse to copy a layer that shares a variable with a layer that is not copied."""
         copied = {id(layer) for pair in self._copies.values() for layer in pair}
-        for layer in self._taken.values():
+        for layer in self._used.values():
             if isinstance(layer, keras.Layer) and id(layer) not in copied:
                 for variable in layer.variables:
                     if id(variable) in owners:
@@ -79,7 +86,7 @@ class Copier:
 
     def _copy(self, call: Call) -> keras.Operation:
         layer, name = call.layer, self._name(call)
-        if _is_graph(layer):
+        if has_graph(layer):
             return self._copy_model(call, name, functional(layer))
         try:
             copy = _anew(layer, name)
@@ -110,23 +117,23 @@ class Copier:
         )
 
     def _name(self, call: Call) -> str:
-        """The layer's own name; where it is taken, behind a prefix."""
-        prefix = self._prefix or (call.scope[-1].replace("/", "_") if call.scope else "copy")
-        names = [call.own_name, f"{prefix}_{call.own_name}"]
-        numbered = (f"{names[-1]}_{number}" for number in count(2))
-        name = next((n for n in names if n not in self._taken), None) or next(
-            n for n in numbered if n not in self._taken
-        )
-        return name
+        """The layer's own name; with a prefix if another layer has it."""
+        name = call.own_name
+        if name in self._used:
+            prefix = self._prefix or (call.scope[-1].replace("/", "_") if call.scope else "copy")
+            name = f"{prefix}_{name}"
+        numbered = (f"{name}_{number}" for number in count(2))
+        return next(n for n in chain([name], numbered) if n not in self._used)
 
 
 def _constants(call: Call) -> Iterator[Any]:
-    """What a call is given besides tensors of the graph."""
+    """The arguments of a call that are no tensors of the graph."""
     args, kwargs = call.fill(dict.fromkeys(call.reads))
     yield from keras.tree.flatten((args, kwargs))
 
 
-def _is_graph(layer: keras.Operation) -> bool:
+def has_graph(layer: keras.Operation) -> bool:
+    """Whether a layer is a model whose graph can be read."""
     try:
         functional(layer)
     except CutwidgetsError:
@@ -138,11 +145,11 @@ def _anew(layer: keras.Operation, name: str) -> keras.Operation:
     """A layer of the same configuration, without its state."""
     kind: Any = type(layer)
     if kind is keras.layers.Lambda:
-        # By way of its configuration, a function would lose the globals that it reads.
+        # A function that goes through the configuration loses the globals that it reads.
         for function in filter(callable, (layer.function, layer.mask, layer._output_shape)):
             if state := state_within(function):
                 raise ValueError(
-                    f"its function reads {state!r} from around it, which the copy would share"
+                    f"its function reads {state!r} from outside, which the copy would share"
                 )
         return kind(
             layer.function,
@@ -160,7 +167,7 @@ def _anew(layer: keras.Operation, name: str) -> keras.Operation:
 
 
 def _unshared(config: Any) -> Any:
-    """A configuration whose arrays and containers are not those of the layer."""
+    """A copy of a configuration, with its containers and arrays."""
     if isinstance(config, dict):
         return {key: _unshared(value) for key, value in config.items()}
     if type(config) in (list, tuple):
@@ -169,7 +176,7 @@ def _unshared(config: Any) -> Any:
 
 
 def _own_objects(layer: keras.Operation) -> dict[str, Any]:
-    """Classes and functions of the user's within a layer, by which Keras finds them again."""
+    """The user's own classes and functions in a layer, by the names that Keras looks up."""
     if not isinstance(layer, keras.Layer):
         return {}
     inside = [layer, *layer._flatten_layers(include_self=False)]
@@ -191,30 +198,28 @@ def _built(layer: keras.Layer, copy: keras.Layer, name: str) -> keras.Layer:
             copy.build_from_config(config)
             copy.built = True
         if copy.built:
-            give(layer, copy)
+            copy_state(layer, copy)
     except ShapeError as error:
         raise _differs(layer, error) from error
-    except Exception:  # it may need the call; what is wrong with it then shows in the end
+    except Exception:  # it may need a call first; a real error shows in `finish`
         return _anew(layer, name)
     return copy
 
 
 def _finished(old: keras.Operation, new: keras.Operation) -> list[tuple[Any, Any]]:
-    """Give a copy its state and flags, and compare; the variables of both."""
-    if _is_graph(old):
+    """Complete a copy and compare it; returns each variable with its copy."""
+    if has_graph(old):
         return []
     try:
         if not isinstance(old, keras.Layer):
-            found = difference(_arguments(old), _arguments(new), "its configuration")
-            if found:
-                raise StateError(f"they differ in {found}")
+            require_same_config(old, new)
             return []
-        try:  # most have had their state since they were built
-            give_flags(old, new)
+        try:  # most copies have their state since `_built`
+            copy_flags(old, new)
             matches = require_equal(old, new)
-        except Exception:  # also of tables that nothing has filled yet; what is wrong shows below
-            give(old, new)
-            give_flags(old, new)
+        except Exception:  # as for tables that are still empty; a real error is raised below
+            copy_state(old, new)
+            copy_flags(old, new)
             matches = require_equal(old, new)
         return [(match.old, match.new) for match in matches]
     except StateError as error:
@@ -223,12 +228,8 @@ def _finished(old: keras.Operation, new: keras.Operation) -> list[tuple[Any, Any
 
 def _differs(layer: keras.Operation, error: StateError) -> CutError:
     return CutError(
-        f"{_cannot_copy(layer)}: what its configuration makes is another layer; {error}."
+        f"{_cannot_copy(layer)}: the layer that its configuration builds differs; {error}."
     )
-
-
-def _arguments(operation: keras.Operation) -> dict[str, Any]:
-    return {key: value for key, value in operation.get_config().items() if key != "name"}
 
 
 def _tied(one: keras.Operation, other: keras.Operation) -> CutError:

@@ -1,4 +1,4 @@
-"""What surgery changes in a model's output, for one input: computed, without a new model."""
+"""The effect of removing or swapping blocks on a model's output, without building a model."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Change:
 
     @property
     def relative(self) -> float:
-        """The length of the difference, as a vector, divided by that of the model's output."""
+        """The norm of the difference divided by the norm of the model's output."""
         before, after = map(_flat, (self.before, self.after))
         return float(np.linalg.norm(after - before) / (np.linalg.norm(before) or 1))
 
@@ -53,40 +53,38 @@ class Change:
 
 
 def removal(
-    anatomy: Anatomy, blocks: Iterable[PlaceLike], given: Mapping[int, np.ndarray]
+    anatomy: Anatomy, blocks: Iterable[PlaceLike], values: Mapping[int, np.ndarray]
 ) -> Change:
-    """What a model computes with and without some blocks, as `cutwidgets.remove` removes them.
+    """The outputs of a model with and without some blocks, as `cutwidgets.remove` removes them.
 
     Args:
         anatomy: The anatomy of the model.
         blocks: Blocks or stages.
-        given: Values of the model's inputs, by their indices in the call graph.
+        values: Values of the model's inputs, by their indices in the call graph.
 
     Raises:
         UnknownPlaceError: If the model has no such block.
-        CutError: If a block cannot be removed, or a layer cannot take these values.
+        CutError: If a block cannot be removed.
+        CutwidgetsError: If a layer does not accept these values.
 
     Example:
         >>> import cutwidgets as cw
         >>> import keras
-        >>> from cutwidgets.surgery import effects as changes
-        >>> from cutwidgets.inference import forward as running
+        >>> from cutwidgets.inference.inputs import random_input
         >>> anatomy = cw.anatomy(keras.applications.ResNet50(weights=None))
-        >>> given = running.random_input(anatomy.graph, seed=0)
-        >>> changes.removal(anatomy, ["conv3_block2"], given).after[0].shape
+        >>> values = random_input(anatomy.graph, seed=0)
+        >>> removal(anatomy, ["conv3_block2"], values).after[0].shape
         (2, 1000)
     """
-    graph, smaller = anatomy.graph, without(anatomy, blocks)
-    before = evaluate(graph, graph.outputs, given)
-    after = evaluate(smaller, smaller.outputs, given)
-    left = between(smaller, smaller.outputs, ())[0]
-    return _change(anatomy, before, after, parameters(smaller, left))
+    smaller = without(anatomy, blocks)
+    after = evaluate(smaller, smaller.outputs, values)
+    return _change(anatomy, values, after, between(smaller, smaller.outputs, ())[0])
 
 
 def swappable(anatomy: Anatomy) -> list[int]:
-    """Positions of the blocks that can change places with the one behind them.
+    """Positions of the blocks that can change places with the next one.
 
-    Both take and give the same shape, and nothing else reads what enters or leaves the first.
+    Both keep the shape, and nothing else reads the first one's input or output.
 
     Example:
         >>> import cutwidgets as cw
@@ -103,60 +101,64 @@ def _can_swap(anatomy: Anatomy, i: int) -> bool:
     tensors = anatomy.graph.tensors
     if any(len(ends) != 1 for ends in (one.entries, one.exits, other.entries, other.exits)):
         return False
-    between_them, behind = tensors[one.exits[0]], tensors[other.exits[0]]
+    between_them, leaving = tensors[one.exits[0]], tensors[other.exits[0]]
     entering = tensors[one.entries[0]]
     return (
         other.entries == one.exits
-        and len({(t.shape, t.dtype) for t in (entering, between_them, behind)}) == 1
+        and len({(t.shape, t.dtype) for t in (entering, between_them, leaving)}) == 1
         and set(entering.users) <= set(one.calls)
         and set(between_them.users) <= set(other.calls)
         and not set(anatomy.graph.outputs) & {*one.entries, *one.exits}
     )
 
 
-def swap(anatomy: Anatomy, i: int, given: Mapping[int, np.ndarray]) -> Change:
-    """What a model computes as it is, and with a block and the one behind it in each other's place.
+def swap(anatomy: Anatomy, i: int, values: Mapping[int, np.ndarray]) -> Change:
+    """The outputs of a model as it is, and with two neighbouring blocks swapped.
 
     Args:
         anatomy: The anatomy of the model.
         i: Position of the first of the two blocks, one of `swappable`.
-        given: Values of the model's inputs, by their indices in the call graph.
+        values: Values of the model's inputs, by their indices in the call graph.
 
     Raises:
-        CutError: If the blocks cannot change places, or a layer cannot take these values.
+        CutError: If the blocks cannot change places.
+        CutwidgetsError: If a layer does not accept these values.
 
     Example:
         >>> import cutwidgets as cw
         >>> import keras
-        >>> from cutwidgets.surgery import effects as changes
-        >>> from cutwidgets.inference import forward as running
+        >>> from cutwidgets.inference.inputs import random_input
         >>> anatomy = cw.anatomy(keras.applications.ResNet50(weights=None))
-        >>> given = running.random_input(anatomy.graph, seed=0)
-        >>> change = changes.swap(anatomy, 5, given)
+        >>> values = random_input(anatomy.graph, seed=0)
+        >>> change = swap(anatomy, 5, values)
         >>> change.parameters_after == change.parameters_before
         True
     """
     if i not in range(len(anatomy) - 1) or not _can_swap(anatomy, i):
         pair = " and ".join(repr(block.name) for block in anatomy.blocks[max(0, i) :][:2])
         raise CutError(
-            f"Cannot swap {pair}: only neighbours that take and give the same shape, and that "
-            "nothing else bypasses, can change places."
+            f"Cannot swap {pair}: only neighbours that keep the shape, and that nothing else "
+            "bypasses, can change places."
         )
     graph, one, other = anatomy.graph, anatomy[i], anatomy[i + 1]
-    (entering,) = arrays(evaluate(graph, one.entries, given))
+    (entering,) = arrays(evaluate(graph, one.entries, values))
     (first,) = arrays(evaluate(graph, other.exits, {one.exits[0]: entering}))
     (second,) = arrays(evaluate(graph, one.exits, {one.entries[0]: first}))
-    after = evaluate(graph, graph.outputs, {**given, other.exits[0]: second})
-    before = evaluate(graph, graph.outputs, given)
-    return _change(anatomy, before, after, _params(anatomy))
+    after = evaluate(graph, graph.outputs, {**values, other.exits[0]: second})
+    return _change(anatomy, values, after, range(len(graph.calls)))
 
 
-def _change(anatomy: Anatomy, before: list[Any], after: list[Any], params: int) -> Change:
-    return Change(tuple(arrays(before)), tuple(arrays(after)), _params(anatomy), params)
-
-
-def _params(anatomy: Anatomy) -> int:
-    return parameters(anatomy.graph, range(len(anatomy.graph.calls)))
+def _change(
+    anatomy: Anatomy, values: Mapping[int, np.ndarray], after: list[Any], calls: Iterable[int]
+) -> Change:
+    """The change from the whole model to other outputs, which only some of its calls compute."""
+    graph = anatomy.graph
+    return Change(
+        tuple(arrays(evaluate(graph, graph.outputs, values))),
+        tuple(arrays(after)),
+        parameters(graph, range(len(graph.calls))),
+        parameters(graph, calls),
+    )
 
 
 def _flat(values: Iterable[np.ndarray]) -> np.ndarray:

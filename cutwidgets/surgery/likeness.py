@@ -1,4 +1,4 @@
-"""Whether two objects are alike: what a copy of a layer must be to its original."""
+"""Compare any two objects, to verify that a copy of a layer is like its original."""
 
 import functools
 import inspect
@@ -17,8 +17,8 @@ STATEFUL = (keras.Variable, keras.Layer, SeedGenerator)
 def difference(one: Any, other: Any, path: str = "") -> str | None:
     """Where and how two objects differ; `None` if they are alike.
 
-    Numbers and arrays are alike if their bits are equal, functions if their code and all that they
-    close over are, other objects if their classes and attributes are.
+    Numbers and arrays are alike if their bits are equal, functions if their code and everything in
+    their closures is, other objects if their classes and attributes are.
 
     Example:
         >>> difference({"rate": 0.5}, {"rate": 0.25})
@@ -52,27 +52,26 @@ def to_numpy(value: Any) -> np.ndarray:
 
 
 def state_within(function: Callable[..., Any]) -> str | None:
-    """The name of a variable, layer or seed generator that a function reads from around it."""
+    """The name of a variable, layer or seed generator that a function reads from outside."""
     try:
         around = inspect.getclosurevars(function)
     except (TypeError, ValueError):  # not a Python function
         return None
     defaults = {"its defaults": (*(function.__defaults__ or ()), function.__kwdefaults__)}
-    found = {**around.globals, **around.nonlocals, **defaults}
-    for name, value in found.items():
+    for name, value in {**around.globals, **around.nonlocals, **defaults}.items():
         if any(isinstance(leaf, STATEFUL) for leaf in keras.tree.flatten(value)):
             return name
     return None
 
 
-def _difference(one: Any, other: Any, path: str, seen: set[int]) -> str | None:
+def _difference(one: Any, other: Any, path: str, visited: set[int]) -> str | None:
     if isinstance(one, STATEFUL):
         return _of_states(one, other, path)
-    if one is other or id(one) in seen:
+    if one is other or id(one) in visited:
         return None
-    seen.add(id(one))
+    visited.add(id(one))
     if isinstance(one, list | tuple | Mapping) and isinstance(other, list | tuple | Mapping):
-        return _of_containers(one, other, path, seen)
+        return _of_containers(one, other, path, visited)
     if type(one) is not type(other):
         return _both(one, other, path)
     if isinstance(one, str | bytes | bool | int | set | frozenset | range | type):
@@ -80,7 +79,7 @@ def _difference(one: Any, other: Any, path: str, seen: set[int]) -> str | None:
     if isinstance(one, float | complex | np.generic) or _is_array(one):
         return None if equal_bits(one, other) else _both(one, other, path)
     parts = _parts(one), _parts(other)
-    return _of_containers(*parts, path, seen)
+    return _of_containers(*parts, path, visited)
 
 
 def _of_states(one: Any, other: Any, path: str) -> str | None:
@@ -97,21 +96,20 @@ def _of_states(one: Any, other: Any, path: str) -> str | None:
     return None if alike else f"{path}: other values"
 
 
-def _of_containers(one: Any, other: Any, path: str, seen: set[int]) -> str | None:
+def _of_containers(one: Any, other: Any, path: str, visited: set[int]) -> str | None:
     if isinstance(one, Mapping) is not isinstance(other, Mapping) or len(one) != len(other):
         return _both(one, other, path)
     items = one.items() if isinstance(one, Mapping) else enumerate(one)
     for key, value in items:
         if isinstance(one, Mapping) and key not in other:
             return _both(one, other, path)
-        found = _difference(value, other[key], f"{path}[{key!r}]", seen)
-        if found:
-            return found
+        if within := _difference(value, other[key], f"{path}[{key!r}]", visited):
+            return within
     return None
 
 
 def _parts(value: Any) -> dict[str, Any]:
-    """What an object consists of, for a comparison."""
+    """The parts of an object that are compared."""
     if isinstance(value, types.FunctionType):
         return dict(_function_parts(value))
     if isinstance(value, types.MethodType):
@@ -130,7 +128,7 @@ def _parts(value: Any) -> dict[str, Any]:
 def _function_parts(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
     code = function.__code__
     yield "code", code.co_code
-    # Code inside of code has no order of its own, and its constants may be any object.
+    # Code objects within code do not compare equal by themselves, and constants may be any object.
     yield "constants", [c.co_code if isinstance(c, types.CodeType) else c for c in code.co_consts]
     yield "names", code.co_names
     yield "defaults", function.__defaults__

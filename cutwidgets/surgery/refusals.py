@@ -1,4 +1,4 @@
-"""Say why a cut is impossible: what bypasses it, on which way, and where to cut instead."""
+"""Explain why a cut is impossible: what bypasses it, along which path, and where to cut instead."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
@@ -18,16 +18,16 @@ def no_way(
     start: str | None,
     end: str | None,
 ) -> str:
-    """Why no call leads from a start to an end, for a sentence."""
+    """Why no call leads from a start to an end, as the rest of a sentence."""
     if start is None or end is None:
         if start == end:
             return "it has no layers."
-        where = "before" if start is None else "behind"
-        return f"nothing lies {where} {start or end!r}. Leave that place out."
+        where = "before" if start is None else "after"
+        return f"nothing comes {where} {start or end!r}. Leave that place out."
     if set(exits) <= made_before(graph, entries) | set(entries):
         return (
-            f"the start {start!r} comes after the end {end!r}. Both are inclusive, and the start "
-            "comes first. The other way round it may work."
+            f"the start {start!r} comes after the end {end!r}. Swap them; both are part of the "
+            "slice."
         )
     return f"{end!r} is not computed from {start!r}: they lie on different branches."
 
@@ -40,7 +40,7 @@ def refuse_bypassed_start(
     calls: Sequence[int],
     bypassing: Sequence[int],
 ) -> NoReturn:
-    """Refuse to start at a place, as the exits also need tensors that bypass it.
+    """Refuse to start at a place that is bypassed by tensors which the exits need.
 
     Raises:
         BypassedCutError: Always.
@@ -58,11 +58,11 @@ def refuse_bypassed_start(
     )
     last = _last_end(graph, start.entries, calls, exits)
     if last:
-        message += f" From there, all ends up to {last!r} work."
+        message += f" Starting there, you can end anywhere up to {last!r}."
     position = min(start.calls, default=graph.tensors[start.entries[0]].maker + 1)
     raise BypassedCutError(
         asked,
-        message + " With allow_bypass=True, what bypasses the start becomes a further input.",
+        message + " With allow_bypass=True, tensors that bypass the start become extra inputs.",
         _makers(graph, bypassing),
         _nearest(anatomy, position, lambda block: min(block.calls), works),
     )
@@ -71,7 +71,7 @@ def refuse_bypassed_start(
 def refuse_bypassed_end(
     anatomy: Anatomy, asked: object, place: Place, bypassing: Sequence[int]
 ) -> NoReturn:
-    """Refuse to split behind a place, as the outputs also need tensors that bypass it.
+    """Refuse to split after a place that is bypassed by tensors which the outputs need.
 
     Raises:
         BypassedCutError: Always.
@@ -88,9 +88,9 @@ def refuse_bypassed_end(
     calls, _ = behind(place.exits)
     raise BypassedCutError(
         asked,
-        f"Cannot split behind {asked!r}: {_skips(graph, place.exits, calls, bypassing)} it, so "
-        "what comes behind cannot be computed from there alone. With allow_bypass=True, the pieces "
-        "hand on what bypasses the place.",
+        f"Cannot split after {asked!r}: {_skips(graph, place.exits, calls, bypassing)} it, so the "
+        "rest of the model cannot be computed from there alone. With allow_bypass=True, the pieces "
+        "pass the bypassing tensors along.",
         _makers(graph, bypassing),
         _nearest(
             anatomy,
@@ -108,46 +108,46 @@ def _makers(graph: CallGraph, tensors: Iterable[int]) -> list[str]:
 def _skips(
     graph: CallGraph, entries: Sequence[int], calls: Sequence[int], bypassing: Sequence[int]
 ) -> str:
-    """Say what passes by, for a sentence: skip connections, inputs and outputs of the model."""
-    behind = set(entries)
+    """Name the skip connections, inputs and outputs of the model that bypass some entries."""
+    downstream = set(entries)
     for index in calls:
-        if behind & set(graph.calls[index].inputs):
-            behind |= set(graph.calls[index].outputs)
-    ways: list[str] = []
+        if downstream & set(graph.calls[index].inputs):
+            downstream |= set(graph.calls[index].outputs)
+    skips: list[str] = []
     others: list[str] = []
     for tensor in bypassing:
-        way, merge = _way(graph, tensor, set(calls), behind)
+        path, merge = _path(graph, tensor, set(calls), downstream)
         name = repr(graph.maker(tensor).name)
-        through = f" through {', '.join(map(repr, way))}" if way else ""
+        through = f" through {', '.join(map(repr, path))}" if path else ""
         if tensor in graph.inputs:
             others.append(f"the input {name}" + (f"{through} to {merge!r}" if merge else ""))
         elif merge:
-            ways.append(f"from {name}{through} to {merge!r}")
+            skips.append(f"from {name}{through} to {merge!r}")
         elif tensor in graph.outputs:
             others.append(f"the output {name} of the model")
         else:
             others.append(f"the branch from {name} to an output of the model")
-    ways, others = list(dict.fromkeys(ways)), list(dict.fromkeys(others))
-    if ways:
-        others.insert(0, f"the skip connection{'s' * (len(ways) > 1)} {' and '.join(ways)}")
-    verb = "bypasses" if len(ways) + len(others) - bool(ways) == 1 else "bypass"
+    skips, others = list(dict.fromkeys(skips)), list(dict.fromkeys(others))
+    verb = "bypasses" if len(skips) + len(others) == 1 else "bypass"
+    if skips:
+        others.insert(0, f"the skip connection{'s' * (len(skips) > 1)} {' and '.join(skips)}")
     return f"{' and '.join(others)} {verb}"
 
 
-def _way(
-    graph: CallGraph, tensor: int, calls: set[int], behind: set[int]
+def _path(
+    graph: CallGraph, tensor: int, calls: set[int], downstream: set[int]
 ) -> tuple[list[str], str | None]:
-    """The shortest way of a tensor to a call that also depends on the place that it passes."""
-    import networkx  # takes half a second, and is needed by refusals only
+    """The shortest path of a tensor to a call that also depends on the place that it bypasses."""
+    import networkx  # slow to import, and only refusals need it
 
     source = graph.tensors[tensor].maker
-    ways = networkx.DiGraph((source, user) for user in graph.tensors[tensor].users if user in calls)
+    arrows = networkx.DiGraph((source, u) for u in graph.tensors[tensor].users if u in calls)
     for index in calls:
-        users = {user for made in graph.calls[index].outputs for user in graph.tensors[made].users}
-        ways.add_edges_from((index, user) for user in users & calls)
-    ways.add_node(source)
-    paths = networkx.single_source_shortest_path(ways, source).values()
-    merging = [path for path in paths if path[1:] and behind & set(graph.calls[path[-1]].outputs)]
+        users = {user for out in graph.calls[index].outputs for user in graph.tensors[out].users}
+        arrows.add_edges_from((index, user) for user in users & calls)
+    arrows.add_node(source)
+    paths = networkx.single_source_shortest_path(arrows, source).values()
+    merging = [p for p in paths if p[1:] and downstream & set(graph.calls[p[-1]].outputs)]
     if not merging:
         return [], None
     *through, merge = (graph.calls[index].name for index in min(merging, key=len)[1:])
@@ -157,12 +157,12 @@ def _way(
 def _last_end(
     graph: CallGraph, entries: Sequence[int], calls: Sequence[int], exits: Sequence[int]
 ) -> str | None:
-    """Of the calls that a start alone allows to compute, the one that is nearest to the exits."""
-    known = set(entries)
+    """Of the calls that can be computed from a start alone, the one nearest to the exits."""
+    computed = set(entries)
     alone = []
     for index in calls:
-        if known.issuperset(graph.calls[index].inputs):
-            known |= set(graph.calls[index].outputs)
+        if computed.issuperset(graph.calls[index].inputs):
+            computed |= set(graph.calls[index].outputs)
             alone.append(index)
     distances = _distances(graph, graph.tensors[exits[0]].maker)
     nearest = min(alone, key=lambda index: distances.get(index, len(graph.calls)), default=None)
@@ -170,25 +170,25 @@ def _last_end(
 
 
 def _distances(graph: CallGraph, source: int) -> dict[int, int]:
-    """How many tensors lie between a call and each other one, against or along the arrows."""
+    """The number of tensors between a call and each other one, in either direction."""
     import networkx
 
     edges = ((tensor.maker, user) for tensor in graph.tensors for user in tensor.users)
-    ways = networkx.Graph(edges)
-    ways.add_node(source)
-    return dict(networkx.single_source_shortest_path_length(ways, source))
+    undirected = networkx.Graph(edges)
+    undirected.add_node(source)
+    return dict(networkx.single_source_shortest_path_length(undirected, source))
 
 
 def _nearest(
     anatomy: Anatomy, position: int, where: Callable[[Block], int], works: Callable[[Block], bool]
 ) -> list[str]:
-    """The block that works and is nearest in the graph before a position, and that behind it."""
+    """The nearest blocks in the graph that work, one before a position and one after it."""
     distances = _distances(anatomy.graph, min(position, len(anatomy.graph.calls) - 1))
 
     def distance(block: Block) -> int:
         return distances.get(where(block), len(anatomy.graph.calls))
 
     before = [block for block in reversed(anatomy.blocks) if where(block) < position]
-    behind = [block for block in anatomy.blocks if where(block) >= position]
-    nearest = (next(filter(works, sorted(s, key=distance)), None) for s in (before, behind))
+    after = [block for block in anatomy.blocks if where(block) >= position]
+    nearest = (next(filter(works, sorted(s, key=distance)), None) for s in (before, after))
     return [block.name for block in nearest if block is not None]

@@ -1,6 +1,6 @@
-"""Remove blocks and layers from models. Nothing here changes the model that it is given."""
+"""Remove blocks and layers from models. Nothing here changes the model that is passed in."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import keras
@@ -21,24 +21,24 @@ Part: TypeAlias = Block | Place  # a block, or a single layer
 def remove(model: keras.Model, *places: PlaceLike) -> keras.Model:
     """The model without some blocks, stages or single layers.
 
-    Of a residual block the shortcut remains, with what follows the addition (but for a ReLU behind
-    another one, which changes nothing): the result computes what the model computes with the
-    block's residual branch multiplied by zero (a lesion, as in Veit, Wilber, Belongie 2016,
-    "Residual networks behave like ensembles of relatively shallow networks"). A block without
-    shortcut, and a single layer, can go only where its output has the shape of its input, which
-    takes its place. Nothing of other blocks goes along.
+    Of a residual block, the shortcut and what follows the addition remain (except for a ReLU after
+    another one, which changes nothing). The result computes what the model computes if the block's
+    residual branch is multiplied by zero: a lesion, as in Veit, Wilber, Belongie 2016, "Residual
+    networks behave like ensembles of relatively shallow networks". A block without shortcut, and a
+    single layer, can be removed only if its output has the shape of its input, which takes its
+    place. Layers of other blocks are never removed along with it.
 
     Args:
         model: A built functional or Sequential model.
-        places: Blocks, stages or layers, each itself, by its name or its index.
+        places: Blocks, stages or layers: the objects themselves, their names or indices.
 
     Returns:
         A flat `keras.Model` that shares its layers with the model, as slices do.
 
     Raises:
         UnknownPlaceError: If the model has no such place.
-        CutError: If the shapes do not fit without it, if something else reads from within it, or if
-            it would take layers of other blocks along.
+        CutError: If the shapes do not fit afterwards, if something outside reads a tensor from
+            inside a block, or if layers of other blocks would be removed as well.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 
     Example:
@@ -52,18 +52,22 @@ def remove(model: keras.Model, *places: PlaceLike) -> keras.Model:
         >>> cw.remove(vgg, "block3_conv2").count_params() < vgg.count_params()
         True
     """
-    found = anatomy(model)
-    graph = without(found, places)
+    model_anatomy = anatomy(model)
+    graph = without(model_anatomy, places)
     calls, reached = between(graph, graph.outputs, ())
-    gone = [part.name for part in _parts(found, places)]
-    gone = gone if len(gone) < 4 else [f"{len(gone)}_blocks"]
+    removed = short_list([part.name for part in _parts(model_anatomy, places)])
     inputs = tuple(tensor for tensor in graph.inputs if tensor in reached)
-    name = model_name(found.name, "without" if gone else None, *gone)
+    name = model_name(model_anatomy.name, "without" if removed else None, *removed)
     return build(model, Section(graph, name, inputs, graph.outputs, calls))
 
 
+def short_list(names: Sequence[str]) -> Sequence[str]:
+    """Up to three names, or how many there are, for the name of a model."""
+    return names if len(names) < 4 else [f"{len(names)}_blocks"]
+
+
 def removable(anatomy: Anatomy) -> list[Block]:
-    """The blocks that `remove` takes.
+    """The blocks that `remove` can remove.
 
     Example:
         >>> import cutwidgets as cw
@@ -94,26 +98,26 @@ def without(anatomy: Anatomy, places: Iterable[PlaceLike]) -> CallGraph:
 
 
 def _parts(anatomy: Anatomy, places: Iterable[PlaceLike]) -> list[Part]:
-    """The blocks, and the single layers, that places stand for."""
+    """The blocks and single layers that places refer to."""
     return list(dict.fromkeys(part for place in places for part in _parts_of(anatomy, place)))
 
 
 def _parts_of(anatomy: Anatomy, place: PlaceLike) -> tuple[Part, ...]:
-    found = resolve(anatomy, place)
-    if not found.calls:
+    resolved = resolve(anatomy, place)
+    if not resolved.calls:
         raise CutError(
             f"Cannot remove {place!r:.200} from {anatomy.name!r}: it is an input of the model or a "
-            "tensor. What can be removed is a block, a stage or a layer."
+            "tensor. Choose a block, a stage or a layer."
         )
     groups = [(block,) for block in anatomy] + [stage.blocks for stage in anatomy.stages]
     for blocks in groups:
-        if found.calls == tuple(index for block in blocks for index in block.calls):
+        if resolved.calls == tuple(index for block in blocks for index in block.calls):
             return blocks
-    return (found,)
+    return (resolved,)
 
 
 def swap_of(graph: CallGraph, part: Part) -> tuple[int, int] | str:
-    """What is read in place of which tensor once a block is gone; or why it cannot go."""
+    """A tensor, and the one to read in its place once a part is removed; or why it cannot be."""
     swap = _swap(graph, part)
     if isinstance(swap, str):
         return swap
@@ -124,7 +128,7 @@ def _swap(graph: CallGraph, part: Part) -> tuple[int, int] | str:
     if isinstance(part, Block) and part.merge is not None and part.shortcut_tensor is not None:
         return _swap_of_residual(graph, part, graph.calls[part.merge], part.shortcut_tensor)
     if len(part.exits) != 1:
-        return _read_outside(graph, part)
+        return _several_outputs(graph, part)
     if len(part.entries) != 1:
         makers = dict.fromkeys(repr(graph.maker(tensor).name) for tensor in part.entries)
         return (
@@ -143,52 +147,54 @@ def _swap_of_residual(
         return f"its merge {merge.name!r} ({merge.kind}) is no plain sum"
     if not _equal(graph, shortcut, out):
         return _shapes(graph, shortcut, out)
-    swap = (_behind_relu(graph, block, merge, shortcut), shortcut)
-    gone = _gone(graph, dict([swap]))
+    swap = (_after_relu(graph, block, merge, shortcut), shortcut)
+    unneeded = _unneeded(graph, dict([swap]))
     others = [tensor for tensor in merge.inputs if tensor != shortcut]
     branch = set(between(graph, others, block.entries)[0]) & set(block.calls)
-    kept = branch - gone - set(between(graph, [shortcut], block.entries)[0])
+    kept = branch - unneeded - set(between(graph, [shortcut], block.entries)[0])
     if kept:
-        return _read_outside(graph, block, kept, branch | {merge.index})
+        tensors = [tensor for index in sorted(kept) for tensor in graph.calls[index].outputs]
+        readers = _readers(graph, tensors, branch | {merge.index})
+        return f"its branch is also used outside of it: {readers}"
     return swap
 
 
-def _behind_relu(graph: CallGraph, block: Block, merge: Call, shortcut: int) -> int:
-    """The output of the merge; or of the ReLU behind it, where a second ReLU changes nothing."""
+def _after_relu(graph: CallGraph, block: Block, merge: Call, shortcut: int) -> int:
+    """The merge's output; or that of the ReLU after it, where a second ReLU changes nothing."""
     out = merge.outputs[0]
-    behind = [graph.calls[index] for index in block.calls if index > merge.index]
-    alone = [call.index for call in behind] == list(graph.tensors[out].users)
-    relus = len(behind) == 1 and all(map(_is_relu, (*behind, graph.maker(shortcut))))
-    return behind[0].outputs[0] if relus and alone and out not in graph.outputs else out
+    after = [graph.calls[index] for index in block.calls if index > merge.index]
+    alone = [call.index for call in after] == list(graph.tensors[out].users)
+    relus = len(after) == 1 and all(map(_is_relu, (*after, graph.maker(shortcut))))
+    return after[0].outputs[0] if relus and alone and out not in graph.outputs else out
 
 
-def _gone(graph: CallGraph, swaps: Mapping[int, int]) -> set[int]:
+def _unneeded(graph: CallGraph, swaps: Mapping[int, int]) -> set[int]:
     """The calls that nothing needs any more once some tensors are read in place of others."""
     new = {tensor for tensor in swaps.values() if tensor not in swaps}
-    # Only nested models hold calls that the model itself does not need.
+    # Only nested models contain calls that the model itself does not need.
     needed = set(between(graph, graph.outputs, ())[0]) if graph.nests else range(len(graph.calls))
-    gone: set[int] = set()
+    unneeded: set[int] = set()
 
     def is_read(tensor: int) -> bool:
         users = graph.tensors[tensor].users
         return tensor not in swaps and (
             tensor in graph.outputs
             or tensor in new
-            or any(user in needed and user not in gone for user in users)
+            or any(user in needed and user not in unneeded for user in users)
         )
 
     pending = [graph.tensors[tensor].maker for tensor in swaps]
     while pending:
         call = graph.calls[pending.pop()]
-        if call.inputs and call.index not in gone and not any(map(is_read, call.outputs)):
-            gone.add(call.index)
+        if call.inputs and call.index not in unneeded and not any(map(is_read, call.outputs)):
+            unneeded.add(call.index)
             pending += [graph.tensors[tensor].maker for tensor in call.inputs]
-    return gone
+    return unneeded
 
 
 def _taken_along(graph: CallGraph, inside: Iterable[int], swaps: Mapping[int, int]) -> str | None:
-    """Why some calls cannot go: nothing but them needs what others, that stay, compute."""
-    others = sorted(_gone(graph, swaps) - set(inside))
+    """Why some calls cannot be removed: only they need what calls outside compute."""
+    others = sorted(_unneeded(graph, swaps) - set(inside))
     if not others:
         return None
     names = first_and_last([graph.calls[index].name for index in others])
@@ -196,36 +202,22 @@ def _taken_along(graph: CallGraph, inside: Iterable[int], swaps: Mapping[int, in
     return f"it would take {count} of other blocks along, which nothing else reads: {names}"
 
 
-def _read_outside(
-    graph: CallGraph,
-    part: Part,
-    among: Iterable[int] | None = None,
-    within: Iterable[int] | None = None,
-) -> str:
-    """Say which outputs of a part are read from where, besides its last one.
+def _several_outputs(graph: CallGraph, part: Part) -> str:
+    readers = _readers(graph, part.exits, set(part.calls))
+    return f"several of its outputs are used outside of it: {readers}"
 
-    Args:
-        graph: The call graph.
-        part: A block or layer.
-        among: The calls whose outputs are told of; `None` for all that leave the part.
-        within: The calls that may read them; `None` for those of the part.
-    """
-    inside = set(part.calls if within is None else within)
-    if among is None:
-        tensors = list(part.exits)
-    else:
-        tensors = [tensor for index in sorted(among) for tensor in graph.calls[index].outputs]
+
+def _readers(graph: CallGraph, tensors: Iterable[int], inside: set[int]) -> str:
+    """Say which tensors are read from where, except for calls inside."""
     texts = []
     for tensor in tensors:
-        users = [
-            graph.calls[user].name for user in graph.tensors[tensor].users if user not in inside
-        ]
-        readers = [f"read by {', '.join(map(repr, users[:3]))}"] if users else []
+        users = [u for u in graph.tensors[tensor].users if u not in inside]
+        names = ", ".join(repr(graph.calls[user].name) for user in users[:3])
+        readers = [f"read by {names}"] if users else []
         readers += ["an output of the model"] if tensor in graph.outputs else []
         if readers:
             texts.append(f"the output of {graph.maker(tensor).name!r} is {' and '.join(readers)}")
-    what = "several of its outputs are" if among is None else "its branch is also"
-    return f"{what} used outside of it: {'; '.join(dict.fromkeys(texts))}"
+    return "; ".join(dict.fromkeys(texts))
 
 
 def _equal(graph: CallGraph, one: int, other: int) -> bool:
@@ -249,9 +241,9 @@ def _is_relu(call: Call) -> bool:
 
 
 def _passes(graph: CallGraph, merge: Call, shortcut: int) -> bool:
-    """Whether a merge gives its shortcut where all else is zero: tried, as layers may do anything.
+    """Whether a merge returns its shortcut if its other inputs are zero, found by trying it.
 
-    An average does not, and a layer of a user's own, such as a scaled sum, does.
+    An average does not; a user's own layer, such as a scaled sum, may.
     """
     if isinstance(merge.layer, keras.layers.Add) or merge.kind == "Add":
         return True
@@ -262,9 +254,10 @@ def _passes(graph: CallGraph, merge: Call, shortcut: int) -> bool:
         random = np.random.default_rng(0).normal(size=shape)
         values[tensor] = (random if tensor == shortcut else np.zeros(shape)).astype("float32")
         values[tensor] = keras.ops.cast(values[tensor], symbol.dtype)
-    (given,) = compute(graph, merge.outputs[:1], values)
-    wanted = values[shortcut]
-    return bool(given.shape == wanted.shape and keras.ops.all(keras.ops.equal(given, wanted)))
+    (output,) = compute(graph, merge.outputs[:1], values)
+    expected = values[shortcut]
+    same_shape = output.shape == expected.shape
+    return bool(same_shape and keras.ops.all(keras.ops.equal(output, expected)))
 
 
 def _refused_removal(anatomy: Anatomy, names: str, part: Part, reason: str) -> CutError:
@@ -277,13 +270,13 @@ def _refused_removal(anatomy: Anatomy, names: str, part: Part, reason: str) -> C
             else "No block of this model can be removed."
         )
     if len(part.entries) == len(part.exits) == 1:
-        hints.append(f"cutwidgets.replace(model, {part.name!r}, other) puts another in its place.")
+        hints.append(f"cutwidgets.replace(model, {part.name!r}, other) replaces it.")
     hint = " ".join(filter(None, hints))
     return CutError(f"Cannot remove '{names}' from {anatomy.name!r}: {reason}. {hint}")
 
 
 def _cut_instead(anatomy: Anatomy, part: Part) -> str:
-    """At an end of the model a cut leaves the part out; "" where it is not at an end."""
+    """Suggest a cut that leaves out a part at an end of the model; "" for other parts."""
     graph = anatomy.graph
     read_on = any(graph.tensors[tensor].users for tensor in part.exits)
     if set(graph.outputs) <= set(part.exits) and not read_on and len(part.entries) == 1:

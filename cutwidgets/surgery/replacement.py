@@ -1,11 +1,12 @@
-"""Replace and join parts of models. Nothing here changes the models that it is given."""
+"""Replace and join parts of models. Nothing here changes the models that are passed in."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 
-from ..errors import CutError, CutwidgetsError, alternatives
+from ..errors import CutError, alternatives
 from ..graph.callgraph import Call, CallGraph, between
 from ..graph.keras_internals import call as call_layer
 from ..graph.keras_internals import functional, maker_name, undone_on_failure
@@ -14,33 +15,36 @@ from ..graph.rebuild import RepeatError, repeat, specs, units
 from ..structure.anatomy import Anatomy, anatomy
 from ..structure.places import Place, PlaceLike, resolve
 from .build import model_name, model_of
-from .copies import Copier
+from .copies import Copier, has_graph
 
-Symbols = dict[int, keras.KerasTensor]
+Symbols = dict[int, keras.KerasTensor]  # by the indices of tensors
 
 
 @undone_on_failure
 def replace(model: keras.Model, place: PlaceLike, other: keras.Layer) -> keras.Model:
     """The model with another layer or model in place of a block, stage or layer.
 
-    At the model's own ends the shape is free. The last layer, or one that only layers without
-    weights follow, may give another: another number of classes. The first, or one that only layers
-    without weights come before, may take another: what a model's `Input` says, or what a layer was
-    built for, such as a photograph of one channel. The new model's input has that shape.
+    Shapes must stay the same except at the model's ends. The last layer, or one that only layers
+    without weights follow, may be replaced by a layer with another output shape: another number of
+    classes. The first layer, or one that follows only layers without weights, may be replaced by a
+    layer with another input shape, which is that of a model's `Input` or the one that the layer was
+    built for: photographs of one channel. The new model's input then has that shape.
 
     Args:
         model: A built functional or Sequential model.
         place: A block, a stage or a layer that has one input and one output.
-        other: A layer, or a model whose layers are put in, of the same input and output shape, but
-            at the model's ends.
+        other: A layer or model with the same input and output shape as the place, except at the
+            model's ends. The layers of a model are put in one by one.
 
     Returns:
-        A flat `keras.Model` that shares the layers of both. Layers of `other` whose name is taken
-        are copied, with their weights, under a name behind that of `other`.
+        A flat `keras.Model` that shares its layers with the model and with `other`. Layers of
+        `other` whose names the model has already are copied, with their weights, and the name of
+        `other` is put before theirs.
 
     Raises:
         UnknownPlaceError: If the model has no such place.
-        CutError: If shapes or dtypes do not fit, or something else reads from within the place.
+        CutError: If shapes or dtypes do not fit, or something outside the place reads a tensor from
+            inside it.
         UnsupportedModelError: If a model is subclassed, not built or no Keras model.
 
     Example:
@@ -63,99 +67,118 @@ def replace(model: keras.Model, place: PlaceLike, other: keras.Layer) -> keras.M
         >>> cw.replace(resnet, "conv1_conv", grey).input_shape
         (None, None, None, 1)
     """
-    found = anatomy(model)
-    graph, where = found.graph, resolve(found, place)
+    model_anatomy = anatomy(model)
+    graph, where = model_anatomy.graph, resolve(model_anatomy, place)
     if not where.calls or len(where.entries) != 1 or len(where.exits) != 1:
         raise CutError(
             f"Cannot replace {place!r:.200}: it has {len(where.entries)} inputs and "
-            f"{len(where.exits)} outputs, and what can be replaced is a block, stage or layer that "
-            "has one of each."
+            f"{len(where.exits)} outputs. Choose a block, stage or layer that has one of each."
         )
     (entry,), (out,) = where.entries, where.exits
-    _require_alone(found, where, place)
+    _require_alone(model_anatomy, where, place)
     source = functional(model)
     inputs, entering = _entering(graph, source.inputs, where, other)
-    piece = _as_model(other, entering)
-    _require_fit(where.name, [entering], piece.name, functional(piece).inputs, "takes")
-    gives = _given(piece, [entering])
-    if len(gives) != 1 or not _is_free_behind(graph, out):
-        _require_fit(where.name, [graph.tensors[out].symbol], piece.name, gives, "gives")
+    piece = _as_model(other, [entering])
+    _require_fit(where.name, "accepts", [entering], piece.name, "accepts", functional(piece).inputs)
+    outputs = _output_specs(piece, [entering])
+    if len(outputs) != 1 or not _is_free_after(graph, out):
+        own = [graph.tensors[out].symbol]
+        _require_fit(where.name, "returns", own, piece.name, "returns", outputs)
 
-    first = between(graph, [entry], ())[0]
-    known = {*graph.inputs, out, *(t for index in first for t in graph.calls[index].outputs)}
-    before = units(graph, first, graph.inputs, [entry])
-    behind = units(graph, between(graph, graph.outputs, known)[0], known, graph.outputs)
-    _require_repeatable(graph, behind, known, {out: gives[0]})
+    upstream = between(graph, [entry], ())[0]
+    computed = {*graph.inputs, out, *(t for i in upstream for t in graph.calls[i].outputs)}
+    before = _calls_to(graph, [entry], graph.inputs)
+    after = _calls_to(graph, graph.outputs, computed)
+    with _refusing(graph):  # before anything is built
+        specs(graph, after, {**{t: graph.tensors[t].symbol for t in computed}, out: outputs[0]})
     assembly = _Assembly(source, inputs)
-    # The model's own layers keep their names, so these are taken first.
-    assembly.reserve([*before, *behind])
+    # The model's own layers keep their names, so these are reserved first.
+    assembly.reserve([*before, *after])
     symbols = dict(zip(graph.inputs, assembly.inputs, strict=True))
     symbols = assembly.add(graph, before, symbols)
     (symbols[out],) = assembly.attach(piece, [symbols[entry]])
-    symbols = assembly.add(graph, behind, symbols)
-    outputs = [symbols[tensor] for tensor in graph.outputs]
-    name = model_name(found.name, "with", piece.name)
-    return assembly.finish(outputs, source.output, name)
+    symbols = assembly.add(graph, after, symbols)
+    name = model_name(model_anatomy.name, "with", piece.name)
+    return assembly.finish([symbols[tensor] for tensor in graph.outputs], source.output, name)
+
+
+def _calls_to(graph: CallGraph, ends: Sequence[int], starts: Iterable[int]) -> list[Call]:
+    """The calls that compute some tensors from others; a nested model is one call if it can be."""
+    return units(graph, between(graph, ends, starts)[0], starts, ends)
+
+
+@contextmanager
+def _refusing(graph: CallGraph) -> Iterator[None]:
+    """Explain which layer of a graph does not accept its new input.
+
+    Raises:
+        CutError: If there is one.
+    """
+    try:
+        yield
+    except RepeatError as error:
+        shapes = ", ".join(map(str, error.shapes))
+        raise CutError(
+            f"The layer {error.call.name!r} of {graph.name!r} does not accept {shapes}, which it "
+            f"would get: {error.__cause__}"
+        ) from error
 
 
 def _entering(
     graph: CallGraph, inputs: Sequence[keras.KerasTensor], where: Place, other: keras.Layer
 ) -> tuple[list[keras.KerasTensor], keras.KerasTensor]:
-    """What the model will take, and what then enters another layer in place of one.
+    """The inputs of the new model, and the tensor that enters the layer in place of another.
 
-    That is what it took and what entered before, unless the other layer was built for another shape
-    and nothing but layers without weights stands between the place and the model's input.
+    These are the old ones, unless the new layer was built for another shape and only layers without
+    weights come between the model's input and the place.
     """
     (entry,) = where.entries
     own = graph.tensors[entry].symbol
-    wanted, way = _wanted(other, own), _way_in(graph, where)
-    if wanted is None or way is None or _fits(wanted, own):
-        return list(inputs), own
+    unchanged = list(inputs), own
+    expected, way = _expected(other, own), _way_in(graph, where)
+    if expected is None or way is None or _fits(expected, own):
+        return unchanged
     source = graph.calls[way[0]].inputs[0] if way else entry
     position = graph.inputs.index(source)
-    shape = list(inputs[position].shape)
-    for axis, (length, usual) in enumerate(zip(wanted.shape, own.shape, strict=True)):
+    old = inputs[position]
+    shape = list(old.shape)
+    for axis, (length, usual) in enumerate(zip(expected.shape, own.shape, strict=True)):
         if length != usual:
             shape[axis] = length
-    dtype = inputs[position].dtype if way else wanted.dtype
-    taken = keras.KerasTensor(tuple(shape), dtype=dtype, sparse=inputs[position].sparse)
+    dtype = old.dtype if way else expected.dtype
+    new = keras.KerasTensor(tuple(shape), dtype=dtype, sparse=old.sparse)
     try:
-        made = specs(graph, units(graph, way, [source], [entry]), {source: taken})
+        reached = specs(graph, units(graph, way, [source], [entry]), {source: new})[entry]
     except RepeatError:
-        return list(inputs), own
-    if not _fits(made[entry], wanted):
-        return list(inputs), own
-    return [*inputs[:position], taken, *inputs[position + 1 :]], made[entry]
+        return unchanged
+    if not _fits(reached, expected):
+        return unchanged
+    return [*inputs[:position], new, *inputs[position + 1 :]], reached
 
 
-def _wanted(other: keras.Layer, usual: keras.KerasTensor) -> keras.KerasTensor | None:
-    """What a model or a built layer takes, its free lengths as usual; `None` for another rank."""
-    shape: list[int | None]
+def _expected(other: keras.Layer, usual: keras.KerasTensor) -> keras.KerasTensor | None:
+    """What a model or a built layer accepts, free lengths as usual; `None` for another rank."""
+    shape, dtype = list(usual.shape), usual.dtype
     if isinstance(other, keras.Model):
-        try:
-            inputs = functional(other).inputs
-        except CutwidgetsError:
+        inputs = functional(other).inputs if has_graph(other) else []
+        if len(inputs) != 1 or len(inputs[0].shape) != len(shape):
             return None
-        if len(inputs) != 1 or len(inputs[0].shape) != len(usual.shape):
+        lengths = zip(inputs[0].shape, shape, strict=True)
+        shape, dtype = [b if a is None else a for a, b in lengths], inputs[0].dtype
+    else:
+        spec = getattr(other, "input_spec", None)
+        axes = (spec.axes or {}) if isinstance(spec, keras.InputSpec) else {}
+        if not all(-len(shape) <= axis < len(shape) for axis in axes):
             return None
-        lengths = zip(inputs[0].shape, usual.shape, strict=True)
-        shape = [b if a is None else a for a, b in lengths]
-        return keras.KerasTensor(tuple(shape), dtype=inputs[0].dtype)
-    spec = getattr(other, "input_spec", None)
-    if not isinstance(spec, keras.InputSpec):
-        return None
-    shape = list(usual.shape)
-    for axis, length in (spec.axes or {}).items():
-        if not -len(shape) <= axis < len(shape):
-            return None
-        shape[axis] = length
-    return keras.KerasTensor(tuple(shape), dtype=usual.dtype)
+        for axis, length in axes.items():
+            shape[axis] = length
+    return keras.KerasTensor(tuple(shape), dtype=dtype)
 
 
 def _way_in(graph: CallGraph, where: Place) -> list[int] | None:
-    """The calls from an input of the model to a place, where all that they give goes there.
+    """The calls from an input of the model to a place, if all their outputs go there alone.
 
-    `None` if anything else reads it, or if one of the layers has weights or several inputs.
+    `None` if anything else reads one, or if one of the layers has weights or several inputs.
     """
     (tensor,) = where.entries
     readers, way = set(where.calls), list[int]()
@@ -163,55 +186,46 @@ def _way_in(graph: CallGraph, where: Place) -> list[int] | None:
         if tensor in graph.inputs:
             return way
         call = graph.maker(tensor)
-        if not _takes_any(call) or len(call.outputs) > 1:
+        if not _accepts_any_shape(call) or len(call.outputs) > 1:
             return None
         way.insert(0, call.index)
         readers, (tensor,) = {call.index}, call.inputs
     return None
 
 
-def _is_free_behind(graph: CallGraph, out: int) -> bool:
-    """Whether a tensor goes to the model's outputs by layers without weights only."""
+def _is_free_after(graph: CallGraph, out: int) -> bool:
+    """Whether only layers without weights come between a tensor and the model's outputs."""
     pending = [out]
     while pending:
         for user in graph.tensors[pending.pop()].users:
-            if not _takes_any(graph.calls[user]):
+            if not _accepts_any_shape(graph.calls[user]):
                 return False
             pending += graph.calls[user].outputs
     return True
 
 
-def _takes_any(call: Call) -> bool:
-    """Whether a call reads one tensor, and has no weights that were made for its shape."""
+def _accepts_any_shape(call: Call) -> bool:
+    """Whether a call reads one tensor, and has no weights of a shape that depends on it."""
     return len(call.inputs) == 1 and not getattr(call.layer, "weights", ())
-
-
-def _require_repeatable(
-    graph: CallGraph, calls: Sequence[Call], known: Iterable[int], given: Symbols
-) -> None:
-    """Refuse, before anything is built, what the calls behind a place would not take."""
-    try:
-        specs(graph, calls, {t: graph.tensors[t].symbol for t in known} | given)
-    except RepeatError as error:
-        raise _refusal(graph, error) from error
 
 
 @undone_on_failure
 def join(*models: keras.Layer) -> keras.Model:
-    """One flat model of several, each of which takes what the one before it gives.
+    """One flat model of several, each of which accepts what the one before it returns.
 
-    With `split`, this inserts (`join(head, new, tail)`) and reorders blocks of equal shape.
+    With `split`, this inserts layers (`join(head, new, tail)`) and reorders blocks of equal shape.
 
     Args:
-        models: Models, or layers behind the first one. The outputs of each are the inputs of the
+        models: Models; all but the first may be layers. The outputs of each are the inputs of the
             next, in order.
 
     Returns:
-        A flat `keras.Model` that shares the layers of all. A layer whose name is taken by another
-        one before it is copied, with its weights, under a name behind that of its model.
+        A flat `keras.Model` that shares its layers with all of them. Layers whose names an earlier
+        model has already are copied, with their weights, and the name of their model is put before
+        theirs.
 
     Raises:
-        CutError: If a model does not take what the one before it gives.
+        CutError: If a model does not accept what the one before it returns.
         UnsupportedModelError: If the first model is subclassed, not built or no Keras model.
 
     Example:
@@ -224,15 +238,15 @@ def join(*models: keras.Layer) -> keras.Model:
         ['conv3_block4_out', 'new', 'conv4_block1_1_conv']
     """
     if not models:
-        raise CutError("There is nothing to join. Give models, such as those that split gives.")
+        raise CutError("There is nothing to join. Pass models, such as those that split returns.")
     assembly = _Assembly(functional(models[0]))
     symbols = assembly.inputs
     pieces: list[keras.Model] = []
     for layer in models:
-        piece = _as_model(layer, *symbols)
+        piece = _as_model(layer, symbols)
         giver = pieces[-1].name if pieces else piece.name
-        _require_fit(giver, symbols, piece.name, functional(piece).inputs)
-        symbols = _given(piece, symbols)
+        _require_fit(giver, "returns", symbols, piece.name, "accepts", functional(piece).inputs)
+        symbols = _output_specs(piece, symbols)
         pieces.append(piece)
     symbols = assembly.inputs
     for piece in pieces:
@@ -242,70 +256,69 @@ def join(*models: keras.Layer) -> keras.Model:
 
 
 class _Assembly:
-    """A model that is put together from calls of several graphs, on inputs like those of a model.
+    """A model under construction, from calls of several graphs.
+
+    Args:
+        like: A model whose inputs and their names it has.
+        inputs: What its inputs look like, if they differ from those of that model.
 
     Attributes:
         inputs: The inputs, flat.
     """
 
-    def __init__(self, like: keras.Model, specs: Sequence[keras.KerasTensor] | None = None) -> None:
+    def __init__(
+        self, like: keras.Model, inputs: Sequence[keras.KerasTensor] | None = None
+    ) -> None:
         self.inputs = [
             keras.Input(batch_shape=s.shape, dtype=s.dtype, sparse=s.sparse, name=maker_name(own))
-            for own, s in zip(like.inputs, specs or like.inputs, strict=True)
+            for own, s in zip(like.inputs, inputs or like.inputs, strict=True)
         ]
         self._structure = like.input
-        self._taken: dict[str, object] = {symbol.name: symbol for symbol in self.inputs}
+        self._names: dict[str, object] = {symbol.name: symbol for symbol in self.inputs}
 
     def reserve(self, calls: Iterable[Call]) -> None:
         """Let layers keep their names, unless others have them already."""
         for call in calls:
-            self._taken.setdefault(call.own_name, call.layer)
+            self._names.setdefault(call.own_name, call.layer)
 
     def add(
         self, graph: CallGraph, calls: Sequence[Call], symbols: Symbols, prefix: str = ""
     ) -> Symbols:
         """Repeat calls of a graph, with copies of layers whose names others have."""
         self.reserve(calls)
-        copier = Copier(self._taken, prefix)
+        copier = Copier(self._names, prefix)
 
         def layer_of(call: Call) -> keras.Operation:
-            own = self._taken[call.own_name] is call.layer
+            own = self._names[call.own_name] is call.layer
             return call.layer if own else copier(call)
 
-        try:
-            made = repeat(graph, calls, symbols, layer_of)
-        except RepeatError as error:
-            raise _refusal(graph, error) from error
+        with _refusing(graph):
+            repeated = repeat(graph, calls, symbols, layer_of)
         copier.finish()
-        return made
+        return repeated
 
     def attach(
         self, piece: keras.Model, symbols: Sequence[keras.KerasTensor]
     ) -> list[keras.KerasTensor]:
-        """Call all layers of a model on symbols; what it gives."""
+        """Call all layers of a model on symbols; returns its outputs."""
         graph = read(piece)
-        given = dict(zip(graph.inputs, symbols, strict=True))
-        calls = units(graph, between(graph, graph.outputs, given)[0], given, graph.outputs)
-        made = self.add(graph, calls, given, model_name(piece.name))
-        return [made[tensor] for tensor in graph.outputs]
+        inputs = dict(zip(graph.inputs, symbols, strict=True))
+        calls = _calls_to(graph, graph.outputs, inputs)
+        repeated = self.add(graph, calls, inputs, model_name(piece.name))
+        return [repeated[tensor] for tensor in graph.outputs]
 
     def finish(
         self, outputs: Sequence[keras.KerasTensor], structure: Any, name: str
     ) -> keras.Model:
-        """The model."""
+        """Build the model."""
         inputs = keras.tree.pack_sequence_as(self._structure, self.inputs)
         return model_of(inputs, keras.tree.pack_sequence_as(structure, list(outputs)), name)
 
 
-def _as_model(layer: keras.Layer, *symbols: keras.KerasTensor) -> keras.Model:
+def _as_model(layer: keras.Layer, symbols: Sequence[keras.KerasTensor]) -> keras.Model:
     """A model itself; a single layer as a model of it."""
-    if isinstance(layer, keras.Model):
-        try:
-            functional(layer)
-        except CutwidgetsError:
-            pass
-        else:
-            return layer
+    if isinstance(layer, keras.Model) and has_graph(layer):
+        return layer
     if not isinstance(layer, keras.Layer):
         raise CutError(f"Expected a Keras layer or model. Received: {layer!r:.200}")
     inputs = [keras.Input(batch_shape=s.shape, dtype=s.dtype, sparse=s.sparse) for s in symbols]
@@ -313,43 +326,36 @@ def _as_model(layer: keras.Layer, *symbols: keras.KerasTensor) -> keras.Model:
         outputs = call_layer(layer, ((inputs[0] if len(inputs) == 1 else inputs,), {}))
     except Exception as error:  # whatever a layer raises
         shapes = ", ".join(str(tuple(symbol.shape)) for symbol in symbols)
-        raise CutError(f"The layer {layer.name!r} does not take {shapes}: {error}") from error
+        raise CutError(f"The layer {layer.name!r} does not accept {shapes}: {error}") from error
     return model_of(inputs, outputs, model_name(layer.name))
 
 
-def _given(piece: keras.Model, symbols: Sequence[keras.KerasTensor]) -> list[keras.KerasTensor]:
-    """What a model will give for such symbols, without a trace on its layers."""
+def _output_specs(
+    piece: keras.Model, symbols: Sequence[keras.KerasTensor]
+) -> list[keras.KerasTensor]:
+    """What a model returns for such inputs, without a trace on its layers."""
     graph = read(piece)
-    given = dict(zip(graph.inputs, symbols, strict=True))
-    calls = units(graph, between(graph, graph.outputs, given)[0], given, graph.outputs)
-    try:
-        made = specs(graph, calls, given)
-    except RepeatError as error:
-        raise _refusal(graph, error) from error
-    return [made[tensor] for tensor in graph.outputs]
-
-
-def _refusal(graph: CallGraph, error: RepeatError) -> CutError:
-    shapes = ", ".join(map(str, error.shapes))
-    return CutError(
-        f"The layer {error.call.name!r} of {graph.name!r} does not take {shapes}, which it would "
-        f"get: {error.__cause__}"
-    )
+    inputs = dict(zip(graph.inputs, symbols, strict=True))
+    with _refusing(graph):
+        outputs = specs(graph, _calls_to(graph, graph.outputs, inputs), inputs)
+    return [outputs[tensor] for tensor in graph.outputs]
 
 
 def _require_fit(
     one: str,
-    given: Sequence[keras.KerasTensor],
+    its_verb: str,
+    its: Sequence[keras.KerasTensor],
     other: str,
-    wanted: Sequence[keras.KerasTensor],
-    verb: str = "",
+    other_verb: str,
+    others: Sequence[keras.KerasTensor],
 ) -> None:
-    """Refuse to put one model behind another that gives other shapes or dtypes, or in its place."""
-    if len(given) != len(wanted) or not all(map(_fits, given, wanted)):
-        raise CutError(
-            f"{one!r} {verb or 'gives'} {_specs_text(given)}, but {other!r} {verb or 'takes'} "
-            f"{_specs_text(wanted)}."
+    """Refuse to put models together whose tensors differ in number, shape or dtype."""
+    if len(its) != len(others) or not all(map(_fits, its, others)):
+        ours, theirs = (
+            " and ".join(f"{tuple(symbol.shape)} {symbol.dtype}" for symbol in symbols)
+            for symbols in (its, others)
         )
+        raise CutError(f"{one!r} {its_verb} {ours}, but {other!r} {other_verb} {theirs}.")
 
 
 def _fits(one: keras.KerasTensor, other: keras.KerasTensor) -> bool:
@@ -358,12 +364,8 @@ def _fits(one: keras.KerasTensor, other: keras.KerasTensor) -> bool:
     return one.dtype == other.dtype and len(one.shape) == len(other.shape) and equal
 
 
-def _specs_text(symbols: Sequence[keras.KerasTensor]) -> str:
-    return " and ".join(f"{tuple(symbol.shape)} {symbol.dtype}" for symbol in symbols)
-
-
-def _require_alone(anatomy: Anatomy, where: Place, asked: object) -> None:
-    """Refuse to replace what something else reads from within."""
+def _require_alone(anatomy: Anatomy, where: Place, place: PlaceLike) -> None:
+    """Refuse to replace a place if something outside reads a tensor from inside it."""
     graph = anatomy.graph
     needed = set(between(graph, graph.outputs, where.exits)[0])
     inside = set(where.calls)
@@ -374,7 +376,7 @@ def _require_alone(anatomy: Anatomy, where: Place, asked: object) -> None:
     ]
     if needed & inside:
         raise CutError(
-            f"Cannot replace {asked!r:.200} in {anatomy.name!r}: the output of "
-            f"{alternatives(read_from or [where.name])}, which lies within, is also used past its "
-            "end. Replace a block, or a layer that nothing bypasses."
+            f"Cannot replace {place!r:.200} in {anatomy.name!r}: the output of "
+            f"{alternatives(read_from or [where.name])}, inside it, is also used further down. "
+            "Replace a block, or a layer that nothing bypasses."
         )

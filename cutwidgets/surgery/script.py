@@ -1,4 +1,4 @@
-"""Write a section of a model as a plain Keras script, which needs no cutwidgets."""
+"""Write a section of a model as a plain Keras script, which does not need cutwidgets."""
 
 import builtins
 import inspect
@@ -6,40 +6,39 @@ import keyword
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
-from itertools import count
+from itertools import chain, count
 from typing import Any
 
 import keras
 
 from ..blocks.blocks import OUTSIDE_STAGES, Block
-from ..errors import CutError, CutwidgetsError
-from ..graph.callgraph import Call, CallGraph, Tensor, between
+from ..errors import CutError
+from ..graph.callgraph import Call, CallGraph, Shape, Tensor, between
 from ..graph.keras_internals import functional, maker_of
 from ..graph.rebuild import units
 from ..structure.anatomy import anatomy
 from ..structure.places import PlaceLike, resolve
-from .build import Section, build, model_name
-from .literals import (
-    WIDTH,
-    Expression,
-    Group,
-    Node,
-    UnwritableError,
-    flat,
-    formatted,
-    keyword_text,
-    node,
-    quoted,
-    shown,
-)
-from .removal import without
+from .build import Section, Weights, arranged, build, model_name, require_weights
+from .copies import has_graph
+from .literals import WIDTH, Code, UnwritableError, in_lines, keyword_text, shown, written
+from .removal import short_list, without
 from .slicing import section
 
-_RESERVED = {"keras", "numpy", "model", "layer", "operation", "x", "inputs", "part", *dir(builtins)}
+_RESERVED = {"keras", "numpy", "model", "layer", "op", "x", "inputs", "part", *dir(builtins)}
 
-_SHARED = (
-    "It shares its layers with the model: train or freeze one, and you train or freeze the\nother."
-)
+_LAYERS = {
+    "share": (
+        "It shares its layers with the model: train or freeze one, and you train or freeze the\n"
+        "other."
+    ),
+    "copy": "It has layers of its own: to train or freeze them does not change the model.",
+}
+
+_COPY = """
+# A saved and loaded slice has layers of its own, with equal weights.
+with tempfile.TemporaryDirectory() as folder:
+    part.save(f"{folder}/part.keras")
+    part = keras.models.load_model(f"{folder}/part.keras")"""
 
 
 def to_code(
@@ -47,29 +46,35 @@ def to_code(
     start: PlaceLike | None = None,
     end: PlaceLike | None = None,
     *,
+    weights: Weights = "share",
     allow_bypass: bool = False,
+    input_shape: Any = None,
     remove: str | Iterable[PlaceLike] = (),
 ) -> str:
     """Write a slice as a plain Keras script that builds it from the model, without cutwidgets.
 
-    The script loads the model from a file and calls its layers again; as in `cut`, they are shared.
-    It looks as `ruff format` and `black` would have it.
+    The script loads the model from a file and calls its layers again. In the end it builds what
+    `cut` returns for the same arguments.
 
     Args:
         model: A built functional or Sequential model.
         start: A place; `None` for the model's own input.
         end: A place; `None` for the model's own output.
+        weights: As for `cut`. With `"share"`, the slice has the layers of the script's `model`;
+            with `"copy"`, the script saves the slice to a temporary file and loads it again, so
+            that it has layers of its own.
         allow_bypass: As for `cut`.
+        input_shape: As for `cut`: the shape that the slice accepts.
         remove: Blocks or stages to leave out, as `cutwidgets.remove` does; or one name.
 
     Returns:
-        The script. Its last statement makes `part`, a `keras.Model`.
+        The script. It assigns the slice, a `keras.Model`, to `part`.
 
     Raises:
         UnknownPlaceError: If the model has no such place.
-        BypassedCutError: If the end also needs a tensor that passes the start by.
-        CutError: If there is no such slice, or a layer is called with something that a script
-            cannot hold, such as a constant of more than 1,000 elements.
+        BypassedCutError: If the end also needs a tensor that bypasses the start.
+        CutError: If the slice cannot be cut (see `cut`), or a layer is called with something that
+            cannot be written as code, such as a constant of more than 1,000 elements.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 
     Example:
@@ -77,70 +82,67 @@ def to_code(
         >>> import keras
         >>> vgg = keras.applications.VGG16(weights=None)
         >>> print(cw.to_code(vgg, "block2", "block2_conv2").partition("inputs = ")[2])
-        x = keras.Input((112, 112, 64), name="block1_pool")
+        x = keras.Input((112, 112, 64), name='block1_pool')
         <BLANKLINE>
         # block2: plain block, in part
-        x = layer["block2_conv1"](x)
-        x = layer["block2_conv2"](x)
+        x = layer['block2_conv1'](x)
+        x = layer['block2_conv2'](x)
         <BLANKLINE>
-        part = keras.Model(inputs, x, name="vgg16_from_block2_to_block2_conv2")
+        part = keras.Model(inputs, x, name='vgg16_from_block2_to_block2_conv2')
     """
-    found, removed = anatomy(model), (remove,) if isinstance(remove, str) else tuple(remove)
-    piece = section(found, start, end, allow_bypass=allow_bypass)
-    first, last = (None if p is None else resolve(found, p).name for p in (start, end))
-    gone = [resolve(found, place).name for place in removed]
+    require_weights(weights)
+    model_anatomy = anatomy(model)
+    places = (remove,) if isinstance(remove, str) else tuple(remove)
+    piece = section(model_anatomy, start, end, allow_bypass=allow_bypass, input_shape=input_shape)
+    first, last = (None if p is None else resolve(model_anatomy, p).name for p in (start, end))
+    removed = [resolve(model_anatomy, place).name for place in places]
     if removed:
-        piece = _without(piece, without(found, removed), gone)
-    return script(model, piece, found.blocks, _headline(found.name, first, last, gone))
+        piece = _without(piece, without(model_anatomy, places), removed)
+    headline = _headline(model_anatomy.name, first, last, removed)
+    return _script(model, piece, model_anatomy.blocks, headline, weights)
 
 
-def _without(piece: Section, graph: CallGraph, gone: Sequence[str]) -> Section:
+def _without(piece: Section, graph: CallGraph, removed: Sequence[str]) -> Section:
     """The section in the graph without some blocks."""
     swaps = dict(graph.swaps)
 
     def swapped(tensors: Iterable[int]) -> tuple[int, ...]:
-        # What a slice takes or gives may be made by a block that is gone.
+        # A removed block may compute what a slice accepts or returns.
         tensors = list(tensors)
         while swaps.keys() & set(tensors):
             tensors = [swaps.get(tensor, tensor) for tensor in tensors]
         return tuple(tensors)
 
-    inputs, outputs = dict.fromkeys(swapped(piece.inputs)), swapped(piece.outputs)
-    calls, reached = between(graph, outputs, inputs)
-    left = between(graph, graph.outputs, ())[0]
-    if not calls or not set(calls) <= set(left) or not set(reached) <= set(inputs):
+    shapes = dict(zip(swapped(piece.inputs), piece.shapes, strict=True))
+    outputs = swapped(piece.outputs)
+    calls, reached = between(graph, outputs, shapes)
+    kept = between(graph, graph.outputs, ())[0]
+    if not calls or not set(calls) <= set(kept) or not set(reached) <= set(shapes):
         raise CutError(
-            f"Cannot write {piece.name!r} without {', '.join(map(repr, gone))}: its start or its "
-            "end lies in what is removed. Start before that, and end behind it."
+            f"Cannot write {piece.name!r} without {', '.join(map(repr, removed))}: its start or "
+            "its end lies in what is removed. Start before that, and end after it."
         )
-    kept = tuple(tensor for tensor in inputs if tensor in reached)
-    names = gone if len(gone) < 4 else [f"{len(gone)}_blocks"]
-    return Section(graph, model_name(piece.name, "without", *names), kept, outputs, calls)
+    inputs = tuple(tensor for tensor in shapes if tensor in reached)
+    new_shapes = piece.new_shapes and tuple(shapes[tensor] for tensor in inputs)
+    name = model_name(piece.name, "without", *short_list(removed))
+    return Section(graph, name, inputs, outputs, calls, new_shapes)
 
 
-def _headline(model: str, start: str | None, end: str | None, gone: Sequence[str]) -> str:
+def _headline(model: str, start: str | None, end: str | None, removed: Sequence[str]) -> str:
     to = "up to" if end and not start else "to"
     until = f" {to} {shown(end)}" if end else " to the end" if start else ""
     since = f" from {shown(start)}" if start else ""
     slice_of = f"slice{since}{until} of the " if since or until else ""
-    rest = f", without {', '.join(map(shown, gone))}" if gone else ""
+    rest = f", without {', '.join(map(shown, removed))}" if removed else ""
     return f"The {slice_of}Keras model {shown(model)}{rest}."
 
 
-def script(model: keras.Model, piece: Section, blocks: Sequence[Block], headline: str) -> str:
-    """The script that builds a section of a model.
-
-    Args:
-        model: The model.
-        piece: The section, of the model's graph or of that graph rewired.
-        blocks: The model's blocks, for comments.
-        headline: The first line of the script's docstring.
-
-    Raises:
-        CutError: As in `to_code`.
-    """
+def _script(
+    model: keras.Model, piece: Section, blocks: Sequence[Block], headline: str, weights: Weights
+) -> str:
+    """The script that builds a section of a model, or of the model's graph rewired."""
     writer = _Writer(model, piece)
-    # What Keras cannot build is refused here, by `build`.
+    # `build` refuses what Keras cannot build.
     makers = map(maker_of, functional(build(model, piece)).inputs)
     names = [maker.operation.name for maker in makers if maker is not None]
     begin, body, before = writer.inputs(names), list[str](), None
@@ -151,22 +153,24 @@ def script(model: keras.Model, piece: Section, blocks: Sequence[Block], headline
         body.append(writer.call(position, call))
         before = comment
     outputs = writer.structure(piece.outputs, piece.graph.outputs, functional(model).output)
-    end = (("", "inputs"), ("", outputs), ("name=", quoted(piece.name)))
-    path = quoted(f"{model_name(model.name)}.keras")
+    path = f"{model_name(model.name)}.keras"
     headline = textwrap.fill(
         '"""' + headline.replace('"', '\\"'), WIDTH, break_long_words=False, break_on_hyphens=False
     )
     lines = [
-        f'{headline}\n\n{_SHARED}\n"""\n\nimport keras',
-        *(["import numpy"] if writer.needs_numpy else []),
+        f'{headline}\n\n{_LAYERS[weights]}\n"""\n',
+        *(["import tempfile\n"] if weights == "copy" else []),
+        "import keras",
+        *(["import numpy"] if any("numpy." in line for line in body) else []),
         "\n# The model that was cut: load or build it here.",
-        formatted(Group("model = keras.models.load_model(", (("", path),), ")")),
+        in_lines(f"model = keras.models.load_model({path!r})"),
         *writer.models,
         "",
         *begin,
         *body,
         "",
-        formatted(Group("part = keras.Model(", end, ")")),
+        in_lines(f"part = keras.Model(inputs, {outputs}, name={piece.name!r})"),
+        *([_COPY] if weights == "copy" else []),
     ]
     return "\n".join(lines) + "\n"
 
@@ -189,74 +193,66 @@ def _comment(piece: Section, blocks: Sequence[Block], call: Call) -> str | None:
 
 
 class _Writer:
-    """Writes statements, and knows what stands for each tensor.
+    """Writes statements, and knows which code stands for each tensor.
 
     Attributes:
         units: The calls to write, in order.
-        models: Statements that look up the layers of the model and of models inside of it.
-        needs_numpy: Whether a constant has been written.
+        models: Statements that look up the layers of the model and of models inside it.
     """
 
     def __init__(self, model: keras.Model, piece: Section) -> None:
         self.units = units(piece.graph, piece.calls, piece.inputs, piece.outputs)
         self.models: list[str] = []
-        self.needs_numpy = False
         self._model, self._piece = model, piece
-        self._taken = set(_RESERVED)
+        self._names = set(_RESERVED)
         self._owners = _owners(model)
         self._tables: dict[int, str] = {}
         self._table(model, "model", "layer")
-        self._written: dict[int, Expression] = {}
+        self._code: dict[int, Code] = {}
+        # For each tensor, the positions of the statements that read it.
         self._readers: dict[int, set[int]] = {tensor: {len(self.units)} for tensor in piece.outputs}
         for position, call in enumerate(self.units):
             for tensor in call.reads:
                 self._readers.setdefault(tensor, set()).add(position)
 
     def inputs(self, names: Sequence[str]) -> list[str]:
-        """Statements that make the inputs, under these names."""
+        """Statements that make the inputs, with these names."""
         graph, tensors = self._piece.graph, self._piece.inputs
         own = functional(self._model).input
         alone = len(names) == 1 and not (tensors == graph.inputs and keras.tree.is_nested(own))
         lines = []
-        for tensor, name in zip(tensors, names, strict=True):
+        for tensor, shape, name in zip(tensors, self._piece.shapes, names, strict=True):
             variable = self._variable(tensor, name, -1 if alone else None)
-            begin = f"inputs = {variable}" if alone else variable
-            items = _input(graph.tensors[tensor], name)
-            lines.append(formatted(Group(f"{begin} = keras.Input(", items, ")")))
-        structure = None if alone else self.structure(tensors, graph.inputs, own)
-        return lines if structure is None else [*lines, formatted(structure, before="inputs = ")]
+            target = f"inputs = {variable}" if alone else variable
+            arguments = _input(graph.tensors[tensor], shape, name)
+            lines.append(in_lines(f"{target} = keras.Input({', '.join(arguments)})"))
+        structure = self.structure(tensors, graph.inputs, own)
+        return lines if alone else [*lines, in_lines(f"inputs = {structure}")]
 
-    def structure(self, tensors: Sequence[int], own: Sequence[int], structure: Any) -> "Node":
-        """Tensors in the structure of the model's own inputs or outputs, where they are these."""
-        flat = [self._written[tensor] for tensor in tensors]
-        if tuple(tensors) == tuple(own):
-            return node(keras.tree.pack_sequence_as(structure, flat))
-        return node(flat[0] if len(flat) == 1 else flat)
+    def structure(self, tensors: Sequence[int], own: Sequence[int], structure: Any) -> str:
+        """Tensors, in the structure of the model's own inputs or outputs if they are these."""
+        return written(arranged(tensors, own, structure, self._code))
 
     def call(self, position: int, call: Call) -> str:
         """The statement of a call."""
-        args, kwargs = call.fill({tensor: self._written[tensor] for tensor in call.reads})
+        args, kwargs = call.fill({tensor: self._code[tensor] for tensor in call.reads})
         try:
             callee, more = self._callee(call.layer)
             kwargs = {k: v for k, v in kwargs.items() if not _is_usual(call.layer, k, v)}
-            items = [("", node(value)) for value in args]
-            items += [
-                (f"{keyword_text(key)}=", node(value)) for key, value in (kwargs | more).items()
-            ]
+            items = [written(value) for value in args]
+            items += [f"{keyword_text(k)}={written(v)}" for k, v in (kwargs | more).items()]
         except UnwritableError as error:
             raise CutError(
                 f"Cannot write {self._piece.name!r} as a script: the layer {call.name!r} "
                 f"({call.kind}) {error}"
             ) from None
-        self.needs_numpy |= any("numpy." in flat(node) for _, node in items)
-        target = self._target(position, call)
-        return formatted(Group(f"{callee}(", tuple(items), ")"), before=f"{target} = ")
+        return in_lines(f"{self._target(position, call)} = {callee}({', '.join(items)})")
 
     def _callee(self, operation: keras.Operation) -> tuple[str, dict[str, Any]]:
-        """What to call, and keyword arguments besides those of the call."""
+        """What to call, and keyword arguments in addition to those of the call."""
         if id(operation) in self._owners:
             return self._lookup(operation), {}
-        # What a nested model does to its inputs, and what masks are made by, is in no model.
+        # Operations that adapt a nested model's inputs, or make masks, belong to no model.
         kind = type(operation)
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
         function = getattr(keras.ops, name, None)
@@ -269,54 +265,49 @@ class _Writer:
             config = {key: v for key, v in operation.get_config().items() if key != "name"}
             return f"keras.ops.{name}", {k: v for k, v in config.items() if v != usual[k]}
         except (KeyError, NotImplementedError):
-            raise UnwritableError(f"is not what keras.ops.{name} makes.") from None
+            raise UnwritableError(f"is not what keras.ops.{name} returns.") from None
 
     def _lookup(self, operation: keras.Operation) -> str:
         owner = self._owners[id(operation)]
         if id(owner) not in self._tables:
             variable = self._identifier(owner.name[:24])
-            path, name = self._lookup(owner)[:-1].split("[", 1)
-            self.models.append(formatted(Group(f"{variable} = {path}[", (("", name),), "]")))
+            self.models.append(in_lines(f"{variable} = {self._lookup(owner)}"))
             self._table(owner, variable, self._identifier(f"{variable}_layer"))
-        return f"{self._tables[id(owner)]}[{quoted(operation.name)}]"
+        return f"{self._tables[id(owner)]}[{str(operation.name)!r}]"
 
     def _table(self, owner: keras.Model, variable: str, table: str) -> None:
         self._tables[id(owner)] = table
         # A Sequential model has no `operations`.
         parts = "layers" if isinstance(owner, keras.Sequential) else "operations"
-        text = f"operation.name: operation for operation in {variable}.{parts}"
-        self.models.append(formatted(Group(f"{table} = {{", (("", text),), "}")))
+        self.models.append(f"{table} = {{op.name: op for op in {variable}.{parts}}}")
 
     def _target(self, position: int, call: Call) -> str:
-        """What the result of a call is assigned to."""
+        """The variables that the results of a call are assigned to."""
         paths = _paths(self._piece.graph, call)
-        name, wanted = call.own_name, [t for t in call.outputs if self._is_wanted(t)]
+        name = call.own_name
         if paths == [()]:
             return self._variable(call.outputs[0], name, position)
         if len(paths) > 1 and paths == [(number,) for number in range(len(paths))]:
-            alone = position if len(wanted) == 1 else None
-            targets = []
-            for number, tensor in enumerate(call.outputs, 1):
-                suffix = f"_{number}" if alone is None else ""
-                variable = self._variable(tensor, f"{name}{suffix}", alone)
-                targets.append(variable)
-            return ", ".join(targets)
+            if sum(map(self._is_needed, call.outputs)) == 1:
+                return ", ".join(self._variable(t, name, position) for t in call.outputs)
+            targets = enumerate(call.outputs, 1)
+            return ", ".join(self._variable(t, f"{name}_{number}", None) for number, t in targets)
         variable = self._identifier(name)
         for tensor, path in zip(call.outputs, paths, strict=True):
-            keys = "".join(f"[{flat(node(key))}]" for key in path)
-            self._written.setdefault(tensor, Expression(variable + keys))
+            keys = "".join(f"[{written(key)}]" for key in path)
+            self._code.setdefault(tensor, Code(variable + keys))
         return variable
 
-    def _is_wanted(self, tensor: int) -> bool:
-        return tensor in self._readers and tensor not in self._written
+    def _is_needed(self, tensor: int) -> bool:
+        return tensor in self._readers and tensor not in self._code
 
     def _variable(self, tensor: int, name: str, position: int | None) -> str:
-        """A name for a tensor; `x` where only the statement behind its position reads it."""
-        if not self._is_wanted(tensor):
+        """A name for a tensor; `x` where only the statement after its position reads it."""
+        if not self._is_needed(tensor):
             return "_"
         brief = position is not None and self._readers[tensor] == {position + 1}
         variable = "x" if brief else self._identifier(name)
-        self._written[tensor] = Expression(variable)
+        self._code[tensor] = Code(variable)
         return variable
 
     def _identifier(self, name: str) -> str:
@@ -324,11 +315,10 @@ class _Writer:
         words = re.sub(r"[^0-9A-Za-z]+", "_", name)[:40].strip("_")
         words = words if words[:1].isalpha() else f"tensor_{words}".rstrip("_")
         words += "_" if keyword.iskeyword(words) or words in _RESERVED else ""
-        found, numbers = words, count(2)
-        while found in self._taken:
-            found = f"{words}_{next(numbers)}"
-        self._taken.add(found)
-        return found
+        numbered = (f"{words}_{number}" for number in count(2))
+        name = next(n for n in chain([words], numbered) if n not in self._names)
+        self._names.add(name)
+        return name
 
 
 def _owners(model: keras.Model) -> dict[int, keras.Model]:
@@ -340,29 +330,22 @@ def _owners(model: keras.Model) -> dict[int, keras.Model]:
         for part in parts:
             if id(part) not in owners:
                 owners[id(part)] = owner
-                models += [part] if _is_opened(part) else []
+                models += [part] if has_graph(part) else []
     return owners
 
 
-def _is_opened(part: keras.Operation) -> bool:
-    try:
-        return functional(part) is not None
-    except CutwidgetsError:
-        return False
-
-
 def _is_usual(layer: keras.Operation, argument: str, value: Any) -> bool:
-    """Whether an argument need not be written: Keras notes down defaults, too."""
+    """Whether an argument need not be written: Keras records defaults, too."""
     parameter = inspect.signature(layer.call).parameters.get(argument)
     usual = None if parameter is None else parameter.default
     if argument.endswith("mask") and all(part is None for part in keras.tree.flatten(value)):
-        value = None  # for several tensors, Keras notes down several masks that are not there
+        value = None  # for several tensors, Keras records one `None` for each
     return (value is None or isinstance(value, bool)) and value is usual
 
 
 def _paths(graph: CallGraph, call: Call) -> list[tuple[Any, ...]]:
-    """Where in what a call gives its output tensors are."""
-    if _is_opened(call.layer):
+    """Where the output tensors are in the structure that a call returns."""
+    if has_graph(call.layer):
         structure = functional(call.layer).output
     else:
         args, kwargs = call.fill({tensor: graph.tensors[tensor].symbol for tensor in call.reads})
@@ -370,13 +353,11 @@ def _paths(graph: CallGraph, call: Call) -> list[tuple[Any, ...]]:
     return [path for path, _ in keras.tree.flatten_with_path(structure)]
 
 
-def _input(tensor: Tensor, name: str) -> tuple[tuple[str, "Node"], ...]:
+def _input(tensor: Tensor, shape: Shape, name: str) -> list[str]:
     """Arguments of `keras.Input`."""
-    items: list[tuple[str, Node]] = [("", node(tensor.shape[1:]))]
-    if not tensor.shape:
-        items = [("batch_shape=", "()")]
-    elif tensor.shape[0] is not None:
-        items.append(("batch_size=", repr(tensor.shape[0])))
-    items += [("dtype=", quoted(tensor.dtype))] if tensor.dtype != "float32" else []
-    items += [("sparse=", "True")] if tensor.symbol.sparse else []
-    return (*items, ("name=", quoted(name)))
+    arguments = [repr(shape[1:])] if shape else ["batch_shape=()"]
+    if shape and shape[0] is not None:
+        arguments.append(f"batch_size={shape[0]}")
+    arguments += [f"dtype={tensor.dtype!r}"] if tensor.dtype != "float32" else []
+    arguments += ["sparse=True"] if tensor.symbol.sparse else []
+    return [*arguments, f"name={str(name)!r}"]

@@ -1,17 +1,26 @@
-"""Cut and split models. Nothing here changes the model that it is given."""
+"""Cut and split models. Nothing here changes the model that is passed in."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import keras
 
-from ..errors import CutError
-from ..graph.callgraph import Shape, between
+from ..errors import CutError, CutwidgetsError
+from ..graph.callgraph import between
 from ..inference.inputs import shapes_asked
 from ..structure.anatomy import Anatomy, anatomy
 from ..structure.places import PlaceLike, resolve
-from .build import Section, build, carried_past, made_before, model_name
+from .build import (
+    Section,
+    Weights,
+    build,
+    carried_past,
+    made_before,
+    model_name,
+    require_weights,
+)
 from .refusals import no_way, refuse_bypassed_end, refuse_bypassed_start
 
 
@@ -20,31 +29,32 @@ def cut(
     start: PlaceLike | None = None,
     end: PlaceLike | None = None,
     *,
-    weights: str = "share",
+    weights: Weights = "share",
     allow_bypass: bool = False,
     input_shape: Any = None,
 ) -> keras.Model:
     """Cut the slice from start to end, both inclusive, out of a model.
 
-    The slice keeps the layers' names; its input is named after the layer that makes that tensor in
-    the model. Where a layer is the start or the end, what enters or leaves that layer is the input
-    or output. Inputs of the model that the end needs besides the start become further inputs.
+    The slice keeps the layers' names; its input is named after the layer that computes that tensor
+    in the model. If the start is a layer, the slice accepts what enters that layer; if the end is a
+    layer, the slice returns its output. If the end also needs other inputs of the model, they
+    become extra inputs of the slice.
 
     A slice with `weights="share"` has the model's own layers. Train it, and you train the model;
     set its `trainable = False`, and the model's layers are frozen too. A slice with
-    `weights="copy"` has layers of its own with equal weights and flags: nothing that happens to
-    one happens to the other. Neither is compiled.
+    `weights="copy"` has layers of its own with equal weights and flags, so neither affects the
+    other. Neither kind is compiled.
 
     Args:
-        model: A built functional or Sequential model. Models inside of it are opened: a place in
-            them is written `"backbone/conv4_block6"`.
+        model: A built functional or Sequential model. Models inside it are opened: a place in them
+            is written `"backbone/conv4_block6"`.
         start: A place; `None` for the model's own input.
         end: A place; `None` for the model's own output.
         weights: `"share"` or `"copy"`.
         allow_bypass: Whether tensors that bypass the start become extra inputs, each named after
             the layer that computes it. Otherwise such a start is refused.
-        input_shape: The shape that the slice takes, without the batch axis, or with it; for a slice
-            of several inputs a list of shapes, or a dictionary by the names of its inputs. `None`
+        input_shape: The shape that the slice accepts, with or without the batch axis; for a slice
+            with several inputs a list of shapes, or a dictionary by the names of its inputs. `None`
             for the shapes of the model's own tensors.
 
     Returns:
@@ -52,9 +62,10 @@ def cut(
 
     Raises:
         UnknownPlaceError: If the model has no such place.
-        BypassedCutError: If the end also needs a tensor that passes the start by.
-        CutError: If the start comes after the end, or has nothing to do with it; if a layer cannot
-            be copied or does not take the shape; if two layers of the slice have one name.
+        BypassedCutError: If the end also needs a tensor that bypasses the start.
+        CutError: If the start comes after the end, or the end does not depend on it; if a layer
+            cannot be copied or does not accept the shape; if two layers of the slice have the same
+            name.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 
     Example:
@@ -70,29 +81,29 @@ def cut(
         >>> [tensor.name for tensor in branch.inputs]
         ['conv3_block2_1_relu', 'conv3_block1_out']
     """
-    _require_one_of("weights", weights, ("share", "copy"))
-    part = section(anatomy(model), start, end, allow_bypass=allow_bypass)
-    return build(model, part, weights, _shapes(part, input_shape))
+    require_weights(weights)
+    part = section(anatomy(model), start, end, allow_bypass=allow_bypass, input_shape=input_shape)
+    return build(model, part, weights)
 
 
 def split(model: keras.Model, *ends: PlaceLike, allow_bypass: bool = False) -> list[keras.Model]:
-    """Split a model behind each of the given places, into pieces that make up the model again.
+    """Split a model after each of some places, into pieces that together compute the model.
 
     Args:
         model: A built functional or Sequential model.
         ends: Places in the order of computation; a piece ends with each.
-        allow_bypass: Whether a skip connection may pass one of the places. Each piece then returns
-            all tensors that are live at its end, the place's own first, and the next piece accepts
-            them in that order. Otherwise such a place is refused.
+        allow_bypass: Whether a skip connection may bypass one of the places. Each piece then
+            returns all tensors that are live at its end, the place's own first, and the next piece
+            accepts them in that order. Otherwise such a place is refused.
 
     Returns:
-        One piece more than places. Each takes what the one before it gives, and shares its layers
-        with the model, as slices do.
+        One piece more than places. Each accepts what the one before it returns, and shares its
+        layers with the model, as slices do.
 
     Raises:
         UnknownPlaceError: If the model has no such place.
-        BypassedCutError: If a skip connection passes one of the places by.
-        CutError: If the places are not in order, or nothing lies behind the last.
+        BypassedCutError: If a skip connection bypasses one of the places.
+        CutError: If the places are not in order, or nothing comes after the last.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 
     Example:
@@ -146,8 +157,9 @@ def section(
     end: PlaceLike | None = None,
     *,
     allow_bypass: bool = False,
+    input_shape: Any = None,
 ) -> Section:
-    """What `cut` would cut out, without making a model of it; the arguments and errors are its.
+    """The section that `cut` builds a model of. Arguments and errors are those of `cut`.
 
     Example:
         >>> import cutwidgets as cw
@@ -176,20 +188,20 @@ def section(
     if bypassing and first is not None and not allow_bypass:
         refuse_bypassed_start(anatomy, start, first, exits, calls, bypassing)
     inputs = tuple(tensor for tensor in dict.fromkeys((*entries, *reached)) if tensor in reached)
-    return Section(graph, _name(anatomy, *names), inputs, exits, calls)
+    part = Section(graph, _name(anatomy, *names), inputs, exits, calls)
+    return _at_shape(part, input_shape)
 
 
 def _name(anatomy: Anatomy, start: str | None, end: str | None) -> str:
     return model_name(anatomy.name, start and f"from_{start}", end and f"to_{end}")
 
 
-def _require_one_of(name: str, value: object, allowed: Sequence[object]) -> None:
-    if value not in allowed:
-        raise CutError(f"{name} is {' or '.join(map(repr, allowed))}. Received: {value!r:.200}")
-
-
-def _shapes(part: Section, asked: Any) -> list[Shape] | None:
-    """The shapes that were asked for, one for each input of a slice, with the batch axis."""
-    if asked is None:
-        return None
-    return shapes_asked(f"slice {part.name!r}", part.graph, part.inputs, asked)
+def _at_shape(part: Section, input_shape: Any) -> Section:
+    """The section, for inputs of the shape that the caller wrote."""
+    if input_shape is None:
+        return part
+    try:
+        shapes = shapes_asked(f"slice {part.name!r}", part.graph, part.inputs, input_shape)
+    except CutwidgetsError as error:
+        raise CutError(str(error)) from error
+    return replace(part, new_shapes=tuple(shapes))

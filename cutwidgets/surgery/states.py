@@ -1,8 +1,8 @@
-"""The state of layers: everything that Keras saves and loads, and the flags.
+"""The state of layers: everything that Keras saves and loads, and the trainable flags.
 
-States go from a layer to its copy by Keras's own protocol (`save_own_variables`, `save_assets` and
-their counterparts), with a store in memory. Inner layers and variables are matched by where in
-their layer they are, as Keras does: never by their position among all variables.
+A layer's state is copied by Keras's own protocol (`save_own_variables`, `save_assets` and their
+counterparts), with a store in memory. Inner layers and variables are matched by the attributes that
+they are in, as Keras does, and never by their position among all variables.
 """
 
 import tempfile
@@ -18,13 +18,13 @@ import numpy as np
 
 from .likeness import STATEFUL, SeedGenerator, difference, equal_bits, to_numpy
 
-# What Keras neither saves nor builds anew: the scale of LoRA, which saving merges into the kernel,
-# and the sketch of the data that Discretization keeps beside the boundaries.
+# Attributes that Keras neither saves nor rebuilds: the scale of LoRA, which saving merges into the
+# kernel, and the summary of the data from which Discretization computes its boundaries.
 FORGOTTEN = ("lora_alpha", "summary")
 
 
 class StateError(Exception):
-    """The state of a layer cannot be given to its copy; the message is the reason."""
+    """The state of a layer cannot be copied; the message is the reason."""
 
 
 class ShapeError(StateError):
@@ -33,12 +33,12 @@ class ShapeError(StateError):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A layer or variable, and what corresponds to it in the copy.
+    """A layer or variable of the original, and its counterpart in the copy.
 
     Attributes:
-        path: Where in the layer it is, as `".cell.kernel"`; `""` for the layer itself.
-        old: That of the original.
-        new: That of the copy.
+        path: The attributes that lead to it, as `".cell.kernel"`; `""` for the layer itself.
+        old: The original.
+        new: The copy.
     """
 
     path: str
@@ -46,18 +46,18 @@ class Match:
     new: Any
 
 
-def give(layer: keras.Layer, copy: keras.Layer) -> None:
-    """Give a copy the state of a layer: variables, seeds, vocabularies.
+def copy_state(layer: keras.Layer, copy: keras.Layer) -> None:
+    """Copy the state of a layer to its copy: variables, seeds, vocabularies.
 
     Raises:
-        StateError: If the copy has no such state.
+        StateError: If the copy cannot have this state.
     """
     for match in layers_of(layer, copy):
         for name in FORGOTTEN:
             if hasattr(match.old, name) and hasattr(match.new, name):
                 setattr(match.new, name, getattr(match.old, name))
         _load(match)
-        _give_data(match)
+        _copy_data(match)
     # Loading may make inner layers and variables that were not there before.
     for match in variables_of(layers_of(layer, copy)):
         if not equal_bits(match.old, match.new):
@@ -65,8 +65,8 @@ def give(layer: keras.Layer, copy: keras.Layer) -> None:
             match.new.assign(keras.ops.copy(match.old))
 
 
-def give_flags(layer: keras.Layer, copy: keras.Layer) -> None:
-    """Give a copy the `trainable` flags of a layer, its inner layers and all variables."""
+def copy_flags(layer: keras.Layer, copy: keras.Layer) -> None:
+    """Copy the `trainable` flags of a layer, its inner layers and all variables."""
     matches = layers_of(layer, copy)
     for match in matches:  # outer ones first: they set the flags of what is inside
         if match.new.trainable != match.old.trainable:
@@ -77,7 +77,7 @@ def give_flags(layer: keras.Layer, copy: keras.Layer) -> None:
 
 
 def require_equal(layer: keras.Layer, copy: keras.Layer) -> list[Match]:
-    """Compare a layer and its copy: configuration, states, flags and attributes.
+    """Compare a layer with its copy: configuration, states, flags and attributes.
 
     Returns:
         All their variables.
@@ -85,10 +85,10 @@ def require_equal(layer: keras.Layer, copy: keras.Layer) -> list[Match]:
     Raises:
         StateError: If they differ.
     """
-    _require(difference(_config(layer), _config(copy), "its configuration"))
+    require_same_config(layer, copy)
     matches = layers_of(layer, copy)
     variables = variables_of(matches)
-    held = {id(match.old) for match in variables}, {id(match.new) for match in variables}
+    compared = {id(match.old) for match in variables}, {id(match.new) for match in variables}
     for match in matches:
         own = {"trainable": match.old.trainable, **_plain(match.old)}
         other = {"trainable": match.new.trainable, **_plain(match.new)}
@@ -97,14 +97,14 @@ def require_equal(layer: keras.Layer, copy: keras.Layer) -> list[Match]:
                 raise StateError(f"{match.path}.{name} is set in the original alone")
             _require(difference(value, other[name], f"{match.path}.{name}"))
         if _overrides(match.old, "save_own_variables"):
-            # Variables of the layers are compared below, without a copy of each.
+            # Variables are compared below, without copying each to NumPy here.
             old, new = (
                 {
                     key: to_numpy(value)
                     for key, value in _store(each).items()
-                    if id(value) not in known
+                    if id(value) not in ids
                 }
-                for each, known in zip((match.old, match.new), held, strict=True)
+                for each, ids in zip((match.old, match.new), compared, strict=True)
             )
             _require(difference(old, new, f"{match.path}.save_own_variables()"))
     for match in variables:
@@ -116,36 +116,46 @@ def require_equal(layer: keras.Layer, copy: keras.Layer) -> list[Match]:
     return variables
 
 
-def layers_of(layer: keras.Layer, copy: keras.Layer) -> list[Match]:
-    """A layer and all layers inside of it, with those of its copy; outer ones first.
+def require_same_config(one: keras.Operation, other: keras.Operation) -> None:
+    """Compare the configurations of two layers or operations, except for the names.
 
     Raises:
-        StateError: If the copy has not the same layers inside, or shares one.
+        StateError: If they differ.
     """
-    found: dict[int, Match] = {}
+    config, others = ({**each.get_config(), "name": None} for each in (one, other))
+    _require(difference(config, others, "its configuration"))
+
+
+def layers_of(layer: keras.Layer, copy: keras.Layer) -> list[Match]:
+    """A layer and all layers inside it, with their copies; outer ones first.
+
+    Raises:
+        StateError: If the copy has other layers inside, or shares one.
+    """
+    matches: dict[int, Match] = {}
     waiting = [Match("", layer, copy)]
     while waiting:
         match = waiting.pop(0)
-        known = found.setdefault(id(match.old), match)
-        if known is not match:
-            if known.new is not match.new:
-                raise StateError(f"{known.path} and {match.path} are one layer in the original")
+        first = matches.setdefault(id(match.old), match)
+        if first is not match:
+            if first.new is not match.new:
+                raise StateError(f"{first.path} and {match.path} are one layer in the original")
             continue
         if match.old is match.new:
             raise StateError(f"{match.path} is the original's own layer")
         if type(match.old) is not type(match.new):
             raise StateError(f"{match.path} is a {type(match.new).__name__}")
         waiting += _paired(match, keras.Layer)
-    return list(found.values())
+    return list(matches.values())
 
 
 def variables_of(matches: Sequence[Match]) -> list[Match]:
     """The variables of layers, and the states of their seed generators.
 
     Raises:
-        StateError: If a copy has not the same variables, or shares one.
+        StateError: If a copy has other variables, or shares one.
     """
-    found: dict[int, Match] = {}
+    variables: dict[int, Match] = {}
     for layer in matches:
         pairs = _paired(layer, keras.Variable)
         pairs += [
@@ -153,64 +163,62 @@ def variables_of(matches: Sequence[Match]) -> list[Match]:
             for m in _paired(layer, SeedGenerator)
         ]
         for match in pairs:
-            known = found.setdefault(id(match.old), match)
-            if known.new is not match.new:
-                raise StateError(f"{known.path} and {match.path} are one variable in the original")
+            first = variables.setdefault(id(match.old), match)
+            if first.new is not match.new:
+                raise StateError(f"{first.path} and {match.path} are one variable in the original")
             if match.old is match.new:
                 raise StateError(f"{match.path} is the original's own variable")
-            form = [
+            old, new = (
                 (tuple(v.shape), keras.backend.standardize_dtype(v.dtype))
                 for v in (match.old, match.new)
-            ]
-            if form[0] != form[1]:
-                raise ShapeError(
-                    f"{match.path} has the shape and dtype {form[0]}, that of the copy {form[1]}"
-                )
-    return list(found.values())
+            )
+            if old != new:
+                raise ShapeError(f"{match.path} has the shape and dtype {old}, its copy {new}")
+    return list(variables.values())
 
 
 def _paired(match: Match, kind: type) -> list[Match]:
-    """The variables, layers or seed generators that two layers hold themselves, by their place."""
-    old, new = _held(match.old, kind), _held(match.new, kind)
+    """The variables, layers or seed generators in two layers' own attributes, paired by these."""
+    old, new = _own_parts(match.old, kind), _own_parts(match.new, kind)
     if old.keys() != new.keys():
         other = sorted(old.keys() ^ new.keys())
         raise StateError(f"of the two, only one has {match.path}{other[0]}")
-    return [Match(match.path + place, old[place], new[place]) for place in old]
+    return [Match(match.path + path, old[path], new[path]) for path in old]
 
 
-def _held(layer: Any, kind: type) -> dict[str, Any]:
-    """What a layer holds of some kind, by the attribute that it is in."""
+def _own_parts(layer: Any, kind: type) -> dict[str, Any]:
+    """The parts of some kind in a layer's own attributes, by the path to each."""
     if isinstance(layer, keras.Model) and _has_graph(layer):
         # Names are unique in a model, and its configuration keeps them.
         own = {f".{inner.name}": inner for inner in layer.layers}
         return own if kind is keras.Layer else {}
-    found = {
-        place: value
+    parts = {
+        path: value
         for name, value in _own_attributes(layer).items()
-        for place, value in _leaves(value, f".{name}")
+        for path, value in _leaves(value, f".{name}")
         if isinstance(value, kind)
     }
-    # Keras also tracks what is in no attribute.
+    # Keras also tracks parts that are in no attribute.
     tracked = {
         keras.Variable: ("_trainable_variables", "_non_trainable_variables"),
         keras.Layer: ("_layers",),
     }.get(kind, ("_seed_generators",))
-    ids = {id(value) for value in found.values()}
+    ids = {id(value) for value in parts.values()}
     for name in tracked:
         rest = [value for value in getattr(layer, name, ()) if id(value) not in ids]
-        found |= {f".{name}[{number}]": value for number, value in enumerate(rest)}
-    return found
+        parts |= {f".{name}[{number}]": value for number, value in enumerate(rest)}
+    return parts
 
 
-def _leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, list | tuple):
         for number, part in enumerate(value):
-            yield from _leaves(part, f"{place}[{number}]")
+            yield from _leaves(part, f"{path}[{number}]")
     elif isinstance(value, Mapping):
         for key, part in value.items():
-            yield from _leaves(part, f"{place}[{key!r}]")
+            yield from _leaves(part, f"{path}[{key!r}]")
     else:
-        yield place, value
+        yield path, value
 
 
 def _has_graph(model: keras.Model) -> bool:
@@ -218,12 +226,12 @@ def _has_graph(model: keras.Model) -> bool:
 
 
 def _own_attributes(layer: Any) -> dict[str, Any]:
-    """The attributes that the layer's class or user has set, without Keras's bookkeeping."""
+    """The attributes that a layer's class or user has set, without Keras's bookkeeping."""
     usual = _usual(isinstance(layer, keras.Model))
     return {
         name: value
         for name, value in vars(layer).items()
-        # TensorFlow's own bookkeeping of checkpoints begins so.
+        # TensorFlow uses these prefixes to track checkpoints.
         if name not in usual and not name.startswith(("_self_", "_tf_"))
     }
 
@@ -235,7 +243,7 @@ def _usual(of_model: bool) -> frozenset[str]:
 
 
 def _plain(layer: Any) -> dict[str, Any]:
-    """Attributes that are no state, and are compared."""
+    """The attributes to compare: those that contain no state."""
     if isinstance(layer, keras.Model) and _has_graph(layer):
         return {}
     own = {
@@ -246,13 +254,13 @@ def _plain(layer: Any) -> dict[str, Any]:
     return own | {"supports_masking": layer.supports_masking}
 
 
-def _give_data(match: Match) -> None:
-    """Give a copy the plain data that its class has set since: a counter, a mask that was drawn."""
+def _copy_data(match: Match) -> None:
+    """Copy plain data that the class has set since: a counter, a random mask."""
     other = _plain(match.new)
     for name, value in _plain(match.old).items():
         same = name in other and difference(value, other[name]) is None
         if not same and all(_is_data(leaf) for _, leaf in _leaves(value, "")):
-            with suppress(AttributeError):  # a property; `require_equal` tells if it matters
+            with suppress(AttributeError):  # a property; `require_equal` finds out if it matters
                 setattr(match.new, name, deepcopy(value))
 
 
@@ -261,19 +269,16 @@ def _is_data(value: Any) -> bool:
     return isinstance(value, plain) or keras.ops.is_tensor(value)
 
 
-def _config(layer: keras.Operation) -> dict[str, Any]:
-    return {key: value for key, value in layer.get_config().items() if key != "name"}
-
-
 def _overrides(layer: Any, method: str) -> bool:
     return getattr(type(layer), method, None) is not getattr(keras.Layer, method, None)
 
 
 def _load(match: Match) -> None:
-    """Through Keras's own protocol, where the class of the layer has one of its own."""
+    """Copy state by Keras's own protocol, where the layer's class overrides it."""
     old, new = match.old, match.new
     if _overrides(old, "save_own_variables") or _overrides(old, "load_own_variables"):
-        _try(match, new.load_own_variables, _saved(old))
+        saved = {key: to_numpy(value) for key, value in _store(old).items()}
+        _try(match, new.load_own_variables, saved)
     if hasattr(old, "save_assets") and hasattr(old, "load_assets"):
         with tempfile.TemporaryDirectory() as folder:
             _try(match, old.save_assets, folder)
@@ -287,16 +292,12 @@ def _try(match: Match, method: Any, argument: Any) -> None:
         raise StateError(f"{match.path}.{method.__name__}() failed: {error}") from error
 
 
-def _saved(layer: Any) -> dict[str, Any]:
-    return {key: to_numpy(value) for key, value in _store(layer).items()}
-
-
 def _store(layer: Any) -> dict[str, Any]:
     store: dict[str, Any] = {}
     layer.save_own_variables(store)
     return store
 
 
-def _require(found: str | None) -> None:
-    if found:
-        raise StateError(f"they differ in {found}")
+def _require(difference: str | None) -> None:
+    if difference:
+        raise StateError(f"they differ in {difference}")

@@ -20,7 +20,7 @@ from networks import application, images
         ("conv3_block2_2_conv", "conv3_block2_3_conv", ("conv3_block1_out",)),
     ],
 )
-def test_every_kind_of_cut_is_proved(start, end, carried):
+def test_every_kind_of_cut_is_verified(start, end, carried):
     model = application("ResNet50")
     result = cw.check(model, start, end, images(model))
     assert result.ok
@@ -30,8 +30,8 @@ def test_every_kind_of_cut_is_proved(start, end, carried):
     assert result.carried == carried
 
 
-def test_the_proof_has_teeth(monkeypatch):
-    """A slice with a wrong layer in it must be found out."""
+def test_a_wrong_slice_is_detected(monkeypatch):
+    """A slice with a wrong layer in it must not pass."""
     import cutwidgets.surgery.checking
 
     model = application("ResNet50")
@@ -60,8 +60,84 @@ def test_difference_is_largest_absolute():
 
 @pytest.mark.parametrize("x", [np.ones((64, 64, 3)), np.ones((1, 32, 32, 3)), "photo", [], [1, 2]])
 def test_input_that_does_not_fit(x):
-    with pytest.raises(cw.CutError, match="resnet50"):
+    with pytest.raises(cw.CutwidgetsError, match="resnet50"):
         cw.check(application("ResNet50"), "conv3", "conv4", x)
+
+
+def resizable():
+    """A chain for images of any size, except for its last layer."""
+    x = inputs = keras.Input((8, 8, 3), name="photo")
+    for name in ("a", "b", "c"):
+        x = layers.Conv2D(4, 3, padding="same", activation="tanh", name=name)(x)
+    pooled = layers.GlobalMaxPooling2D(name="pool")(x)
+    return keras.Model(inputs, layers.Dense(2, name="scores")(pooled), name="resizable")
+
+
+@pytest.mark.parametrize("weights", ["share", "copy"])
+@pytest.mark.parametrize(
+    ("start", "shape"), [(None, (5, 7, 3)), ("a", (1, 9, 2, 3)), ("b", (6, 5, 4)), ("c", [1, 4, 4])]
+)
+def test_the_random_input_has_the_shape_that_the_slice_accepts(start, shape, weights, monkeypatch):
+    import cutwidgets.surgery.checking as checking
+
+    shapes = []
+
+    def built(model, part, weights):
+        made = cw.cut(model, start, "c", weights=weights, input_shape=shape)
+        shapes.append(made.input_shape)
+        return made
+
+    model = resizable()
+    monkeypatch.setattr(checking, "build", built)
+    ran = []
+    monkeypatch.setattr(checking, "forward", lambda part, x: ran.append(x[0].shape) or [part(x[0])])
+    result = cw.check(model, start, "c", weights=weights, input_shape=shape)
+    assert result.ok
+    assert result.conclusive
+    assert ran == [(1 if len(shape) == 4 else 2, *shape[-3:])]
+    assert len(shapes) == 1
+    assert shapes[0][-3:] == tuple(shape[-3:])
+
+
+def test_a_wrong_slice_of_another_shape_is_detected(monkeypatch):
+    import cutwidgets.surgery.checking as checking
+
+    model = resizable()
+    model.get_layer("b").trainable = False  # the wrong slice has another kernel
+
+    def wrong(model, part, weights):
+        made = cw.cut(model, "b", "c", weights="copy", input_shape=(6, 5, 4))
+        made.get_layer("b").kernel.assign(model.get_layer("b").kernel * 2)
+        return made
+
+    monkeypatch.setattr(checking, "build", wrong)
+    assert not cw.check(model, "b", "c", weights="copy", input_shape=(6, 5, 4)).ok
+
+
+def test_a_given_input_has_the_shape_that_the_slice_accepts():
+    model = resizable()
+    x = np.random.default_rng(0).normal(size=(3, 5, 7, 3))
+    result = cw.check(model, None, "b", x, input_shape=(5, 7, 3))
+    assert result.ok
+    assert result.max_abs_output == pytest.approx(
+        np.abs(
+            model.get_layer("scores")(cw.cut(model, None, "pool", input_shape=(5, 7, 3))(x))
+        ).max()
+    )
+    with pytest.raises(cw.CutwidgetsError, match=r"\(None, 5, 7, 3\).*\(3, 5, 7, 3\)|shape"):
+        cw.check(model, None, "b", x)
+
+
+@pytest.mark.parametrize("weights", ["share", "copy"])
+def test_bypassing_tensors_enter_at_the_shapes_that_are_asked_for(weights):
+    model = application("ResNet50")
+    shapes = {"conv3_block1_out": (3, 5, 512), "conv3_block2_1_relu": (3, 5, 128)}
+    options = {"allow_bypass": True, "weights": weights, "input_shape": shapes}
+    assert cw.check(model, "conv3_block2_2_conv", "conv3", **options).ok
+    with pytest.raises(cw.CutwidgetsError):
+        cw.check(model, "conv3", "conv4", input_shape=(3, 5, 7))
+    with pytest.raises(cw.CutError, match="'share' or 'copy'"):
+        cw.check(model, "conv3", "conv4", weights="lend")
 
 
 def test_several_inputs_by_name_or_in_order():
@@ -71,7 +147,7 @@ def test_several_inputs_by_name_or_in_order():
     given = {"a": np.ones((2, 2), "float32"), "b": np.zeros((2, 3), "int32")}
     for x in (None, given, list(given.values())):
         assert cw.check(model, "embedded", "both", x).ok
-    with pytest.raises(cw.CutError, match="'a', 'b'"):
+    with pytest.raises(cw.CutwidgetsError, match="'a', 'b'"):
         cw.check(model, "embedded", "both", {"a": given["a"]})
 
 
@@ -86,7 +162,7 @@ TEXTS = [["x y"], ["q"]]
 
 
 @pytest.mark.parametrize("kind", ["tensor", "str", "object", "bytes", "list"])
-def test_texts_of_any_kind_need_nothing_random(kind):
+def test_texts_of_any_kind_can_be_checked(kind):
     text = keras.Input((1,), dtype="string", name="text")
     words = layers.TextVectorization(20, output_sequence_length=6, vocabulary=["x", "y"])(text)
     pooled = layers.GlobalAveragePooling1D(name="gap")(layers.Embedding(20, 4, name="emb")(words))
@@ -192,12 +268,12 @@ def test_states_are_put_back_after_an_error(error):
     model(x)
     before = np.array(memory.states[0])
     failing.broken = True
-    with pytest.raises((cw.CutError, KeyboardInterrupt)):
+    with pytest.raises((cw.CutwidgetsError, KeyboardInterrupt)):
         cw.check(model, None, "gru", x)
     assert np.array_equal(before, np.array(memory.states[0]))
 
 
-def test_what_draws_beyond_keras_is_said():
+def test_randomness_outside_keras_is_reported():
     class Unseeded(layers.Layer):
         generator = np.random.default_rng()
 
@@ -212,7 +288,7 @@ def test_what_draws_beyond_keras_is_said():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_values_that_are_not_finite_are_told(bad):
+def test_values_that_are_not_finite_are_reported(bad):
     model = keras.Sequential(
         [keras.Input((3,)), layers.Rescaling(1.0, name="a"), layers.Rescaling(2.0, name="b")]
     )

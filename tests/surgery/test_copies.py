@@ -176,5 +176,5 @@ def test_shapes_of_several_inputs():
 
 @pytest.mark.parametrize(("option", "value"), [("weights", "borrow")])
 def test_options_that_are_none(option, value):
-    with pytest.raises(cw.CutError, match=f"{option} is .*{value}"):
+    with pytest.raises(cw.CutError, match=f"{option} must be .*{value}"):
         cw.cut(application("ResNet50"), "conv3", **{option: value})

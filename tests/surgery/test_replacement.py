@@ -387,10 +387,10 @@ def test_the_shape_is_free_at_the_models_own_ends():
         one = value[..., :1]
         np.testing.assert_allclose(changed(one), model(one.repeat(3, axis=-1)), atol=1e-6)
     # In the middle the shape is not free.
-    with pytest.raises(cw.CutError, match="gives"):
+    with pytest.raises(cw.CutError, match="returns"):
         cw.replace(model, "conv", layers.Conv2D(5, 3))
     read_on = keras.Model(x, [y, layers.Dense(2)(y)])
-    with pytest.raises(cw.CutError, match="gives"):
+    with pytest.raises(cw.CutError, match="returns"):
         cw.replace(read_on, "scores", layers.Dense(5))
     two = keras.Model([x, more := keras.Input((4,))], [y, layers.Dense(2, name="beside")(more)])
     changed = cw.replace(two, "beside", layers.Dense(7, name="wide"))
@@ -415,7 +415,7 @@ def test_replace_within_a_nested_model():
         ("conv3_block2", "a layer", ["Expected a Keras layer", "a layer"]),
         ("conv3_block2_add", layers.Dense(512), ["conv3_block2_add", "2 inputs"]),
         ("conv3_block2", layers.Dense, ["Expected a Keras layer"]),
-        ("conv3_block2", layers.Reshape((3, 3)), ["does not take", "8, 8, 512"]),
+        ("conv3_block2", layers.Reshape((3, 3)), ["does not accept", "8, 8, 512"]),
         ("conv9", layers.ReLU(), ["conv9"]),
     ],
 )
@@ -491,9 +491,9 @@ def test_join_says_which_side_expects_what():
     with pytest.raises(cw.CutError) as caught:
         cw.join(head, tail)
     message = str(caught.value)
-    assert f"{head.name!r} gives (None, 8, 8, 512)" in message
-    assert f"{tail.name!r} takes (None, 4, 4, 1024)" in message
-    with pytest.raises(cw.CutError, match="gives .* and .* takes|takes"):
+    assert f"{head.name!r} returns (None, 8, 8, 512)" in message
+    assert f"{tail.name!r} accepts (None, 4, 4, 1024)" in message
+    with pytest.raises(cw.CutError, match="returns .* accepts .* and "):
         cw.join(head, siamese())
     assert cw.join(head, middle, tail).name
 
