@@ -1,6 +1,6 @@
 // --------------------------------------------------------------------------- without a kernel
 
-// Stands in for the kernel in a page that was saved: it keeps what is set, and answers nothing.
+// Replaces the kernel in a saved page: it stores what is set, and answers nothing.
 function offlineModel(state) {
   const listeners = new Map();
   const restored = (value) => {
