@@ -6,7 +6,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import pandas as pd
 
 from .. import lab
 from ..errors import CutwidgetsError
@@ -225,7 +224,7 @@ def study(
     }
 
 
-def _table(experiment: _Experiment, table: pd.DataFrame, blocks: list[str]) -> dict[str, Any]:
+def _table(experiment: _Experiment, table: Any, blocks: list[str]) -> dict[str, Any]:
     """The table of a study as the page shows it, block by block."""
     columns = {name: shown for name, shown in experiment.columns.items() if name in table}
     titles = [title for title, _ in columns.values()]
