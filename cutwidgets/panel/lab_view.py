@@ -45,9 +45,9 @@ class _Experiment:
 _EXPERIMENTS = {
     "lesions": _Experiment(
         "lesions",
-        "Remove one block at a time (lesion study)",
-        "Removes each block in turn, keeps its shortcut, and measures the damage: the error if "
-        "there are labels, else how far the output moves.",
+        "Remove one block at a time",
+        "Lesion study: removes each block in turn, keeps its shortcut, and measures the damage: "
+        "the error if there are labels, else how far the output moves.",
         {
             "error": ("Error without the block", "%"),
             "squared error": ("Squared error without the block", ".3g"),
@@ -216,7 +216,6 @@ def study(
     call = f"lab.{experiment.function}(model, {'x, y' if uses_labels else 'x'})"
     comment = "" if data else "  # x: the input that Run feeds to the model"
     return {
-        "study": name,
         "finding": result.finding,
         "on": on,
         **_table(experiment, result.table, [block.name for block in anatomy]),

@@ -1,4 +1,4 @@
-"""The page's scripts and style, and pages that need no kernel."""
+"""The page's scripts and style sheet, and pages that need no kernel."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ from ..text import shape_text
 
 _STATIC = Path(__file__).parent / "static"
 
-# Parts of one module, in this order: so short files need no bundler.
+# Parts of one module, in this order: files so short need no bundler.
 _SCRIPTS = ("helpers", "diagram", "controls", "results", "studies", "lab", "offline", "panel")
 
 
@@ -34,8 +34,7 @@ def html(title: str, state: Mapping[str, Any]) -> str:
 
     Args:
         title: Title of the page.
-        state: What the panel's traits are, by their names; texts, numbers, lists, dictionaries and
-            bytes.
+        state: Values of the panel's traits by name: texts, numbers, lists, dictionaries, bytes.
 
     Example:
         >>> text = html("<b>", {"selection": ()})
@@ -43,7 +42,7 @@ def html(title: str, state: Mapping[str, Any]) -> str:
         (True, False)
     """
     # Names are untrusted: "<" is written so that no name can end the script.
-    data = json.dumps(_as_text(state)).replace("<", "\\u003c")
+    data = json.dumps(as_text(state)).replace("<", "\\u003c")
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -67,22 +66,22 @@ widget.render({{ model: offlineModel({data}), el: document.getElementById("panel
 """
 
 
-def _as_text(value: Any) -> Any:
-    """The same with bytes as base64, which JSON can hold."""
+def as_text(value: Any) -> Any:
+    """The value with all bytes as base64, for JSON; `fromText` of the page is the inverse."""
     if isinstance(value, bytes | memoryview):
         return {"base64": base64.b64encode(value).decode()}
     if isinstance(value, Mapping):
-        return {key: _as_text(item) for key, item in value.items()}
+        return {key: as_text(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_as_text(item) for item in value]
+        return [as_text(item) for item in value]
     return value
 
 
 def picture(anatomy: Anatomy) -> str:
-    """What stands below a panel in the notebook, for where no widget is shown.
+    """The diagram and a table as HTML, to show below a panel where widgets do not work.
 
-    A notebook that is opened without a kernel, or converted, shows the diagram; one that is not
-    trusted shows no SVG, but the table behind it. A live panel hides it by its style sheet.
+    A notebook that is opened without a kernel, or converted, shows the diagram. An untrusted one
+    removes the SVG and shows the table. The style sheet of a live panel hides both.
 
     Example:
         >>> import cutwidgets as cw
@@ -100,7 +99,7 @@ def picture(anatomy: Anatomy) -> str:
     )
     head = "<tr><th>Block</th><th>Output</th><th>Parameters</th></tr>"
     return (
-        # Where the SVG is taken out, its texts remain: without a size of their own, unseen.
+        # Where the SVG is removed, its texts remain: at this font size they are invisible.
         f'<div class="cutwidgets-static"><div style="font-size: 0px">{rendering.html(anatomy.svg)}'
         "</div><details><summary>"
         f"The {len(cells)} blocks of {escape(anatomy.name)}; run this cell for the panel</summary>"
@@ -109,7 +108,7 @@ def picture(anatomy: Anatomy) -> str:
 
 
 def file(anatomy: Anatomy, suffix: str, state: Mapping[str, Any]) -> bytes:
-    """What a file of a panel holds.
+    """The content of a file of a panel.
 
     Args:
         anatomy: The anatomy of its model.
@@ -117,7 +116,7 @@ def file(anatomy: Anatomy, suffix: str, state: Mapping[str, Any]) -> bytes:
         state: As for `html`.
 
     Raises:
-        CutwidgetsError: If there is no such kind of file.
+        CutwidgetsError: If the suffix is another one.
 
     Example:
         >>> import cutwidgets as cw
@@ -134,19 +133,19 @@ def file(anatomy: Anatomy, suffix: str, state: Mapping[str, Any]) -> bytes:
     if suffix == ".html":
         return html(f"{anatomy.name}: cutwidgets", state).encode()
     raise CutwidgetsError(
-        f"A panel is saved as .keras, .svg, .png, .dot or .html, not as {suffix!r}."
+        f"A panel can be saved as .keras, .svg, .png, .dot or .html. Received: {suffix!r}."
     )
 
 
 def whole(path: Path, save: Callable[[Path], Any]) -> None:
-    """Write a new file, all of it or nothing.
+    """Write a new file as a whole or not at all.
 
     Args:
         path: The file.
-        save: Writes a file at the path that it is given.
+        save: Writes the file to the path that it receives.
 
     Raises:
-        CutwidgetsError: If there is one already, or it cannot be written.
+        CutwidgetsError: If the file exists already or cannot be written.
 
     Example:
         >>> whole(Path("no folder", "a.txt"), lambda unfinished: unfinished.write_text("a"))

@@ -190,23 +190,22 @@ class CutPanel(BackgroundWidget):
         self._drop()
         self._tensors = {}
         with self.hold_sync():
-            self._clear_answers("model", "selection")
+            self._clear_answers("model")
             self.selection = ()
-            self.slice, self.error, self._section, self._forward_pass = None, "", None, None
-            self._refusal = ""
-            self._result = {"selection": []}
+            self._cut(None)
             self._data, self._experiments = lab_view.experiments(
                 self.model, self._anatomy, self._data
             )
             # By the number, the page can tell this model from an equal one before it.
             self._network = slice_view.network(self._anatomy) | {"count": next(self._count)}
 
-    def _clear_answers(self, *until: str) -> None:
-        for name in self.trait_names(until=lambda value: value in until):
+    def _clear_answers(self, until: str) -> None:
+        for name in self.trait_names(until=until):
             setattr(self, name, {})
 
     @traitlets.validate("selection", "value")
     def _by_name(self, proposal: dict[str, Any]) -> tuple[str | int, ...]:
+        """Replace a pair of places by their names."""
         self._requested = [str(place) for place in proposal["value"]]
         names = []
         for place, is_start in zip(proposal["value"], (True, False), strict=False):
@@ -336,19 +335,16 @@ class CutPanel(BackgroundWidget):
             which: result_views.maps(arrays[which], first, axis) for which, first in firsts.items()
         }
 
-    def _input(self) -> tuple[dict[int, Any], Answer]:
-        """Values for the model's inputs, and how the page shows them."""
-        return result_views.shown_input(
-            self.model, self._anatomy.graph, self._image, self._preprocess
-        )
+    @property
+    def _input(self) -> Callable[[], tuple[dict[int, Any], Answer]]:
+        """Computes values for the current model's inputs, and how the page shows them."""
+        current = (self.model, self._anatomy.graph, self._image, self._preprocess)
+        return partial(result_views.shown_input, *current)
 
     def _study(self, study: str) -> Callable[[], Answer]:
         """Bind the study to the current model and photograph, to run in a thread."""
-        now = (self.model, self._anatomy.graph, self._image, self._preprocess)
-        shown = partial(result_views.shown_input, *now)
-        return partial(
-            lab_view.study, self.model, self._anatomy, study, self._data, shown, self._photo["name"]
-        )
+        current = (self._data, self._input, self._photo["name"])
+        return partial(lab_view.study, self.model, self._anatomy, study, *current)
 
     def _choose_photo(self, name: str, buffers: Sequence[Any] = ()) -> Answer:
         self._image = (

@@ -16,7 +16,6 @@ from ..structure import reach
 from ..structure.anatomy import Anatomy
 from ..structure.places import PlaceLike, resolve
 from ..surgery.build import Section, made_before
-from ..surgery.slicing import section
 from ..text import shape_text
 
 
@@ -115,7 +114,7 @@ def location(anatomy: Anatomy, text: str) -> dict[str, Any]:
     place = resolve(anatomy, text)
     block = anatomy[max(0, _block_with(anatomy, place.calls))]
     is_layer = len(place.calls) == 1 < len(block.calls)
-    return {"text": text, "block": block.name, "layer": place.name if is_layer else None}
+    return {"block": block.name, "layer": place.name if is_layer else None}
 
 
 def name_of(anatomy: Anatomy, place: PlaceLike | None, is_start: bool) -> str | int:
@@ -260,16 +259,8 @@ def refusal(anatomy: Anatomy, error: Exception, names: Sequence[str | int]) -> d
             "makers": [_block_with(anatomy, [maker.index]) for maker in bypassing],
             "start": max(0, _block_with(anatomy, calls)),
         },
-        "nearest": [(place, names[1]) for place in error.nearest if _works(anatomy, place, names)],
+        "nearest": [(place, names[1]) for place in error.nearest],
     }
-
-
-def _works(anatomy: Anatomy, start: str, names: Sequence[str | int]) -> bool:
-    try:
-        section(anatomy, start, names[1])
-    except CutwidgetsError:
-        return False
-    return True
 
 
 def code(selection: Sequence[str | int], allow_bypass: bool, weights: str) -> str:

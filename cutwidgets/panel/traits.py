@@ -12,7 +12,7 @@ class Selection(traitlets.Tuple):
     """`()` or a pair of places. `None` clears it, as `()` does."""
 
     def validate(self, obj: Any, value: Any) -> Any:
-        """Check that the value is a pair."""
+        """Check that the value is a pair, and convert it to a tuple."""
         if value is not None and not (isinstance(value, tuple | list) and len(value) in (0, 2)):
             raise traitlets.TraitError(
                 f"A selection is () or (start, end), a pair of places. Received: {value!r:.200}"

@@ -162,7 +162,7 @@ function createSurgeryTab(at) {
       removable.length
         ? button(`Remove ${several}`, `Run the model without ${removable.join(", ")}`,
           () => operate("remove", removable))
-        : empty("No residual block lies entirely in the slice and keeps the shape, so none can be removed."),
+        : empty("No residual block that lies entirely in the slice can be removed."),
       swappable.length ? h("span", { class: "cw-swap" }, [list, button("Swap",
         "Run the model with these two blocks swapped",
         () => operate("swap", swappable[list.value]))]) : null,
