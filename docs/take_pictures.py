@@ -110,7 +110,7 @@ def look_at_tabs(view: PanelPage) -> Iterator[str]:
     page = view.page
     run_resnet(view)
     yield "run"
-    presses = {"check": "Check", "surgery": "Remove"}
+    presses = {"check": "Run the check", "surgery": "Remove"}
     outcomes = {"code": "pre", "surgery": "dl", "save": "button"}
     for tab in ("summary", "check", "code", "costs", "surgery", "save"):
         part = view.tab(tab)

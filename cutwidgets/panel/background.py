@@ -19,27 +19,27 @@ Answer = dict[str, Any]
 
 
 class _Stopped(BaseException):
-    """Ends a job from within. It is no `Exception`, which a job may catch as a layer's own."""
+    """Ends a job from within. It is no `Exception`, which a job might handle as a layer's own."""
 
 
 class BackgroundWidget(anywidget.AnyWidget):
-    """A widget with one job at a time in a thread.
+    """A widget that runs one job at a time in a thread.
 
-    The thread writes nothing but `_progress` and, once, what the job gave; page and thread write by
-    turns.
+    The thread writes only `_progress` and, once, the result of the job. Page and thread never write
+    at the same time.
 
     Example:
-        >>> given = []
+        >>> results = []
         >>> widget = BackgroundWidget()
-        >>> widget._begin(lambda: {"answer": 42}, lambda result: given.append(result()))
+        >>> widget._begin(lambda: {"answer": 42}, lambda result: results.append(result()))
         >>> widget._thread.join()
-        >>> given
+        >>> results
         [{'answer': 42}]
     """
 
-    _progress = traitlets.Dict().tag(sync=True)  # done, total and label of what is under way
-    _lock = threading.RLock()  # one for all, as widgets that are linked write to each other
-    _job: threading.Event | None = None  # set where the job shall stop
+    _progress = traitlets.Dict().tag(sync=True)  # done, total and label of the job
+    _lock = threading.RLock()  # one for all, as linked widgets write to each other
+    _job: threading.Event | None = None  # the current job; set to stop it
     _thread: threading.Thread | None = None
 
     def _begin(
@@ -48,57 +48,57 @@ class BackgroundWidget(anywidget.AnyWidget):
         """Begin a job, unless there is one.
 
         Args:
-            work: The job, which tells how far it is by `lab.progress.track`.
-            ended: Is called with a function that gives the answer, or raises what the job raised.
-                It is not called where the answer is not wanted any more.
+            work: The job, which reports its progress by `progress.track`.
+            ended: Called with a function that returns the result or re-raises the job's exception;
+                not called for a job that was dropped.
         """
         with self._lock:
             if self._job is not None:
                 return
             job = self._job = threading.Event()
-            self._progress = {"done": 0, "total": 0, "label": "beginning"}
-            work_here = (self._work, job, self._thread, work, ended)
+            self._progress = {"done": 0, "total": 0, "label": "Starting"}
+            arguments = (self._work, job, self._thread, work, ended)
             try:
-                # What was printed is shown where the job was begun.
+                # In a copy of the context, output appears in the cell that began the job.
                 self._thread = threading.Thread(
-                    target=copy_context().run, args=work_here, daemon=True, name="cutwidgets"
+                    target=copy_context().run, args=arguments, daemon=True, name="cutwidgets"
                 )
                 self._thread.start()
-            except BaseException:  # no thread can be made, or an interrupt
+            except BaseException:  # no thread could be started, or an interrupt
                 self._drop()
                 raise
 
     def _work(
         self,
         job: threading.Event,
-        before: threading.Thread | None,
+        previous: threading.Thread | None,
         work: Callable[[], Answer],
         ended: Callable[[Callable[[], Answer]], None],
     ) -> None:
-        if before is not None:
-            before.join()  # one that was dropped, and is still in its last step
+        if previous is not None:
+            previous.join()  # it was dropped, and may still be in its last step
         outcome: Future[Answer] = Future()
-        told = 0.0
+        updated = 0.0
 
         def listen(done: int, total: int, label: str) -> None:
-            nonlocal told
+            nonlocal updated
             if job.is_set():
                 raise _Stopped
-            if time.monotonic() - told < _PAUSE:
+            if time.monotonic() - updated < _PAUSE:
                 return
-            told = time.monotonic()
+            updated = time.monotonic()
             with self._lock:
                 if self._job is job and not job.is_set():
                     self._progress = {"done": done, "total": total, "label": label}
 
         try:
             with progress.reporting_to(listen):
-                listen(0, 0, "beginning")
+                listen(0, 0, "Starting")
                 answer = work()
             outcome.set_result({"stopped": True} if job.is_set() else answer)
         except _Stopped:
             outcome.set_result({"stopped": True})
-        except BaseException as problem:  # it is raised again, where it can be shown
+        except BaseException as problem:  # raised again where it can be shown
             outcome.set_exception(problem)
         with self._lock:
             if self._job is not job:
@@ -109,14 +109,14 @@ class BackgroundWidget(anywidget.AnyWidget):
                 self._progress = {}
 
     def _stop(self) -> None:
-        """Let the job end at its next step, and say that it was stopped."""
+        """Stop the job at its next step, and report that it was stopped."""
         with self._lock:
             if self._job is not None:
                 self._job.set()
                 self._progress = self._progress | {"stopping": True}
 
     def _drop(self) -> None:
-        """Let the job end at its next step, and say nothing."""
+        """Stop the job at its next step, and report nothing."""
         with self._lock:
             if self._job is not None:
                 self._job.set()
@@ -124,17 +124,17 @@ class BackgroundWidget(anywidget.AnyWidget):
                 self._progress = {}
 
     def close(self) -> None:
-        """Close the widget; a job that is under way ends at its next step."""
+        """Close the widget; a running job ends at its next step."""
         self._drop()
         super().close()
 
     @contextmanager
     def hold_sync(self) -> Iterator[None]:
-        """Send what is set within this at once, when it ends."""
+        """Send all changes that are made within this in one message at its end."""
         with self._lock, super().hold_sync():
             yield
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
-        """Take what the page has set."""
+        """Set what the page has changed."""
         with self._lock:
             super().set_state(sync_data)

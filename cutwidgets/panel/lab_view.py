@@ -1,6 +1,6 @@
-"""What the panel's page is told of the experiments of `cutwidgets.lab`."""
+"""What the page shows of the experiments of `cutwidgets.lab`, as plain dictionaries."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +9,9 @@ import numpy as np
 
 from .. import lab
 from ..errors import CutwidgetsError
-from ..graph.callgraph import CallGraph
 from ..inference.images import takes_images
 from ..lab import labels
-from ..structure.anatomy import anatomy
+from ..structure.anatomy import Anatomy
 from ..text import percent_text
 
 
@@ -22,23 +21,23 @@ class _Experiment:
 
     Attributes:
         function: Its name in `lab`.
-        label: What the page calls it.
+        label: Its name on the page.
         about: What it does.
-        columns: For those that are shown, what they mean and how their numbers are written; the
-            first gives the colour.
-        takes: The arguments after the model.
-        needs_labels: Whether it can do nothing without them.
+        columns: Title and number format of each column that the page may show; the first one that
+            the table has colours the diagram.
+        uses_labels: Whether it takes labels, if there are any.
+        needs_labels: Whether it requires them.
     """
 
     function: str
     label: str
     about: str
     columns: dict[str, tuple[str, str]]
-    takes: Sequence[str] = ("x", "y")
+    uses_labels: bool = True
     needs_labels: bool = False
 
     def missing(self, data: "Examples | None") -> str:
-        """What has to be given before it can be made; `""` where nothing is missing."""
+        """What the user has to provide first; `""` if nothing is missing."""
         if not self.needs_labels or (data and data.y is not None):
             return ""
         return f"{self.label} need examples with labels: CutPanel(model, data=(x, y))"
@@ -47,9 +46,9 @@ class _Experiment:
 _EXPERIMENTS = {
     "lesions": _Experiment(
         "lesions",
-        "Lesions",
-        "Takes each block out in turn, leaves its shortcut in place, and measures what the model "
-        "does then: by its errors, or without labels by how much its output changes.",
+        "Remove one block at a time",
+        "Lesion study: removes each block in turn, keeps its shortcut, and measures the damage: "
+        "the error if there are labels, else how far the output moves.",
         {
             "error": ("Error without the block", "%"),
             "squared error": ("Squared error without the block", ".3g"),
@@ -59,16 +58,16 @@ _EXPERIMENTS = {
     "norms": _Experiment(
         "norm_ratios",
         "Norm ratios",
-        "Compares, in each residual block, the length of what the branch adds, F(x), with that of "
-        "what the shortcut passes, x.",
-        {"ratio": ("‖F(x)‖ / ‖x‖", "z.3f"), "cosine": ("Cosine", "z.3f")},
-        takes=("x",),
+        "Compares, in each residual block, the norm of the branch, F(x), with the norm of the "
+        "shortcut, x.",
+        {"ratio": ("‖F(x)‖ / ‖x‖", "z.3f"), "cosine": ("Cosine similarity", "z.3f")},
+        uses_labels=False,
     ),
     "probes": _Experiment(
         "probes",
         "Linear probes",
-        "Trains a linear classifier on what each block gives, and measures how often it is right "
-        "about other examples; from and to are a standard deviation below and above.",
+        "Trains a linear classifier on the output of each block, and measures its accuracy on "
+        "other examples. From and To are one standard deviation below and above.",
         {
             "accuracy": ("Accuracy of a linear probe", "%"),
             "low": ("From", "%"),
@@ -81,19 +80,23 @@ _EXPERIMENTS = {
 
 @dataclass(frozen=True)
 class Examples:
-    """A user's examples, and labels or `None`. They fit the model."""
+    """A user's examples, which fit the model; `y` holds their labels or is `None`."""
 
     x: Any
     y: Any
     size: int
 
+    def __str__(self) -> str:
+        """How many there are, and whether they have labels."""
+        return f"{self.size:,} examples {'without' if self.y is None else 'with'} labels"
+
 
 def examples(model: keras.Model, data: Any) -> Examples | None:
-    """A user's examples, checked.
+    """Check a user's examples.
 
     Args:
         model: The model that they are for.
-        data: A pair of examples and labels, where these may be `None`; or `None`.
+        data: A pair of examples and labels, where the labels may be `None`; or `None`.
 
     Raises:
         CutwidgetsError: If they are no pair, or do not fit the model.
@@ -103,64 +106,49 @@ def examples(model: keras.Model, data: Any) -> Examples | None:
         >>> tiny = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
         >>> examples(tiny, [1, 2, 3])
         Traceback (most recent call last):
-        cutwidgets.errors.CutwidgetsError: data is a pair (x, y) of examples and labels...
+        cutwidgets.errors.CutwidgetsError: data must be a pair (x, y) of examples and labels...
     """
     if data is None:
         return None
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise CutwidgetsError(
-            "data is a pair (x, y) of examples and labels, where y may be None. "
+            "data must be a pair (x, y) of examples and labels, where y may be None. "
             f"Received: {data!r:.200}"
         )
     x, y = data
-    seen = labels.subject(model, x)
-    graph = seen.anatomy.graph
+    subject = labels.subject(model, x)
+    graph = subject.anatomy.graph
     if y is not None and np.ndim(y) == 1 < len(graph.tensors[graph.outputs[0]].shape) - 1:
-        # The model gives maps, and these are classes: probes can do with them.
-        labels.as_labels(y, seen.size)
+        # The model outputs feature maps and the labels are classes: linear probes can use them.
+        labels.as_labels(y, subject.size)
     elif y is not None:
-        labels.labels_of(seen.anatomy, y, seen.size)
-    return Examples(x, y, seen.size)
+        labels.labels_of(subject.anatomy, y, subject.size)
+    return Examples(x, y, subject.size)
 
 
-def opened(
-    model: keras.Model, graph: CallGraph, data: Examples | None
+def experiments(
+    model: keras.Model, anatomy: Anatomy, data: Examples | None
 ) -> tuple[Examples | None, dict[str, Any]]:
-    """The examples where they fit another model too, and what the page is told of it.
+    """Keep the examples if they fit a new model; also return how the page shows the experiments.
 
     Example:
         >>> import keras
         >>> import numpy as np
-        >>> from cutwidgets.graph.reader import read
+        >>> import cutwidgets as cw
         >>> tiny = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
         >>> data = examples(tiny, (np.zeros((5, 4)), None))
-        >>> opened(tiny, read(tiny), data)[1]["on"]
-        '5 examples without labels'
+        >>> data, shown = experiments(tiny, cw.anatomy(tiny), data)
+        >>> shown["on"], [bool(study["missing"]) for study in shown["studies"]]
+        ('5 examples without labels', [False, False, True])
     """
     dropped = ""
     try:
         data = data and examples(model, (data.x, data.y))
     except CutwidgetsError as problem:
-        data, dropped = None, f"The examples are left out: {problem}"
-    shown = "the photograph of Forward pass" if takes_images(graph) else "random numbers"
-    return data, choices(data, shown, dropped)
-
-
-def choices(data: Examples | None, shown: str, dropped: str = "") -> dict[str, Any]:
-    """The experiments that can be made, and with what.
-
-    Args:
-        data: The user's examples; `None` where there are none.
-        shown: What the model is shown without them, in a few words.
-        dropped: Why examples that there were are not there any more.
-
-    Example:
-        >>> told = choices(None, "the photograph")
-        >>> told["on"], [bool(study["missing"]) for study in told["studies"]]
-        ('the photograph', [False, False, True])
-    """
-    return {
-        "on": _count(data) if data else shown,
+        data, dropped = None, f"The examples are left out, as they do not fit: {problem}"
+    shown = "the photograph from Forward pass" if takes_images(anatomy.graph) else "random numbers"
+    return data, {
+        "on": str(data or shown),
         "dropped": dropped,
         "studies": [
             {
@@ -174,41 +162,40 @@ def choices(data: Examples | None, shown: str, dropped: str = "") -> dict[str, A
     }
 
 
-def _count(data: Examples) -> str:
-    return f"{data.size:,} examples {'without' if data.y is None else 'with'} labels"
-
-
 def study(
     model: keras.Model,
+    anatomy: Anatomy,
     name: str,
     data: Examples | None,
-    shown: Callable[[], tuple[dict[int, Any], dict[str, Any]]],
+    shown_input: Callable[[], tuple[dict[int, Any], dict[str, Any]]],
     photo: str = "",
 ) -> dict[str, Any]:
-    """Make an experiment.
+    """Run an experiment.
 
     Args:
         model: The model.
+        anatomy: Its anatomy.
         name: `"lesions"`, `"norms"` or `"probes"`.
-        data: Examples; `None` to show the model something else.
-        shown: Gives that, as `outcomes.shown_input` does.
-        photo: The name of the photograph that it may show.
+        data: Examples; `None` to use what *Run* feeds to the model.
+        shown_input: Returns that, as `result_views.shown_input` does.
+        photo: The name of the current photograph.
 
     Returns:
-        What was found, with a number or `None` for each block, texts for them, the ends of the
-        scale of colours and its title, a table, and the lines of Python that do the same.
+        The result: a number or `None` for each block, texts for them, the ends of the colour scale
+        and its title, a table, and the lines of Python that do the same.
 
     Raises:
-        CutwidgetsError: If the experiment says so.
+        CutwidgetsError: If there is no such experiment, or it cannot run on this model and data.
 
     Example:
+        >>> import cutwidgets as cw
         >>> from cutwidgets import lab
         >>> model = lab.residual_network(blocks=(2,))
         >>> data = examples(model, lab.digits().test)
-        >>> told = study(model, "lesions", data, lambda: ({}, {}))
-        >>> [value is None for value in told["values"]], told["title"]
+        >>> result = study(model, cw.anatomy(model), "lesions", data, lambda: ({}, {}))
+        >>> [value is None for value in result["values"]], result["title"]
         ([True, False, False, True], 'Error without the block')
-        >>> print(told["code"])
+        >>> print(result["code"])
         from cutwidgets import lab
         lab.lesions(model, x, y)
     """
@@ -220,44 +207,43 @@ def study(
     if experiment.missing(data):
         raise CutwidgetsError(experiment.missing(data))
     if data is None:
-        given, seen = shown()
-        x, y = list(given.values()), None
-        on = f"one photograph, “{photo}”" if "photo" in seen else "random numbers"
+        inputs, shown = shown_input()
+        x, y = list(inputs.values()), None
+        on = f"one photograph, “{photo}”" if "photo" in shown else "random numbers"
     else:
-        x, y, on = data.x, data.y, _count(data)
-    takes = [word for word in experiment.takes if word == "x" or y is not None]
-    result = getattr(lab, experiment.function)(model, *({"x": x, "y": y}[word] for word in takes))
-    where = "" if data else "  # x: what Run shows to the model"
-    call = f"lab.{experiment.function}(model, {', '.join(takes)}){where}"
-    names = [block.name for block in anatomy(model)]
+        x, y, on = data.x, data.y, str(data)
+    uses_labels = experiment.uses_labels and y is not None
+    result = getattr(lab, experiment.function)(model, x, *([y] if uses_labels else []))
+    call = f"lab.{experiment.function}(model, {'x, y' if uses_labels else 'x'})"
+    comment = "" if data else "  # x: the input that Run feeds to the model"
     return {
-        "study": name,
         "finding": result.finding,
         "on": on,
-        **_told(experiment, result.table, names),
-        "code": f"from cutwidgets import lab\n{call}",
+        **_table(experiment, result.table, [block.name for block in anatomy]),
+        "code": f"from cutwidgets import lab\n{call}{comment}",
     }
 
 
-def _told(experiment: _Experiment, table: Any, names: Sequence[str]) -> dict[str, Any]:
+def _table(experiment: _Experiment, table: Any, blocks: list[str]) -> dict[str, Any]:
     """The table of a study as the page shows it, block by block."""
-    shown = {name: words for name, words in experiment.columns.items() if name in table}
-    titles, forms = zip(*shown.values(), strict=True)
+    columns = {name: shown for name, shown in experiment.columns.items() if name in table}
+    titles = [title for title, _ in columns.values()]
     rows = {
-        row["block"]: [_text(row[column], form) for column, form in zip(shown, forms, strict=True)]
+        row["block"]: [_text(row[name], form) for name, (_, form) in columns.items()]
         for row in table.to_dict("records")
     }
-    found = dict(zip(table["block"], table[next(iter(shown))], strict=True))
-    values = [_number(found.get(name)) for name in names]
-    known = [value for value in values if value is not None] or [0.0]
+    first, (title, form) = next(iter(columns.items()))
+    numbers = dict(zip(table["block"], table[first], strict=True))
+    values = [_number(numbers.get(block)) for block in blocks]
+    finite = [value for value in values if value is not None] or [0.0]
     return {
-        "title": titles[0],
+        "title": title,
         "values": values,
-        "texts": [rows[name][0] if name in rows else "" for name in names],
-        "low": _text(min(known), forms[0]),
-        "high": _text(max(known), forms[0]),
+        "texts": [rows[block][0] if block in rows else "" for block in blocks],
+        "low": _text(min(finite), form),
+        "high": _text(max(finite), form),
         "columns": ["Block", *titles],
-        "rows": [[name, *texts] for name, texts in rows.items()],
+        "rows": [[block, *texts] for block, texts in rows.items()],
     }
 
 

@@ -1,4 +1,4 @@
-"""The page's scripts and style, and pages that need no kernel."""
+"""The page's scripts and style sheet, and pages that need no kernel."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ from ..structure.anatomy import Anatomy
 
 _STATIC = Path(__file__).parent / "static"
 
-# Parts of one module, in this order: so short files need no bundler.
+# Parts of one module, in this order: files so short need no bundler.
 _SCRIPTS = ("helpers", "diagram", "controls", "results", "studies", "lab", "offline", "panel")
 
 
@@ -32,8 +32,7 @@ def html(title: str, state: Mapping[str, Any]) -> str:
 
     Args:
         title: Title of the page.
-        state: What the panel's traits are, by their names; texts, numbers, lists, dictionaries and
-            bytes.
+        state: Values of the panel's traits by name: texts, numbers, lists, dictionaries, bytes.
 
     Example:
         >>> text = html("<b>", {"selection": ()})
@@ -41,7 +40,7 @@ def html(title: str, state: Mapping[str, Any]) -> str:
         (True, False)
     """
     # Names are untrusted: "<" is written so that no name can end the script.
-    data = json.dumps(_as_text(state)).replace("<", "\\u003c")
+    data = json.dumps(as_text(state)).replace("<", "\\u003c")
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -65,22 +64,22 @@ widget.render({{ model: offlineModel({data}), el: document.getElementById("panel
 """
 
 
-def _as_text(value: Any) -> Any:
-    """The same with bytes as base64, which JSON can hold."""
+def as_text(value: Any) -> Any:
+    """The value with all bytes as base64, for JSON; `fromText` of the page is the inverse."""
     if isinstance(value, bytes | memoryview):
         return {"base64": base64.b64encode(value).decode()}
     if isinstance(value, Mapping):
-        return {key: _as_text(item) for key, item in value.items()}
+        return {key: as_text(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_as_text(item) for item in value]
+        return [as_text(item) for item in value]
     return value
 
 
 def picture(anatomy: Anatomy) -> str:
-    """What stands below a panel in the notebook, for where no widget is shown.
+    """The diagram and a table as HTML, to show below a panel where widgets do not work.
 
-    A notebook that is opened without a kernel, or converted, shows the diagram; one that is not
-    trusted shows no SVG, but the table behind it. A live panel hides it by its style sheet.
+    A notebook that is opened without a kernel, or converted, shows the diagram. An untrusted one
+    removes the SVG and shows the table. The style sheet of a live panel hides both.
 
     Example:
         >>> import cutwidgets as cw
@@ -91,14 +90,14 @@ def picture(anatomy: Anatomy) -> str:
     """
     title = f"The {len(anatomy)} blocks of {escape(anatomy.name)}; run this cell for the panel"
     return (
-        # Where the SVG is taken out, its texts remain: without a size of their own, unseen.
+        # Where the SVG is removed, its texts remain: at this font size they are invisible.
         f'<div class="cutwidgets-static"><div style="font-size: 0px">{rendering.html(anatomy.svg)}'
         f"</div><details><summary>{title}</summary>{anatomy.html_table()}</details></div>"
     )
 
 
 def file(anatomy: Anatomy, suffix: str, state: Mapping[str, Any]) -> bytes:
-    """What a file of a panel holds.
+    """The content of a file of a panel.
 
     Args:
         anatomy: The anatomy of its model.
@@ -106,7 +105,7 @@ def file(anatomy: Anatomy, suffix: str, state: Mapping[str, Any]) -> bytes:
         state: As for `html`.
 
     Raises:
-        CutwidgetsError: If there is no such kind of file.
+        CutwidgetsError: If the suffix is another one.
 
     Example:
         >>> import cutwidgets as cw
@@ -123,7 +122,7 @@ def file(anatomy: Anatomy, suffix: str, state: Mapping[str, Any]) -> bytes:
     if suffix == ".html":
         return html(f"{anatomy.name}: cutwidgets", state).encode()
     raise CutwidgetsError(
-        f"A panel is saved as .keras, .svg, .png, .dot or .html, not as {suffix!r}."
+        f"A panel can be saved as .keras, .svg, .png, .dot or .html. Received: {suffix!r}."
     )
 
 

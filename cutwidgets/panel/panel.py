@@ -1,4 +1,4 @@
-"""The widget. It is thin: what it shows comes from the other modules, and the page draws it."""
+"""The widget: other modules compute what it shows, and the page draws it."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,55 +19,44 @@ from ..surgery.build import Section, Weights, build
 from ..surgery.checking import check
 from ..surgery.script import to_code
 from ..surgery.slicing import section
-from . import forward_view, lab_view, page, result_views, slice_view
-from .background import BackgroundWidget
+from . import lab_view, page, result_views, slice_view
+from .background import Answer, BackgroundWidget
+from .traits import IN_PAGE, Selection, answers
 
 PARTS = ("diagram", "summary", "run", "check", "code", "costs", "surgery", "lab", "save")
 
 
-class _Selection(traitlets.Tuple):
-    """`()` or a pair of places; `None` clears as `()` does."""
-
-    def validate(self, obj: Any, value: Any) -> Any:
-        if value is not None and not (isinstance(value, tuple | list) and len(value) in (0, 2)):
-            raise traitlets.TraitError(
-                f"A selection is () or (start, end), a pair of places. Received: {value!r:.200}"
-            )
-        return super().validate(obj, tuple(value or ()))
-
-
 class CutPanel(BackgroundWidget):
-    """A panel to choose a slice by two clicks, to look at it and to run it.
+    """A panel to choose a slice of a model with two clicks, inspect it and run it.
 
-    A selection that cannot be cut raises nothing: the panel says why, and so does `error`. All
-    attributes can be set and observed, and linked between widgets.
+    Selecting a slice that cannot be cut raises nothing: the panel says why, and so does `error`.
+    All attributes can be set, observed and linked to other widgets.
 
     Args:
         model: A built functional or Sequential model. The panel does not change it.
-        photo: What *Run* shows to the model: a path, a PIL image or an array, as for
-            `cutwidgets.inference.pictures.photo`; `None` for a photograph that comes with
-            scikit-image.
+        photo: The photograph that *Run* feeds to the model: a path, a PIL image or an array, as for
+            `cutwidgets.inference.pictures.photo`; `None` for a sample photograph.
         preprocess: A function from pixels, float32 (1, height, width, channels) from 0 to 255, to
-            what the model expects; `None` to find out.
-        parts: What to show, to use a part alone: any of `"diagram"`, `"summary"`, `"run"`,
-            `"check"`, `"code"`, `"costs"`, `"surgery"`, `"lab"` and `"save"`.
-        data: Examples for the experiments of *Lab*, a pair of an input of the model and of labels,
-            as for `lab.lesions`; labels may be `None`. Without examples the photograph is used.
+            what the model expects; `None` to infer it from the model.
+        parts: Which parts to show: any of `"diagram"`, `"summary"`, `"run"`, `"check"`, `"code"`,
+            `"costs"`, `"surgery"`, `"lab"` and `"save"`.
+        data: Examples for the experiments of *Lab*, a pair (inputs, labels) as for `lab.lesions`;
+            labels may be `None`. Without examples, the experiments use the photograph.
 
     Attributes:
-        model: The model; set another one to look at that.
-        selection: `()`, or start and end. Any two places can be set; they become names of blocks
-            where the cut lies between blocks, names of layers elsewhere.
-        value: The same, under the name that `ipywidgets.interactive_output` looks for.
-        bypass: `None`, or `"input"` to make what bypasses the start a further input, as in `cut`.
+        model: The model; set another one to replace it.
+        selection: `()`, or start and end. Accepts any two places, and converts them to the names of
+            blocks where the cut lies between blocks, else to the names of layers.
+        value: The same, under the name that `ipywidgets.interactive_output` expects.
+        allow_bypass: Whether tensors that bypass the start become extra inputs, as in `cut`.
         weights: `"share"` or `"copy"`, as in `cut`.
         slice: The `keras.Model` of the selection, or `None`.
-        error: What the panel says is wrong, or `""`.
+        error: The error message that the panel shows, or `""`.
 
     Raises:
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
-        CutwidgetsError: If the photograph cannot be read, the examples do not fit, or there is no
-            such part.
+        CutwidgetsError: If the photograph cannot be read, the examples do not fit the model, or a
+            part does not exist.
 
     Example:
         >>> import cutwidgets as cw
@@ -89,30 +78,18 @@ class CutPanel(BackgroundWidget):
     _css = page.STYLE
 
     model = traitlets.Instance(keras.Model)
-    selection = _Selection().tag(sync=True)
-    value = _Selection()
-    allow_bypass = traitlets.Bool(False).tag(sync=True)
-    weights = traitlets.Enum[Weights](["share", "copy"], default_value="share").tag(sync=True)
+    selection = Selection().tag(**IN_PAGE)
+    value = Selection()
+    allow_bypass = traitlets.Bool(False).tag(**IN_PAGE)
+    weights = traitlets.Enum[Weights](["share", "copy"], default_value="share").tag(**IN_PAGE)
     slice = traitlets.Instance(keras.Model, default_value=None, allow_none=True)
-    error = traitlets.Unicode("").tag(sync=True)
+    error = traitlets.Unicode("").tag(**IN_PAGE)
 
-    # For the page. Answers carry the selection that they belong to, as it may have changed since.
-    _parts: traitlets.List[Any] = traitlets.List().tag(sync=True)
-    _network = traitlets.Dict().tag(sync=True)
-    _result = traitlets.Dict().tag(sync=True)
-    _photo = traitlets.Dict().tag(sync=True)
-    _features = traitlets.Dict().tag(sync=True)
-    _maps = traitlets.Dict().tag(sync=True)
-    _text = traitlets.Dict().tag(sync=True)
-    _checked = traitlets.Dict().tag(sync=True)
-    _code = traitlets.Dict().tag(sync=True)
-    _costs = traitlets.Dict().tag(sync=True)
-    _surgery = traitlets.Dict().tag(sync=True)
-    _lab = traitlets.Dict().tag(sync=True)
-    _experiments = traitlets.Dict().tag(sync=True)
-    _opened = traitlets.Dict().tag(sync=True)
-    _found = traitlets.Dict().tag(sync=True)
-    _file = traitlets.Dict().tag(sync=True)
+    # The page reads these, and the answers at the end of the class.
+    _parts: traitlets.List[Any] = traitlets.List().tag(**IN_PAGE)
+    _network = traitlets.Dict().tag(**IN_PAGE)
+    _result = traitlets.Dict().tag(**IN_PAGE)
+    _experiments = traitlets.Dict().tag(**IN_PAGE)
 
     def __init__(
         self,
@@ -122,30 +99,30 @@ class CutPanel(BackgroundWidget):
         parts: Sequence[str] = PARTS,
         data: tuple[Any, Any] | None = None,
     ) -> None:
-        unknown = [part for part in parts if part not in PARTS]
-        if unknown or isinstance(parts, str) or not parts:
-            raise CutwidgetsError(f"parts are some of {', '.join(PARTS)}. Received: {parts!r:.200}")
+        if isinstance(parts, str) or not parts or not set(parts) <= set(PARTS):
+            raise CutwidgetsError(
+                f"parts must be a list drawn from: {', '.join(PARTS)}. Received: {parts!r:.200}"
+            )
+        self._anatomy = anatomy(model)  # raises before there is a widget
         self._preprocess = preprocess
         self._section: Section | None = None
-        self._outcome: forward_view.Run | None = None
-        self._tensors: dict[str, keras.KerasTensor] = {}
+        self._forward_pass: result_views.ForwardPass | None = None
+        self._tensors: dict[str, keras.KerasTensor] = {}  # selected ones, by their names
         self._count = count(1)
-        self._refusal, self._places_asked = "", [""]  # why there is no slice; what was asked
+        self._refusal = ""  # why there is no slice
+        self._requested = [""]  # the places of the selection as somebody wrote them
         self._image = pictures.photo(photo)
-        name = "Your photograph" if photo is not None else next(iter(pictures.SAMPLES))
-        anatomy(model)  # to refuse a model before there is a widget
         self._data = lab_view.examples(model, data)
-        photographs = {"name": name, "names": list(pictures.SAMPLES)}
-        super().__init__(model=model, _parts=list(parts), _photo=photographs)
+        samples = list(pictures.SAMPLES)
+        name = samples[0] if photo is None else "Your photograph"
+        super().__init__(model=model, _parts=list(parts), _photo={"name": name, "names": samples})
         traitlets.link((self, "selection"), (self, "value"))
-        self.on_msg(self._asked)
+        self.on_msg(self._receive)
 
     def __repr__(self) -> str:
         """The model, and what is selected."""
-        return (
-            f"<CutPanel of {self.model.name!r}: "
-            f"{' to '.join(map(str, self.selection)) or 'no slice'}>"
-        )
+        selected = " to ".join(map(str, self.selection)) or "no slice"
+        return f"<CutPanel of {self.model.name!r}: {selected}>"
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
@@ -158,21 +135,21 @@ class CutPanel(BackgroundWidget):
 
     @property
     def code(self) -> str:
-        """Three lines of Python that do what the panel does now; `""` without a selection."""
+        """Three lines of Python that cut and check the selected slice; `""` without a selection."""
         if not self.selection:
             return ""
         return slice_view.code(self.selection, self.allow_bypass, self.weights)
 
     def run(self) -> None:
         """Run the slice on the photograph and show its feature maps, as the button *Run* does."""
-        self._answer("_features", self._forward)
+        self._answer("run", self._run_slice)
 
     def save(self, path: str | Path) -> Path:
         """Save what the panel shows.
 
         Args:
-            path: A file, which must not exist: `.keras` for the slice; `.svg`, `.png` or `.dot` for
-                the diagram; `.html` for a page of the whole panel that needs no kernel.
+            path: A new file: `.keras` for the slice; `.svg`, `.png` or `.dot` for the diagram;
+                `.html` for a page of the whole panel that needs no kernel.
 
         Returns:
             The path of the file.
@@ -190,45 +167,46 @@ class CutPanel(BackgroundWidget):
         """
         path = Path(path)
         if path.suffix == ".keras":
-            page.whole(path, lambda unfinished: self._required_slice().save(unfinished))
+            page.whole(path, lambda unfinished: self._chosen()[1].save(unfinished))
         else:
             page.whole(path, lambda unfinished: unfinished.write_bytes(self._content(path.suffix)))
         return path
 
     def _content(self, suffix: str) -> bytes:
-        """A file that is made for a download."""
+        """The content of a file of the diagram or the panel."""
         if suffix == ".html" and not self._costs:
-            self._answer("_costs", self._count_costs)
-        state = {name: getattr(self, name) for name in self.keys if name in _PAGE}
+            self._answer("costs", self._count_costs)
+        state = {name: getattr(self, name) for name in self.trait_names(in_page=True)}
         return page.file(self._anatomy, suffix, state)
 
+    @traitlets.validate("model")
+    def _read(self, proposal: dict[str, Any]) -> Any:
+        """Read a new model; if that is impossible, nothing has changed yet."""
+        self._anatomy = anatomy(proposal["value"])
+        return proposal["value"]
+
     @traitlets.observe("model")
-    def _opened_model(self, _change: object) -> None:
-        """Begin anew with a model."""
+    def _begin_anew(self, _change: object) -> None:
         self._drop()
-        self._anatomy = anatomy(self.model)
         self._tensors = {}
         with self.hold_sync():
-            for name in _ANSWERS:
-                setattr(self, name, {})
+            self._clear_answers("model")
             self.selection = ()
-            self.slice, self.error, self._section, self._outcome = None, "", None, None
-            self._refusal = ""
-            self._result = {"selection": []}
-            # The number tells the page of a model that looks like the one before.
-            found = lab_view.opened(self.model, self._anatomy.graph, self._data)
-            self._data, self._experiments = found
+            self._cut(None)
+            self._data, self._experiments = lab_view.experiments(
+                self.model, self._anatomy, self._data
+            )
+            # By the number, the page can tell this model from an equal one before it.
             self._network = slice_view.network(self._anatomy) | {"count": next(self._count)}
 
-    @traitlets.validate("model")
-    def _readable(self, proposal: dict[str, Any]) -> keras.Model:
-        anatomy(proposal["value"])  # raises before anything has changed
-        model: keras.Model = proposal["value"]
-        return model
+    def _clear_answers(self, until: str) -> None:
+        for name in self.trait_names(until=until):
+            setattr(self, name, {})
 
     @traitlets.validate("selection", "value")
     def _by_name(self, proposal: dict[str, Any]) -> tuple[str | int, ...]:
-        self._places_asked = [str(place) for place in proposal["value"]]
+        """Replace a pair of places by their names."""
+        self._requested = [str(place) for place in proposal["value"]]
         names = []
         for place, is_start in zip(proposal["value"], (True, False), strict=False):
             names.append(slice_view.name_of(self._anatomy, place, is_start))
@@ -240,65 +218,72 @@ class CutPanel(BackgroundWidget):
         return [self._tensors.get(str(place), place) for place in self.selection]
 
     @traitlets.observe("selection", "allow_bypass", "weights")
-    def _selected(self, _change: object) -> None:
-        # What holds if an interrupt comes.
-        part, inside, error = None, None, "The cut was interrupted. Select the slice again."
-        answer: dict[str, Any] = {"selection": list(self.selection), "count": next(self._count)}
-        answer |= {
+    def _cut(self, _change: object) -> None:
+        """Cut the selected slice, or say why that is impossible."""
+        chosen: tuple[Section | None, keras.Model | None] = None, None
+        error = "The cut was interrupted. Select the slice again."
+        result = self._stamp() | {
             "allow_bypass": self.allow_bypass,
             "weights": self.weights,
-            "asked": self._places_asked,
+            "requested": self._requested,
         }
         try:
-            found = built = None
             if self.selection:
-                found = section(self._anatomy, *self._places(), allow_bypass=self.allow_bypass)
-                built = build(self.model, found, self.weights)
-                answer |= slice_view.summary(
-                    self._anatomy, found, built, self.selection, self.weights
+                inside = section(self._anatomy, *self._places(), allow_bypass=self.allow_bypass)
+                part = build(self.model, inside, self.weights)
+                result |= slice_view.summary(
+                    self._anatomy, inside, part, self.selection, self.weights
                 )
-            part, inside, error = built, found, ""
+                chosen = inside, part
+            error = ""
         except Exception as problem:
             error = slice_view.message(problem)
-            answer |= slice_view.refusal(self._anatomy, problem, self.selection)
-        finally:
+            result |= slice_view.refusal(self._anatomy, problem, self.selection)
+        finally:  # even after an interrupt
             with self.hold_sync():
-                self.slice, self._section, self._outcome = part, inside, None
+                self._section, self.slice = chosen
+                self._forward_pass = None
                 self.error = self._refusal = error
-                self._result = answer
-                for name in _OF_SLICE:
-                    setattr(self, name, {})
+                self._result = result
+                self._clear_answers("selection")
 
-    def _asked(self, _panel: object, content: dict[str, Any], buffers: Sequence[Any]) -> None:
-        """Answer the page: what takes longer than a summary is made when it is asked for."""
-        asked: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
-            "run": ("_features", self._forward),
-            "text": ("_text", self._keras_summary),
-            "check": ("_checked", self._run_check),
-            "code": ("_code", self._script),
-            "costs": ("_costs", self._count_costs),
-            "surgery": ("_surgery", lambda: self._operate(content)),
-            "maps": ("_maps", lambda: self._draw_maps(**{content["which"]: content["first"]})),
-            "photo": ("_photo", lambda: self._choose_photo(content, buffers)),
-            "open": ("_opened", lambda: slice_view.opened(self._anatomy, content["block"])),
-            "find": ("_found", lambda: slice_view.found(self._anatomy, content["text"])),
-            "save": ("_file", lambda: self._save_as(content["kind"])),
-        }
-        if content.get("ask") in asked:
-            self._answer(*asked[content["ask"]])
-        elif content.get("ask") == "lab":
-            self._begin(self._study(str(content.get("study"))), partial(self._answer, "_lab"))
-        elif content.get("ask") == "stop":
+    def _chosen(self) -> tuple[Section, keras.Model]:
+        """The selected slice.
+
+        Raises:
+            CutwidgetsError: If there is none.
+        """
+        if self._section is None or self.slice is None:
+            raise CutwidgetsError(self._refusal or "There is no slice: choose a start and an end.")
+        return self._section, self.slice
+
+    def _receive(self, _panel: object, message: dict[str, Any], buffers: Sequence[Any]) -> None:
+        """Answer a question of the page: {"ask": the question, and arguments of its method}."""
+        question = message.get("ask")
+        arguments = {name: value for name, value in message.items() if name != "ask"}
+        if buffers:
+            arguments["buffers"] = buffers
+        trait = self.traits(compute=callable).get(f"_{question}")
+        if trait is not None:
+            self._answer(str(question), partial(trait.metadata["compute"], self, **arguments))
+        elif question == "lab":
+            self._begin(self._study(**arguments), partial(self._answer, "lab"))
+        elif question == "stop":
             self._stop()
 
-    def _answer(self, name: str, make: Callable[[], dict[str, Any]]) -> None:
-        """Set a trait for the page to what is made, or tell why there is nothing."""
-        # The number tells the page of a second answer that equals the first.
-        old = {key: getattr(self, name)[key] for key in ("name", "names") if name == "_photo"}
-        answer = old | {"selection": list(self.selection), "count": next(self._count)}
+    def _stamp(self) -> Answer:
+        """Marks an answer, so that the page can tell it from an older one."""
+        return {"selection": list(self.selection), "count": next(self._count)}
+
+    def _answer(self, question: str, compute: Callable[[], Answer]) -> None:
+        """Compute an answer for the page; where that fails, say why."""
+        name = f"_{question}"
+        answer = self._stamp()
+        if question == "photo":
+            answer = self._photo | answer | {"failed": False}
         error = self._refusal
         try:
-            answer |= make()
+            answer |= compute()
         except Exception as problem:
             error = slice_view.message(problem)
             answer["failed"] = True
@@ -310,110 +295,99 @@ class CutPanel(BackgroundWidget):
                 self.error = error
                 setattr(self, name, answer)
 
-    def _required_slice(self) -> keras.Model:
-        if self.slice is None:
-            raise CutwidgetsError(
-                self._refusal or "There is no slice: choose its start and its end."
-            )
-        return self.slice
-
-    def _keras_summary(self) -> dict[str, Any]:
+    def _keras_summary(self) -> Answer:
         lines: list[str] = []
-        self._required_slice().summary(print_fn=lines.append)
+        self._chosen()[1].summary(print_fn=lines.append)
         return {"text": "\n".join(lines)}
 
-    def _script(self) -> dict[str, Any]:
-        self._required_slice()
+    def _script(self) -> Answer:
+        self._chosen()
         script = to_code(self.model, *self._places(), allow_bypass=self.allow_bypass)
         return {"script": script, "lines": self.code}
 
-    def _count_costs(self) -> dict[str, Any]:
+    def _count_costs(self) -> Answer:
         return result_views.costs(costs(self.model))
 
-    def _run_check(self) -> dict[str, Any]:
-        self._required_slice()
-        given, facts = self._input()
+    def _verify(self) -> Answer:
+        self._chosen()
+        inputs, facts = self._input()
         start, end = self._places()
-        shown = check(
-            self.model,
-            start,
-            end,
-            list(given.values()),
-            weights=self.weights,
-            allow_bypass=self.allow_bypass,
-        )
-        return facts | result_views.check(shown)
+        options: dict[str, Any] = {"weights": self.weights, "allow_bypass": self.allow_bypass}
+        result = check(self.model, start, end, list(inputs.values()), **options)
+        return facts | result_views.check(result)
 
-    def _forward(self) -> dict[str, Any]:
-        """Photograph, head, slice: what the page shows of a run."""
-        part = self._required_slice()
-        assert self._section is not None
-        given, shown = self._input()
-        self._outcome = forward_view.run(self._section, part, given)
-        told = result_views.run(self._outcome, self._section)
-        maps = self._draw_maps(input=0, output=0)
-        self._maps = {"selection": list(self.selection), "count": next(self._count)} | maps
-        return shown | told | {"facts": [*shown["facts"], *told["facts"]]}
+    def _run_slice(self) -> Answer:
+        inside, part = self._chosen()
+        inputs, shown = self._input()
+        self._forward_pass = result_views.forward_pass(inside, part, inputs)
+        self._maps = self._stamp() | self._draw_maps(input=0, output=0)
+        outcome = result_views.run(self._forward_pass, inside)
+        return shown | outcome | {"facts": [*shown["facts"], *outcome["facts"]]}
 
-    def _draw_maps(self, **firsts: int) -> dict[str, Any]:
-        """Feature maps of the last run, from a channel of input or output on."""
-        if self._outcome is None:
-            raise CutwidgetsError("There is nothing to draw: run the slice first.")
+    def _draw_maps(self, **firsts: int) -> Answer:
+        """Feature maps of the last run, from a channel of `input` or `output` on."""
+        if self._forward_pass is None:
+            raise CutwidgetsError("There are no feature maps: run the slice first.")
         axis = self._anatomy.graph.channel_axis
-        arrays = {"input": self._outcome.inputs[0], "output": self._outcome.outputs[0]}
+        arrays = {"input": self._forward_pass.inputs[0], "output": self._forward_pass.outputs[0]}
         drawn = {which: self._maps.get(which) for which in arrays}
-        for which, first in firsts.items():
-            drawn[which] = result_views.maps(arrays[which], int(first), axis)
-        return drawn
+        return drawn | {
+            which: result_views.maps(arrays[which], first, axis) for which, first in firsts.items()
+        }
 
-    def _input(self) -> tuple[dict[int, Any], dict[str, Any]]:
-        """Values for the model's inputs, and what the page shows of them."""
-        return result_views.shown_input(
-            self.model, self._anatomy.graph, self._image, self._preprocess
-        )
+    @property
+    def _input(self) -> Callable[[], tuple[dict[int, Any], Answer]]:
+        """Computes values for the current model's inputs, and how the page shows them."""
+        current = (self.model, self._anatomy.graph, self._image, self._preprocess)
+        return partial(result_views.shown_input, *current)
 
-    def _study(self, name: str) -> Callable[[], dict[str, Any]]:
-        """An experiment for a thread: it looks at nothing that may be another by then."""
-        seen = (self.model, self._anatomy.graph, self._image, self._preprocess)
-        shown = partial(result_views.shown_input, *seen)
-        return partial(lab_view.study, self.model, name, self._data, shown, self._photo["name"])
+    def _study(self, study: str) -> Callable[[], Answer]:
+        """Bind the study to the current model and photograph, to run in a thread."""
+        current = (self._data, self._input, self._photo["name"])
+        return partial(lab_view.study, self.model, self._anatomy, study, *current)
 
-    def _choose_photo(self, content: dict[str, Any], buffers: Sequence[Any]) -> dict[str, Any]:
-        name = str(content["name"])
+    def _choose_photo(self, name: str, buffers: Sequence[Any] = ()) -> Answer:
         self._image = (
             pictures.uploaded(name, bytes(buffers[0])) if buffers else pictures.sample(name)
         )
         return {"name": name}
 
-    def _operate(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Which blocks of the slice can be removed or swapped; and what that changes."""
-        self._required_slice()
-        assert self._section is not None
-        told = result_views.operations(self._anatomy, self._section)
-        names = content.get("blocks")
-        if not names:
-            return told
-        operate = result_views.swap if content.get("what") == "swap" else result_views.removal
-        return told | operate(self._anatomy, names, self._input()[0])
+    def _operate(self, what: str = "", blocks: Sequence[str] = ()) -> Answer:
+        """Which blocks of the slice can be removed or swapped, and the effect of doing so."""
+        options = result_views.operations(self._anatomy, self._chosen()[0])
+        if not what:
+            return options
+        operate = result_views.swap if what == "swap" else result_views.removal
+        return options | operate(self._anatomy, blocks, self._input()[0])
 
-    def _save_as(self, kind: str) -> dict[str, Any]:
-        """A file for the page to download; models are too large for that, and go to the disk."""
-        name = self.slice.name if kind == "keras" and self.slice else self._anatomy.name
+    def _layers(self, block: str) -> Answer:
+        return slice_view.layers(self._anatomy, block)
+
+    def _locate(self, text: str) -> Answer:
+        return slice_view.location(self._anatomy, text)
+
+    def _write(self, kind: str) -> Answer:
+        """A file for the page to download; a slice is too large for that, and goes to the disk."""
         if kind != "keras":
-            return {"name": files.file_name(name, kind), "content": self._content(f".{kind}")}
-        self._required_slice()
+            name = files.file_name(self._anatomy.name, kind)
+            return {"name": name, "content": self._content(f".{kind}")}
+        name = self._chosen()[1].name
         numbered = (f"{name}-{i}" if i else name for i in count())
         paths = (Path(files.file_name(stem, kind)) for stem in numbered)
         path = self.save(next(path for path in paths if not path.exists()))
         size = path.stat().st_size / 1e6
         return {"saved": f"Saved as {path} ({size:.1f} MB) in {path.resolve().parent}."}
 
-
-_OF_SLICE = ("_features", "_maps", "_text", "_checked", "_code", "_surgery")
-
-_ANSWERS = (*_OF_SLICE, "_costs", "_lab", "_opened", "_found", "_file")
-
-_PAGE = {
-    "selection", "allow_bypass", "weights", "error", "_parts", "_network", "_result", "_photo",
-    "_experiments", *_ANSWERS,
-} - {"_found", "_file"}  # fmt: skip
+    # What the page may ask.
+    _run = answers(_run_slice, until="selection")
+    _maps = answers(_draw_maps, until="selection")
+    _text = answers(_keras_summary, until="selection")
+    _check = answers(_verify, until="selection")
+    _code = answers(_script, until="selection")
+    _surgery = answers(_operate, until="selection")
+    _costs = answers(_count_costs, until="model")
+    _open = answers(_layers, until="model")
+    _find = answers(_locate, until="model", in_page=False)
+    _save = answers(_write, until="model", in_page=False)
+    _photo = answers(_choose_photo, until=None)
+    _lab = answers(None, until="model")  # in a thread: see `_receive`

@@ -1,8 +1,10 @@
-"""What the panel's page is told of forward passes, checks, costs and surgery."""
+"""What the page shows of forward passes, checks, costs and surgery, as plain dictionaries."""
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import keras
@@ -12,7 +14,9 @@ from PIL import Image
 from ..analysis.costs import Costs
 from ..errors import CutwidgetsError
 from ..graph.callgraph import CallGraph
-from ..inference import images, inputs, pictures
+from ..inference import images, pictures
+from ..inference.forward import arrays, evaluate, forward
+from ..inference.inputs import random_input
 from ..structure.anatomy import Anatomy
 from ..surgery import effects
 from ..surgery.build import Section
@@ -21,9 +25,51 @@ from ..surgery.effects import Change
 from ..surgery.removal import removable
 from ..surgery.slicing import section
 from ..text import shape_text
-from .forward_view import Run
 
 MAPS = 32  # how many feature maps the page shows at a time
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardPass:
+    """A forward pass of a slice.
+
+    Attributes:
+        inputs: An array for each input of the slice.
+        outputs: An array for each of its outputs.
+        seconds: Wall-clock time of the slice.
+    """
+
+    inputs: list[np.ndarray]
+    outputs: list[np.ndarray]
+    seconds: float
+
+
+def forward_pass(part: Section, model: keras.Model, values: Mapping[int, Any]) -> ForwardPass:
+    """Compute a slice's real input with the layers before it, and run the slice.
+
+    Args:
+        part: The section of the slice.
+        model: The slice.
+        values: Values of the whole model's inputs, by their indices in the call graph.
+
+    Raises:
+        CutwidgetsError: If a layer cannot process these values.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> from cutwidgets.surgery.build import build
+        >>> resnet = keras.applications.ResNet50(include_top=False, weights=None)
+        >>> graph = cw.anatomy(resnet).graph
+        >>> pixels, _ = shown_input(resnet, graph, pictures.photo(), None)
+        >>> middle = section(cw.anatomy(resnet), "conv3", "conv4")
+        >>> forward_pass(middle, build(resnet, middle), pixels).outputs[0].shape
+        (1, 14, 14, 1024)
+    """
+    inputs = evaluate(part.graph, part.inputs, values)
+    started = perf_counter()
+    outputs = arrays(forward(model, inputs))
+    return ForwardPass(arrays(inputs), outputs, perf_counter() - started)
 
 
 def shown_input(
@@ -32,19 +78,19 @@ def shown_input(
     image: Image.Image,
     preprocess: Callable[[np.ndarray], np.ndarray] | None,
 ) -> tuple[dict[int, Any], dict[str, Any]]:
-    """Values for a model's inputs, from a photograph if it takes one, and what is told of them.
+    """Values for a model's inputs, from a photograph if the model takes images, and their facts.
 
     Raises:
         CutwidgetsError: If the user's own preprocessing fails.
     """
     if not images.takes_images(graph):
-        shapes = ", ".join(str(graph.tensors[tensor].shape) for tensor in graph.inputs)
-        words = f"random numbers: the model takes {shapes}, which is no photograph"
-        return inputs.random_input(graph, seed=0), {"facts": [("Shown", words)]}
+        shapes = ", ".join(shape_text(graph.tensors[tensor].shape) for tensor in graph.inputs)
+        words = f"Random numbers, because this model does not take images ({shapes})"
+        return random_input(graph, seed=0), {"facts": [("Shown", words)]}
     preprocessing = images.preprocessing(graph, preprocess)
     pixels = images.pixels(graph, image)
     try:
-        given = {graph.inputs[0]: preprocessing.function(pixels)}
+        values = {graph.inputs[0]: preprocessing.function(pixels)}
     except Exception as problem:  # whatever a user's own function raises
         raise CutwidgetsError(
             f"Preprocessing by {preprocessing.name} failed: {problem!r}"
@@ -52,34 +98,29 @@ def shown_input(
     small = image.copy()
     small.thumbnail((224, 224))
     facts = [("Preprocessing", preprocessing.name)]
-    return given, {"facts": facts, "photo": pictures.png(small)}
+    return values, {"facts": facts, "photo": pictures.png(small)}
 
 
-def run(outcome: Run, part: Section) -> dict[str, Any]:
+def run(outcome: ForwardPass, part: Section) -> dict[str, Any]:
     """The facts about a forward pass."""
-    arrays = [
-        *((_numbered("Input", i, outcome.inputs), a) for i, a in enumerate(outcome.inputs)),
-        *((_numbered("Output", i, outcome.outputs), a) for i, a in enumerate(outcome.outputs)),
-    ]
+    statistics = []
+    for word, tensors in (("Input", outcome.inputs), ("Output", outcome.outputs)):
+        for i, array in enumerate(tensors, 1):
+            statistics.append(_statistics(word if len(tensors) == 1 else f"{word} {i}", array))
     return {
-        "facts": [("Time", f"{1000 * outcome.seconds:.0f} ms for the slice, without compiling it")],
-        "statistics": [_statistics(name, array) for name, array in arrays],
+        "facts": [("Time", f"{1000 * outcome.seconds:.0f} ms (eager, uncompiled)")],
+        "statistics": statistics,
         "predictions": predictions(outcome.outputs[0], part),
     }
 
 
-def _numbered(word: str, i: int, arrays: Sequence[np.ndarray]) -> str:
-    return word if len(arrays) == 1 else f"{word} {i + 1}"
-
-
 def _statistics(name: str, array: np.ndarray) -> tuple[str, ...]:
-    """A row of: name, shape, dtype, smallest, mean and largest value, share of zeros."""
-    shape = f"{shape_text(array.shape)}", str(array.dtype)
+    """A row of: name, shape, dtype, minimum, mean, maximum, share of zeros."""
+    row = name, shape_text(array.shape), str(array.dtype)
     if not array.size or array.dtype.kind not in "buif":
-        return name, *shape, "", "", "", ""
-    numbers = [float(f(array)) for f in (np.min, np.mean, np.max)]
-    zeros = f"{100 * float(np.mean(array == 0)):.0f} %"
-    return name, *shape, *(f"{number:.3g}" for number in numbers), zeros
+        return *row, "", "", "", ""
+    numbers = (f"{float(f(array)):.3g}" for f in (np.min, np.mean, np.max))
+    return *row, *numbers, f"{100 * float(np.mean(array == 0)):.0f} %"
 
 
 def maps(array: np.ndarray, first: int, channel_axis: int) -> dict[str, Any]:
@@ -108,7 +149,7 @@ def maps(array: np.ndarray, first: int, channel_axis: int) -> dict[str, Any]:
 
 
 def predictions(array: np.ndarray, part: Section, top: int = 5) -> list[tuple[str, float]]:
-    """The classes that a classifier thinks likeliest, with their probabilities; else nothing."""
+    """The most likely classes of a classifier, with their probabilities; else nothing."""
     last = part.graph.maker(part.outputs[0])
     activation = getattr(getattr(last.layer, "activation", None), "__name__", last.kind).lower()
     is_classifier = array.ndim == 2 and array.shape[1] > 1 and activation == "softmax"
@@ -134,84 +175,81 @@ def _classes() -> list[str] | None:
     return [name.replace("_", " ") for _, name, _ in decoded]
 
 
-def check(shown: Check) -> dict[str, Any]:
+def check(result: Check) -> dict[str, Any]:
     """The outcome of a check, block by block."""
     return {
-        "ok": shown.ok,
-        "conclusive": shown.conclusive,
-        "text": str(shown),
-        "rows": [(name, f"{difference:.3g}") for name, difference in shown.differences],
+        "ok": result.ok,
+        "conclusive": result.conclusive,
+        "text": str(result),
+        "rows": [(name, f"{difference:.3g}") for name, difference in result.differences],
     }
 
 
-def costs(shown: Costs) -> dict[str, Any]:
-    """The costs of all blocks, and of the model."""
+def costs(result: Costs) -> dict[str, Any]:
+    """The costs of all blocks."""
     return {
-        "at": ", ".join(shape_text(shape) for shape in shown.input_shapes),
+        "at": ", ".join(shape_text(shape) for shape in result.input_shapes),
         "rows": [
             {
                 "parameters": cost.parameters,
                 "macs": cost.macs,
                 "bytes": cost.activation_bytes,
-                "field": "×".join(map(str, cost.receptive_field)) if cost.receptive_field else None,
+                "field": "×".join(map(str, cost.receptive_field or ())) or None,
                 "uncounted": list(cost.uncounted),
             }
-            for cost in shown
+            for cost in result
         ],
     }
 
 
 def operations(anatomy: Anatomy, part: Section) -> dict[str, Any]:
-    """The residual blocks of a slice that can be removed, and the pairs that can change places."""
+    """The residual blocks of a slice that can be removed, and the pairs that can be swapped."""
     inside = {block.name for block in anatomy if set(block.calls) <= set(part.calls)}
     pairs = [(anatomy[i].name, anatomy[i + 1].name) for i in effects.swappable(anatomy)]
+    blocks = [block.name for block in removable(anatomy) if block.shortcut]
     return {
-        "removable": [
-            block.name for block in removable(anatomy) if block.shortcut and block.name in inside
-        ],
+        "removable": [name for name in blocks if name in inside],
         "swappable": [pair for pair in pairs if inside.issuperset(pair)],
     }
 
 
-def removal(anatomy: Anatomy, names: Sequence[str], given: Mapping[int, Any]) -> dict[str, Any]:
-    """What a model's output is without some blocks, and the code that removes them."""
-    change = effects.removal(anatomy, names, given)
+def removal(anatomy: Anatomy, names: Sequence[str], values: Mapping[int, Any]) -> dict[str, Any]:
+    """The effect of removing blocks on a model's output, and the code that removes them."""
     return {
         "title": f"Without {', '.join(names)}",
         "code": f"smaller = cw.remove(model, {', '.join(map(repr, names))})",
-        **_change(anatomy, change),
+        **_change(anatomy, effects.removal(anatomy, names, values)),
     }
 
 
-def swap(anatomy: Anatomy, names: Sequence[str], given: Mapping[int, Any]) -> dict[str, Any]:
-    """What a model's output is with two neighbours swapped, and the code that swaps them."""
-    first = next(i for i, block in enumerate(anatomy) if block.name == names[0])
-    change = effects.swap(anatomy, first, given)
-    ends = [block.name for block in anatomy.blocks[max(0, first - 1) : first + 2]]
+def swap(anatomy: Anatomy, names: Sequence[str], values: Mapping[int, Any]) -> dict[str, Any]:
+    """The effect of swapping two neighbours on a model's output, and the code that swaps them."""
+    blocks = [block.name for block in anatomy]
+    first = blocks.index(names[0])
     head, tail = ["head"] if first else [], ["tail"] if first + 2 < len(anatomy) else []
-    ends = ends if tail else ends[:-1]
+    ends = blocks[max(0, first - 1) : first + 1 + len(tail)]
     return {
         "title": f"{names[0]} and {names[1]} swapped",
         "code": f"{', '.join([*head, 'one', 'other', *tail])} = "
         f"cw.split(model, {', '.join(map(repr, ends))})\n"
         f"swapped = cw.join({', '.join([*head, 'other', 'one', *tail])})",
-        **_change(anatomy, change),
+        **_change(anatomy, effects.swap(anatomy, first, values)),
     }
 
 
 def _change(anatomy: Anatomy, change: Change) -> dict[str, Any]:
     whole = section(anatomy)
-    before, after = (predictions(arrays[0], whole) for arrays in (change.before, change.after))
-    told: dict[str, Any] = {
+    shown: dict[str, Any] = {
         "facts": [
             ("Parameters", f"{change.parameters_before:,} → {change.parameters_after:,}"),
             ("Largest change", f"{change.largest:.3g}"),
-            ("Relative change", f"{100 * change.relative:.3g} % of the output's length"),
-            ("Cosine", f"{change.cosine:.4f} between the outputs"),
+            ("Relative change", f"{100 * change.relative:.3g} % of the output's norm"),
+            ("Cosine similarity", f"{change.cosine:.2f}"),
         ],
     }
-    if before and after:
-        return told | {"predictions": {"before": before, "after": after}}
+    outputs = {"before": change.before[0], "after": change.after[0]}
+    classes = {when: predictions(array, whole) for when, array in outputs.items()}
+    if all(classes.values()):
+        return shown | {"predictions": classes}
     axis = anatomy.graph.channel_axis
-    pictured = (("before", change.before), ("after", change.after))
-    return told | {when: maps(arrays[0], 0, axis) for when, arrays in pictured}
+    return shown | {when: maps(array, 0, axis) for when, array in outputs.items()}

@@ -1,7 +1,7 @@
-"""What the panel's page is told of a model and of a slice, as plain dictionaries."""
+"""What the page shows of a model and of a slice, as plain dictionaries."""
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -16,7 +16,6 @@ from ..structure import reach
 from ..structure.anatomy import Anatomy
 from ..structure.places import PlaceLike, resolve
 from ..surgery.build import Section, made_before
-from ..surgery.slicing import section
 from ..text import shape_text
 
 
@@ -26,19 +25,18 @@ def network(anatomy: Anatomy) -> dict[str, Any]:
     Example:
         >>> import cutwidgets as cw
         >>> import keras
-        >>> told = network(cw.anatomy(keras.applications.VGG16(weights=None)))
-        >>> told["blocks"][1]["name"], told["blocks"][1]["output"], told["sources"][1]
+        >>> shown = network(cw.anatomy(keras.applications.VGG16(weights=None)))
+        >>> shown["blocks"][1]["name"], shown["blocks"][1]["output"], shown["sources"][1]
         ('block2', '56×56×128 float32', [0])
     """
     graph, blocks = anatomy.graph, anatomy.blocks
     layers = [id(graph.calls[i].layer) for block in blocks for i in block.calls]
-    refused = reach.ends(graph, blocks)
     return {
         "name": anatomy.name,
         "svg": anatomy.svg,
         "blocks": [_card(anatomy, block) for block in blocks],
         "sources": flow.sources(blocks),
-        "refused": [_reasons(anatomy, ends) for ends in refused],
+        "refused": [_reasons(anatomy, ends) for ends in reach.ends(graph, blocks)],
         "images": takes_images(graph),
         "shared": len(layers) > len(set(layers)),
     }
@@ -46,44 +44,51 @@ def network(anatomy: Anatomy) -> dict[str, Any]:
 
 def _card(anatomy: Anatomy, block: Block) -> dict[str, Any]:
     kind = f"{block.kind}, {block.shortcut} shortcut" if block.shortcut else block.kind
+    shape = shape_text(block.output_shape, block.scale)
     return {
         "name": block.name,
-        "about": f"{kind}, output {shape_text(block.output_shape, block.scale)}, "
-        f"{block.parameters:,} parameters.",
+        "about": f"{kind}, output {shape}, {block.parameters:,} parameters.",
         "layers": list(block.layers),
-        "input": ", ".join(tensor_text(anatomy, tensor) for tensor in block.entries),
-        "output": ", ".join(tensor_text(anatomy, tensor) for tensor in block.exits),
-        "shape": shape_text(block.output_shape, block.scale),
+        "input": _tensors_text(anatomy, block.entries),
+        "output": _tensors_text(anatomy, block.exits),
+        "shape": shape,
         "parameters": block.parameters,
     }
 
 
+def _tensors_text(anatomy: Anatomy, tensors: Iterable[int]) -> str:
+    """Shapes and dtypes of tensors as people write them."""
+    scales = {tensor: block.scale for block in reversed(anatomy.blocks) for tensor in block.exits}
+    shapes = ((anatomy.graph.tensors[index], scales.get(index, 1)) for index in tensors)
+    return ", ".join(
+        f"{shape_text(tensor.shape, scale)} {tensor.dtype}" for tensor, scale in shapes
+    )
+
+
 def _reasons(anatomy: Anatomy, ends: dict[int, tuple[int, ...]]) -> dict[int, Any]:
-    """For each end that a start does not have: what bypasses the start, and who makes it."""
-    graph = anatomy.graph
+    """For each end that a start cannot reach: the layers and blocks that bypass the start."""
+    makers = anatomy.graph.maker
     return {
         end: {
-            "names": [graph.maker(tensor).name for tensor in bypassing],
-            "makers": [_block_of(anatomy, tensor) for tensor in bypassing],
+            "names": [makers(tensor).name for tensor in bypassing],
+            "makers": [_block_with(anatomy, [makers(tensor).index]) for tensor in bypassing],
         }
         for end, bypassing in ends.items()
     }
 
 
-def _block_of(anatomy: Anatomy, tensor: int) -> int:
-    """Position of the block that makes a tensor; -1 for the model's input."""
-    maker = anatomy.graph.maker(tensor).index
-    return next((i for i, block in enumerate(anatomy) if maker in block.calls), -1)
+def _block_with(anatomy: Anatomy, calls: Iterable[int]) -> int:
+    """Position of the first block with one of these calls; -1 if there is none."""
+    calls = set(calls)
+    return next((i for i, block in enumerate(anatomy) if not calls.isdisjoint(block.calls)), -1)
 
 
-def opened(anatomy: Anatomy, name: str) -> dict[str, Any]:
-    """The layers of a block, drawn.
+def layers(anatomy: Anatomy, name: str) -> dict[str, Any]:
+    """The layers of a block, and their diagram.
 
     Raises:
         UnknownPlaceError: If the model has no such block.
     """
-    block, graph = anatomy[name], anatomy.graph
-    calls = [graph.calls[index] for index in block.calls]
     return {
         "block": name,
         "svg": anatomy.layers_svg(name),
@@ -92,30 +97,28 @@ def opened(anatomy: Anatomy, name: str) -> dict[str, Any]:
                 "name": call.name,
                 "id": f"call-{call.index}",
                 "index": call.index,
-                "about": f"{call.kind}, output "
-                + ", ".join(tensor_text(anatomy, tensor) for tensor in call.outputs),
+                "about": f"{call.kind}, output {_tensors_text(anatomy, call.outputs)}",
                 "layers": [],
             }
-            for call in calls
+            for call in (anatomy.graph.calls[index] for index in anatomy[name].calls)
         ],
     }
 
 
-def found(anatomy: Anatomy, text: str) -> dict[str, Any]:
-    """Where a name is, that of an older Keras too: its block, and its layer if it is one.
+def location(anatomy: Anatomy, text: str) -> dict[str, Any]:
+    """The block of a place, and its layer if it is one; also by the names of older Keras versions.
 
     Raises:
         UnknownPlaceError: If the model has no such place.
     """
     place = resolve(anatomy, text)
-    calls = set(place.calls)
-    block = next(block for block in anatomy if calls & set(block.calls) or not calls)
-    is_layer = len(calls) == 1 and len(block.calls) > 1
-    return {"text": text, "block": block.name, "layer": place.name if is_layer else None}
+    block = anatomy[max(0, _block_with(anatomy, place.calls))]
+    is_layer = len(place.calls) == 1 < len(block.calls)
+    return {"block": block.name, "layer": place.name if is_layer else None}
 
 
 def name_of(anatomy: Anatomy, place: PlaceLike | None, is_start: bool) -> str | int:
-    """A name for a place, for the page: a block's where the cut lies at its border.
+    """A name for a place: a block's, if the cut lies at its border.
 
     Args:
         anatomy: The anatomy of the model.
@@ -123,7 +126,7 @@ def name_of(anatomy: Anatomy, place: PlaceLike | None, is_start: bool) -> str | 
         is_start: Whether it is meant as a start, not as an end.
 
     Returns:
-        The name; for what is no place of the model, something that shows what was asked.
+        The name; for what is no place of the model, a text that shows what it is.
 
     Example:
         >>> import cutwidgets as cw
@@ -136,19 +139,19 @@ def name_of(anatomy: Anatomy, place: PlaceLike | None, is_start: bool) -> str | 
     if place is None:
         return blocks[0 if is_start else -1].name if blocks else repr(place)
     try:
-        found = resolve(anatomy, place)
-    except CutwidgetsError:  # It will be raised, and shown, when the selection is cut.
+        resolved = resolve(anatomy, place)
+    except CutwidgetsError:  # raised again, and shown, when the selection is cut
         return place if isinstance(place, str | int) else repr(place)
     for block in blocks:
-        if found.entries == block.entries if is_start else found.exits == block.exits:
+        if resolved.entries == block.entries if is_start else resolved.exits == block.exits:
             return block.name
     if isinstance(place, keras.KerasTensor):
-        return _layer_at(anatomy.graph, found.exits[0], is_start) or str(place.name)
-    return found.name
+        return _layer_at(anatomy.graph, resolved.exits[0], is_start) or str(place.name)
+    return resolved.name
 
 
 def _layer_at(graph: CallGraph, tensor: int, is_start: bool) -> str | None:
-    """The layer that takes nothing but a tensor that nobody else takes, or that makes it."""
+    """The layer that makes a tensor and nothing else, or that alone uses it and nothing else."""
     users, maker = graph.tensors[tensor].users, graph.maker(tensor)
     if not is_start:
         return maker.name if maker.outputs == (tensor,) else None
@@ -168,7 +171,7 @@ def summary(
 
     Args:
         anatomy: The anatomy of the whole model.
-        part: What the slice consists of.
+        part: The section of the slice.
         model: The slice.
         names: Its start and its end.
         weights: `"share"` or `"copy"`.
@@ -178,10 +181,8 @@ def summary(
     blocks = [anatomy[i] for i in touched]
     title = f"{names[0]} to {names[1]}" if names[0] != names[1] else str(names[0])
     trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-    inputs, outputs = (
-        ", ".join(tensor_text(anatomy, tensor) for tensor in tensors)
-        for tensors in (part.inputs, part.outputs)
-    )
+    inputs, outputs = _tensors_text(anatomy, part.inputs), _tensors_text(anatomy, part.outputs)
+    counted = f"{len(blocks)} block{'s' * (len(blocks) != 1)}"
     return {
         "range": [touched[0], touched[-1]],
         "calls": sorted(calls),
@@ -196,90 +197,77 @@ def summary(
         "note": _exactness(anatomy, part),
         "rows": [
             (
-                block.name if set(block.calls) <= calls else f"{block.name} (in part)",
+                block.name if set(block.calls) <= calls else f"{block.name} (partly)",
                 shape_text(block.output_shape, block.scale),
                 f"{block.parameters:,}",
             )
             for block in blocks
         ],
         "sharing": _sharing(weights, len(model.layers), trainable),
-        "told": f"Slice of {len(blocks)} blocks, {title}: input {inputs}, output {outputs}.",
+        "announcement": f"Slice of {counted}, {title}: input {inputs}, output {outputs}.",
     }
 
 
 def _sharing(weights: str, layers: int, trainable: int) -> str:
-    frozen = "" if trainable else " All of it is frozen."
+    frozen = "" if trainable else " All of its layers are frozen."
     if weights == "copy":
-        return f"Own weights: training or freezing the slice leaves the model alone.{frozen}"
+        return f"Own weights: training or freezing the slice does not affect the model.{frozen}"
     return (
-        "Shared weights: training the slice trains the model, and slice.trainable = False freezes "
-        f"these {layers:,} layers of the model too.{frozen}"
+        "Shared weights: training the slice trains the model, and slice.trainable = False also "
+        f"freezes these {layers:,} layers in the model.{frozen}"
     )
-
-
-def tensor_text(anatomy: Anatomy, index: int) -> str:
-    """Shape and dtype of a tensor as people write them."""
-    tensor = anatomy.graph.tensors[index]
-    scale = next((block.scale for block in anatomy if index in block.exits), 1)
-    return f"{shape_text(tensor.shape, scale)} {tensor.dtype}"
 
 
 def _exactness(anatomy: Anatomy, part: Section) -> str:
-    """Whether head, slice and tail make up the model again, and what it takes if they do not."""
+    """Whether head, slice and tail rebuild the model, or what else the tail needs."""
     graph = part.graph
     if not part.carried:
-        return "Head, slice and tail together compute the model: both ends are cut points."
-    names = ", ".join(dict.fromkeys(graph.maker(tensor).name for tensor in part.carried))
+        inputs, outputs = len(part.inputs), len(part.outputs)
+        exact = "Head, slice and tail rebuild the model exactly"
+        if inputs == outputs == 1:
+            return f"{exact}: one tensor crosses at each end."
+        return f"{exact} (inputs of the slice: {inputs}, outputs: {outputs})."
+    names = list(dict.fromkeys(graph.maker(tensor).name for tensor in part.carried))
     last = part.outputs[0]
-    inside = next(block for block in anatomy if graph.maker(last).index in block.calls)
+    block = anatomy[_block_with(anatomy, [graph.maker(last).index])]
     where = (
-        f"A skip connection passes the end of {inside.name}"
-        if last in inside.exits
-        else f"The end lies inside {inside.name}"
+        f"A skip connection passes the end of {block.name}"
+        if last in block.exits
+        else f"The end lies inside {block.name}"
     )
-    return (
-        f"{where}: to compute the model, the tail also needs the output of {names}, which bypasses "
-        "the end."
+    needs = (
+        f"output of {names[0]}, which bypasses"
+        if len(names) == 1
+        else f"outputs of {', '.join(names[:-1])} and {names[-1]}, which bypass"
     )
+    return f"{where}: to compute the model's output, the tail also needs the {needs} the end."
 
 
 def refusal(anatomy: Anatomy, error: Exception, names: Sequence[str | int]) -> dict[str, Any]:
     """The skip connections that make a cut impossible, and the nearest slices that work."""
     if not isinstance(error, BypassedCutError):
         return {}
-    graph = anatomy.graph
-    makers = [
-        _block_of(anatomy, tensor)
-        for tensor in made_before(graph, resolve(anatomy, names[0]).entries)
+    graph, start = anatomy.graph, resolve(anatomy, names[0])
+    bypassing = (
+        graph.maker(tensor)
+        for tensor in made_before(graph, start.entries)
         if graph.maker(tensor).name in error.bypasses
-    ]
-    pairs = [(place, names[1]) for place in error.nearest]
+    )
+    calls = start.calls or graph.tensors[start.entries[0]].users
     return {
-        "crossing": {"makers": makers, "behind": _first_block(anatomy, names[0])},
-        "nearest": [pair for pair in pairs if _works(anatomy, pair)],
+        "crossing": {
+            "makers": [_block_with(anatomy, [maker.index]) for maker in bypassing],
+            "start": max(0, _block_with(anatomy, calls)),
+        },
+        "nearest": [(place, names[1]) for place in error.nearest],
     }
-
-
-def _first_block(anatomy: Anatomy, place: str | int) -> int:
-    """Position of the block that a place begins in."""
-    found = resolve(anatomy, place)
-    calls = set(found.calls) or set(anatomy.graph.tensors[found.entries[0]].users)
-    return next((i for i, block in enumerate(anatomy) if calls & set(block.calls)), 0)
-
-
-def _works(anatomy: Anatomy, pair: Sequence[str | int]) -> bool:
-    try:
-        section(anatomy, *pair)
-    except CutwidgetsError:
-        return False
-    return True
 
 
 def code(selection: Sequence[str | int], allow_bypass: bool, weights: str) -> str:
     """Three lines of Python that cut a slice and check it.
 
     Example:
-        >>> print(code(("conv3", "conv4"), None, "copy"))
+        >>> print(code(("conv3", "conv4"), False, "copy"))
         import cutwidgets as cw
         part = cw.cut(model, 'conv3', 'conv4', weights='copy')
         cw.check(model, 'conv3', 'conv4', weights='copy')
@@ -291,8 +279,8 @@ def code(selection: Sequence[str | int], allow_bypass: bool, weights: str) -> st
 
 
 def message(problem: Exception) -> str:
-    """What to show of an error: in a callback of a widget, nobody sees an exception."""
+    """The text to show for an error: exceptions in a widget's callbacks reach nobody."""
     if isinstance(problem, CutwidgetsError):
         return str(problem)
     traceback.print_exception(problem)
-    return f"This is a fault of cutwidgets, please report it: {problem!r}"
+    return f"Internal error in cutwidgets; please report it: {problem!r}"

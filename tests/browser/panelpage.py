@@ -6,18 +6,17 @@ import json
 import ipywidgets
 from axe_playwright_python.sync_playwright import Axe
 
+from cutwidgets.panel.page import as_text
+
 # What anywidget gives to render(): get, set, save_changes, send, on, off. `kernel` is the CutPanel.
 FAKE_MODEL = """
-({ esm, state }) => {
+async ({ esm, state }) => {
+  const url = URL.createObjectURL(new Blob([esm], { type: "text/javascript" }));
+  const { default: widget, fromText } = await import(url);
   const listeners = {};
   let changed = {};
-  const restored = (value) =>
-    Array.isArray(value) ? value.map(restored)
-    : value === null || typeof value !== "object" ? value
-    : value.base64 ? Uint8Array.from(atob(value.base64), (letter) => letter.charCodeAt(0))
-    : Object.fromEntries(Object.entries(value).map(([key, item]) => [key, restored(item)]));
   const raw = { ...state };
-  const values = restored(state);
+  const values = fromText(state);
   const encoded = (buffer) => {
     let text = "";
     for (const byte of new Uint8Array(buffer)) text += String.fromCharCode(byte);
@@ -39,7 +38,7 @@ FAKE_MODEL = """
         .filter((key) => JSON.stringify(raw[key]) !== JSON.stringify(news[key]));
       for (const key of keys) {
         raw[key] = news[key];
-        values[key] = restored(news[key]);
+        values[key] = fromText(news[key]);
       }
       for (const key of keys) for (const f of [...(listeners["change:" + key] ?? [])]) f();
     },
@@ -56,9 +55,7 @@ FAKE_MODEL = """
       this.ask({ content, buffers: buffers.map(encoded) });
     },
   };
-  window.show = async () => {
-    const url = URL.createObjectURL(new Blob([esm], { type: "text/javascript" }));
-    const { default: widget } = await import(url);
+  window.show = () => {
     const el = document.body.appendChild(document.createElement("div"));
     return widget.render({ model: window.model, el });
   };
@@ -82,17 +79,9 @@ class PanelPage:
 
     def state(self) -> dict:
         """The panel's state as JSON, with bytes as text."""
-
-        def plain(value):
-            if isinstance(value, bytes | memoryview):
-                return {"base64": base64.b64encode(value).decode()}
-            if isinstance(value, dict):
-                return {key: plain(item) for key, item in value.items()}
-            return [plain(item) for item in value] if isinstance(value, list | tuple) else value
-
         state = self.panel.get_state()
         names = state.keys() - {"_esm", "_css"} - set(ipywidgets.DOMWidget.class_trait_names())
-        return json.loads(json.dumps({name: plain(state[name]) for name in names}))
+        return json.loads(json.dumps(as_text({name: state[name] for name in names})))
 
     def kernel(self, message: dict) -> dict:
         if "state" in message:
@@ -103,7 +92,7 @@ class PanelPage:
         return self.state()
 
     def show(self) -> None:
-        self.page.evaluate("async () => { window.close = await window.show(); }")
+        self.page.evaluate("() => { window.close = window.show(); }")
 
     def update(self) -> None:
         """Send to the page what was changed in Python."""

@@ -66,7 +66,7 @@ def test_an_end_before_the_start_is_greyed_with_its_reason_and_explained(at, nam
     assert at.block(names[3]).get_attribute("aria-disabled") == "false"
     early.hover()
     at.page.wait_for_selector("[role=tooltip]:not([hidden])")
-    assert "Cannot be the end" in at.page.locator("[role=tooltip]").text_content()
+    assert "Cannot end here" in at.page.locator("[role=tooltip]").text_content()
     early.click(force=True)
     at.page.wait_for_selector("[data-part=error]:not(:empty)")
     assert at.part("error").text_content() == at.panel.error

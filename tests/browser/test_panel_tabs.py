@@ -141,10 +141,10 @@ def test_tabs_by_keyboard(at, names):
     assert at.page.evaluate("document.activeElement.dataset.tab") == "summary"
 
 
-def test_proof_code_costs_and_surgery(at, names, tiny_resnet):
+def test_check_code_costs_and_surgery(at, names, tiny_resnet):
     at.choose(names[1], names[2])
     result = at.tab("check")
-    result.get_by_role("button", name="Check").click()
+    result.get_by_role("button", name="Run the check").click()
     result.locator("table").wait_for()
     assert "bit for bit" in result.text_content()
 
@@ -175,11 +175,11 @@ def test_proof_code_costs_and_surgery(at, names, tiny_resnet):
 def test_the_weights_are_copied_by_a_switch(at, names, tiny_resnet):
     at.choose(names[1], names[2])
     summary = at.part("summary")
-    assert "shared weights" in summary.text_content()
+    assert "Shared weights" in summary.text_content()
     at.part("weights").check()
     at.page.wait_for_function(
         """() => document.querySelector("[data-part=summary]").textContent
-                   .includes("leaves the model alone")"""
+                   .includes("does not affect the model")"""
     )
     assert at.shown() == f"{names[1]}..{names[2]}"
     assert at.panel.slice.layers[-1] is not tiny_resnet.get_layer(at.panel.slice.layers[-1].name)
@@ -189,11 +189,11 @@ def test_photographs(at, names):
     at.choose(names[0], names[1])
     at.part("run").click()
     at.page.wait_for_selector("[data-part=features] img")
-    first = at.panel._features["photo"]
+    first = at.panel._run["photo"]
     at.part("photo").select_option(label="An astronaut")
     at.page.wait_for_function("model.get('_photo').name === 'An astronaut'")
-    at.page.wait_for_function("count => model.get('_features').count > count", arg=5)
-    assert at.panel._features["photo"] != first
+    at.page.wait_for_function("count => model.get('_run').count > count", arg=5)
+    assert at.panel._run["photo"] != first
     file = io.BytesIO()
     Image.new("RGB", (9, 9), "blue").save(file, "PNG")
     upload = at.part("upload")
@@ -320,7 +320,7 @@ def test_axe_finds_nothing(at, names, scheme):
     for tab in ("summary", "check", "code", "costs", "surgery", "lab", "save"):
         at.tab(tab)
         if tab == "check":
-            at.page.get_by_role("button", name="Check").click()
+            at.page.get_by_role("button", name="Run the check").click()
             at.page.wait_for_selector("[data-part=check] table")
         look(tab)
     at.block(names[3]).click()

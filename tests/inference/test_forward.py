@@ -19,7 +19,7 @@ from cutwidgets.inference import pictures
 from cutwidgets.inference.images import pixels, preprocessing, takes_images
 from cutwidgets.inference.inputs import random_input
 from cutwidgets.inference.pictures import feature_maps, photo
-from cutwidgets.panel.forward_view import run
+from cutwidgets.panel.result_views import forward_pass as run
 from cutwidgets.surgery.slicing import build, section
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)

@@ -188,14 +188,14 @@ def test_run_gives_a_picture_of_the_slice_s_output(panel, names):
     panel.selection = (names[1], names[3])
     panel._handle_custom_msg({"ask": "run"}, [])
     assert panel.error == ""
-    assert panel._features["selection"] == [names[1], names[3]]
+    assert panel._run["selection"] == [names[1], names[3]]
     maps = [panel._maps[which]["picture"] for which in ("input", "output")]
-    for png in (panel._features["photo"], *maps):
+    for png in (panel._run["photo"], *maps):
         with Image.open(io.BytesIO(png)) as picture:
             assert picture.format == "PNG"
-    facts = dict(panel._features["facts"])
+    facts = dict(panel._run["facts"])
     assert "ms" in facts["Time"]
-    rows = {row[0]: row[1:3] for row in panel._features["statistics"]}
+    rows = {row[0]: row[1:3] for row in panel._run["statistics"]}
     assert rows == {"Input": ("16×16×4", "float32"), "Output": ("16×16×8", "float32")}
 
 
@@ -255,8 +255,8 @@ def test_a_model_of_no_pictures_runs_on_random_input():
     panel.selection = (None, None)
     panel.run()
     assert panel.error == ""
-    assert "photo" not in panel._features
-    assert "random" in dict(panel._features["facts"])["Shown"]
+    assert "photo" not in panel._run
+    assert "Random numbers" in dict(panel._run["facts"])["Shown"]
     with Image.open(io.BytesIO(panel._maps["output"]["picture"])) as picture:
         assert picture.format == "PNG"
 
@@ -280,10 +280,10 @@ def test_two_panels_of_one_model_are_apart(tiny_resnet, names):
     assert one.selection == (names[1], names[2])
 
 
-def ask(panel, question, trait, buffers=(), **details):
-    """What the page is answered; it is nothing where there is an error."""
-    panel._handle_custom_msg({"ask": question, **details}, list(buffers))
-    answer = getattr(panel, trait)
+def ask(panel, question, buffers=(), **arguments):
+    """The answer to a question of the page; marked as failed if there is an error."""
+    panel._handle_custom_msg({"ask": question, **arguments}, list(buffers))
+    answer = getattr(panel, f"_{question}")
     assert answer["selection"] == list(panel.selection)
     assert bool(panel.error) == bool(answer.get("failed"))
     return answer
@@ -318,7 +318,7 @@ def test_a_copied_slice_shares_nothing(panel, names, tiny_resnet):
     assert "trains the model" in panel._result["sharing"]
     panel.weights = "copy"
     assert not {id(variable) for variable in panel.slice.variables} & owned
-    assert "leaves the model alone" in panel._result["sharing"]
+    assert "does not affect the model" in panel._result["sharing"]
     with pytest.raises(traitlets.TraitError):
         panel.weights = "steal"
 
@@ -335,21 +335,21 @@ def test_the_code_makes_the_slice_of_the_panel(panel, names, tiny_resnet):
 
 def test_the_script_is_that_of_to_code(panel, names, tiny_resnet):
     panel.selection = (names[1], names[2])
-    answer = ask(panel, "code", "_code")
+    answer = ask(panel, "code")
     assert answer["script"] == cw.to_code(tiny_resnet, names[1], names[2])
     assert answer["lines"] == panel.code
 
 
-def test_the_proof_is_that_of_check(panel, names):
+def test_the_check_is_that_of_check(panel, names):
     panel.selection = (names[1], names[2])
-    answer = ask(panel, "check", "_check")
+    answer = ask(panel, "check")
     assert answer["ok"]
     assert "bit for bit" in answer["text"]
     assert [row[0] for row in answer["rows"]] == names[1:]
 
 
 def test_the_costs_are_those_of_costs(panel, names, tiny_resnet):
-    rows = ask(panel, "costs", "_costs")["rows"]
+    rows = ask(panel, "costs")["rows"]
     table = cw.costs(tiny_resnet)
     assert [(row["macs"], row["bytes"]) for row in rows] == [
         (cost.macs, cost.activation_bytes) for cost in table
@@ -358,12 +358,12 @@ def test_the_costs_are_those_of_costs(panel, names, tiny_resnet):
 
 def test_surgery_computes_what_the_functions_make(panel, names, tiny_resnet):
     panel.selection = (names[0], names[-1])
-    options = ask(panel, "surgery", "_surgery")
+    options = ask(panel, "surgery")
     assert options["removable"] == names[1:5]
     assert options["swappable"] == [(names[1], names[2])]
     wanted = {"what": "remove", "blocks": names[1:2]}
-    removed = ask(panel, "surgery", "_surgery", **wanted)
-    swapped = ask(panel, "surgery", "_surgery", what="swap", blocks=names[1:3])
+    removed = ask(panel, "surgery", **wanted)
+    swapped = ask(panel, "surgery", what="swap", blocks=names[1:3])
     assert removed["facts"] != swapped["facts"]
     x = panel._input()[0][0]
     whole = np.asarray(tiny_resnet(x))
@@ -376,30 +376,30 @@ def test_surgery_computes_what_the_functions_make(panel, names, tiny_resnet):
 
 
 def test_a_block_opens_into_its_layers(panel, names, tiny_resnet):
-    answer = ask(panel, "open", "_opened", block=names[3])
+    answer = ask(panel, "open", block=names[3])
     block = cw.anatomy(tiny_resnet)[3]
     assert [call["name"] for call in answer["calls"]] == list(block.layers)
     drawn = {element.get("id") for element in ElementTree.fromstring(answer["svg"]).iter()}
     assert {call["id"] for call in answer["calls"]} <= drawn
-    assert ask(panel, "open", "_opened", block="nothing")["failed"]
+    assert ask(panel, "open", block="nothing")["failed"]
 
 
 def test_old_names_are_found(resnet50):
     panel = cw.CutPanel(resnet50)
-    answer = ask(panel, "find", "_found", text="res3a_branch2a")
+    answer = ask(panel, "find", text="res3a_branch2a")
     assert (answer["block"], answer["layer"]) == ("conv3_block1", "conv3_block1_1_conv")
-    assert "nothing_at_all" in (ask(panel, "find", "_found", text="nothing_at_all") and panel.error)
+    assert "nothing_at_all" in (ask(panel, "find", text="nothing_at_all") and panel.error)
 
 
 def test_a_photograph_is_chosen_or_uploaded(panel, names):
     panel.selection = (names[0], names[1])
     seen = set()
     for name in panel._photo["names"]:
-        assert ask(panel, "photo", "_photo", name=name)["name"] == name
+        assert ask(panel, "photo", name=name)["name"] == name
         panel.run()
-        seen.add(panel._features["photo"])
+        seen.add(panel._run["photo"])
     assert len(seen) == len(pictures.SAMPLES)
-    answer = ask(panel, "photo", "_photo", [photograph()], name="mine.png")
+    answer = ask(panel, "photo", [photograph()], name="mine.png")
     assert answer["name"] == "mine.png"
     assert answer["names"] == list(pictures.SAMPLES)
 
@@ -407,7 +407,7 @@ def test_a_photograph_is_chosen_or_uploaded(panel, names):
 def test_what_is_no_photograph_is_said_and_the_old_one_stays(panel, names):
     huge = photograph((20_000, 20_000), "1")
     for name, content in (("notes.txt", b"no picture"), ("empty", b""), ("huge.png", huge)):
-        answer = ask(panel, "photo", "_photo", [content], name=name)
+        answer = ask(panel, "photo", [content], name=name)
         assert answer["failed"]
         assert name in panel.error
     panel.selection = (names[0], names[1])
@@ -421,15 +421,15 @@ def test_a_slider_chooses_the_channels():
     )
     panel = cw.CutPanel(model)
     panel.selection = (None, None)
-    assert ask(panel, "maps", "_maps", which="output", first=8)["failed"]
+    assert ask(panel, "maps", output=8)["failed"]
     panel.run()
     before = panel._maps
-    after = ask(panel, "maps", "_maps", which="output", first=40)
+    after = ask(panel, "maps", output=40)
     assert after["input"] == before["input"]
     assert after["output"]["words"] == "channels 41 to 72 of 80"
-    whole = panel._outcome.outputs[0]
+    whole = panel._forward_pass.outputs[0]
     assert after["output"]["picture"] == pictures.feature_maps(whole[..., 40:72])
-    assert ask(panel, "maps", "_maps", which="output", first=999)["output"]["first"] == 48
+    assert ask(panel, "maps", output=999)["output"]["first"] == 48
 
 
 def test_a_classifier_predicts(tiny_resnet):
@@ -437,13 +437,13 @@ def test_a_classifier_predicts(tiny_resnet):
     panel = cw.CutPanel(keras.Model(tiny_resnet.input, logits))
     panel.selection = (None, None)
     panel.run()
-    whole = np.asarray(panel.slice(panel._outcome.inputs[0]))[0]
-    best = panel._features["predictions"]
+    whole = np.asarray(panel.slice(panel._forward_pass.inputs[0]))[0]
+    best = panel._run["predictions"]
     assert [name for name, _ in best] == [f"class {i}" for i in np.argsort(whole)[::-1]]
     assert sum(probability for _, probability in best) == pytest.approx(1)
     panel.selection = (None, 2)
     panel.run()
-    assert panel._features["predictions"] == []
+    assert panel._run["predictions"] == []
 
 
 def test_files(panel, names, tmp_path, tiny_resnet):
@@ -470,19 +470,19 @@ def test_the_button_saves_the_slice_under_a_free_name(panel, names, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     panel.selection = (names[1], names[2])
     for _ in range(2):
-        assert "MB" in ask(panel, "save", "_file", kind="keras")["saved"]
+        assert "MB" in ask(panel, "save", kind="keras")["saved"]
     assert len(list(tmp_path.glob("*.keras"))) == 2
-    answer = ask(panel, "save", "_file", kind="dot")
+    answer = ask(panel, "save", kind="dot")
     assert (answer["name"], answer["content"][:7]) == ("tiny_resnet.dot", b"digraph")
 
 
 def test_another_model_is_opened_in_the_same_panel(panel, names, resnet50):
     panel.selection = (names[1], names[2])
     panel.run()
-    ask(panel, "costs", "_costs")
+    ask(panel, "costs")
     panel.model = resnet50
     assert (panel.selection, panel.slice, panel.error) == ((), None, "")
-    assert panel._features == panel._costs == panel._maps == {}
+    assert panel._run == panel._costs == panel._maps == {}
     assert panel._network["name"] == "resnet50"
     panel.selection = ("conv3", "conv3")
     assert panel.slice.output_shape[-1] == 512
@@ -533,18 +533,18 @@ def test_the_notebook_keeps_a_picture_and_text(panel, monkeypatch):
 def test_answers_about_another_slice_are_gone(panel, names):
     panel.selection = (names[1], names[2])
     panel.run()
-    ask(panel, "code", "_code")
+    ask(panel, "code")
     panel.weights = "copy"
-    assert panel._code == panel._features == panel._maps == {}
-    assert "weights='copy'" in ask(panel, "code", "_code")["lines"]
+    assert panel._code == panel._run == panel._maps == {}
+    assert "weights='copy'" in ask(panel, "code")["lines"]
 
 
 def test_why_there_is_no_slice_is_said_until_there_is_one(panel, names, tmp_path):
     panel.selection = (names[2], names[1])
     refusal = panel.error
-    for question, trait in (("costs", "_costs"), ("open", "_opened")):
-        panel._handle_custom_msg({"ask": question, "block": names[0]}, [])
-        assert getattr(panel, trait)
+    for question, arguments in (("costs", {}), ("open", {"block": names[0]})):
+        panel._handle_custom_msg({"ask": question, **arguments}, [])
+        assert getattr(panel, f"_{question}")
         assert panel.error == refusal
     panel.save(tmp_path / "page.html")
     assert panel.error == refusal
@@ -578,7 +578,7 @@ def test_predictions_that_are_no_numbers_are_not_told():
     panel.selection = (None, None)
     panel.run()
     assert panel.error == ""
-    assert panel._features["predictions"] == []
+    assert panel._run["predictions"] == []
 
 
 def test_tensors_within_a_block_are_named_by_layers(panel, tiny_resnet):

@@ -1,6 +1,8 @@
 // ------------------------------------------------------------------------------- the controls
 
-// The row above: start and end without the diagram, undo, redo, clear, bypass, run.
+const ALLOW_BYPASS = "Let skip connections become extra inputs";
+
+// The top row: start and end without the diagram, undo, redo, clear, bypass, run.
 function createControls(blocks, search, on) {
   const start = createChoice("Start", blocks, on.start);
   const end = createChoice("End", blocks, on.end);
@@ -9,10 +11,10 @@ function createControls(blocks, search, on) {
   const clear = button("Clear", "Clear the selection (Esc)", on.clear);
   const bypass = h("input", { type: "checkbox", "data-part": "bypass", ...OWN_KEYS });
   bypass.addEventListener("change", () => on.bypass(bypass.checked));
-  const title = "What bypasses the start becomes a further input of the slice";
+  const title = "Tensors that bypass the start become extra inputs of the slice";
   const row = h("div", { class: "cw-controls", role: "group", "aria-label": "Slice" }, [
     start.label, end.label, undo, redo, clear,
-    h("label", { title }, [bypass, "allow bypass inputs"]),
+    h("label", { title }, [bypass, ALLOW_BYPASS]),
     h("span", { class: "cw-space" }, search ?? []),
     on.run,
   ]);
@@ -29,16 +31,16 @@ function createControls(blocks, search, on) {
     if (!search) return;
     hint.textContent =
       pending !== null
-        ? `Start: ${pending}. Click what the slice ends with. Esc cancels.`
+        ? `Start: ${pending}. Click the block where the slice ends. Esc cancels.`
         : selection.length
-          ? "Click for a new start. Shift+click moves the end. Esc clears."
-          : "Click the block that the slice starts with, then the one that it ends with.";
+          ? "Click to choose a new start. Shift+click moves the end. Esc clears the selection."
+          : "Click the block where the slice starts, then the block where it ends.";
   }
   return { row, hint, show };
 }
 
 function createChoice(name, blocks, chosen) {
-  const other = h("option", { value: "" }); // for no place, and for a place inside a block
+  const other = h("option", { value: "" }); // for no selection, or a place inside a block
   const options = blocks.map((block, i) => h("option", { value: i }, block.name));
   const select = h("select", { "data-part": name.toLowerCase(), ...OWN_KEYS }, [other, ...options]);
   select.addEventListener("change", () => select.value && chosen(blocks[select.value].name));
@@ -52,14 +54,14 @@ function createChoice(name, blocks, chosen) {
   return { label: h("label", {}, [`${name} `, select]), show };
 }
 
-// A field that finds blocks and layers by their names.
+// A field to find blocks and layers by name.
 function createSearch(network, prefix, on) {
   const names = network.blocks.flatMap((block) => [block.name, ...block.layers]);
   const list = h("datalist", { id: `${prefix}names` });
   list.append(...[...new Set(names)].map((name) => h("option", { value: name })));
   const search = h("input", {
     type: "search", list: list.id, placeholder: "Find a layer or block", "data-part": "search",
-    "aria-label": "Find a layer or block by its name", ...OWN_KEYS,
+    "aria-label": "Find a layer or block by name", ...OWN_KEYS,
   });
   const find = () => search.value.trim() && on.find(search.value.trim());
   search.addEventListener("keydown", (event) => {
@@ -68,18 +70,18 @@ function createSearch(network, prefix, on) {
     else if (event.key === "Escape") search.value = "";
   });
   search.addEventListener("input", (event) => {
-    // What was picked from the list of names comes without a letter that was typed.
+    // A name picked from the list arrives without a typed letter.
     if (!event.inputType || event.inputType === "insertReplacementText") find();
   });
   return [search, list];
 }
 
-// The row above the diagram: where we are, and zoom.
+// The row above the diagram: what is shown, and zoom.
 function createToolbar(network, on) {
   const whole = button(`‹ ${network.name}`, "Back to the blocks (Backspace)", on.back);
-  const open = button("Layers", "Open a block: its layers (O)", on.open);
+  const open = button("Layers", "Show the layers of a block (O)", on.open);
   const here = h("span", { "aria-current": "location" });
-  const crumbs = h("nav", { class: "cw-crumbs", "aria-label": "What is shown" },
+  const crumbs = h("nav", { class: "cw-crumbs", "aria-label": "Shown in the diagram" },
     [whole, here, open]);
   const row = h("div", { class: "cw-toolbar" }, [
     crumbs,
@@ -113,9 +115,10 @@ function createHistory() {
       future = [];
       now = selection;
     },
-    // The kernel has another name for what was asked: one step, not two.
-    rename(asked, selection) {
-      if (asked && same(selection, now) && !same(asked, now) && same(asked, past.at(-1))) past.pop();
+    // The kernel renamed the requested places: one step, not two.
+    rename(requested, selection) {
+      const isRenamed = requested && same(selection, now) && !same(requested, now);
+      if (isRenamed && same(requested, past.at(-1))) past.pop();
     },
     step(back) {
       const [from, to] = back ? [past, future] : [future, past];
@@ -127,20 +130,20 @@ function createHistory() {
   };
 }
 
-// What is wrong, and slices that work instead.
+// The error message, and buttons for slices that work instead.
 function createErrorBox(select) {
   const element = h("div", { class: "cw-error", "data-part": "error", role: "alert" });
   function show(message, nearest = []) {
     if (element.dataset.message === message) return;
     element.dataset.message = message;
     element.replaceChildren(message, ...nearest.map((places) =>
-      button(`${places[0]} to ${places[1]}`, "Select this slice instead", () => select(places))));
+      button(titleOf(places), "Select this slice instead", () => select(places))));
     if (!message) element.replaceChildren();
   }
   return { element, show };
 }
 
-// A list of tabs; each is {id, label, element, refresh()}. A single one has no list.
+// A list of tabs; each is {id, label, element, refresh()}. A single tab has no list.
 function createTabs(tabs, prefix, chosen) {
   const buttons = tabs.map(({ id, label }, i) => {
     const tab = button(label, "", () => select(id));

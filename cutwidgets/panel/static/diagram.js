@@ -1,9 +1,9 @@
 // ---------------------------------------------------------------------------------- a diagram
 
-const FLAG = 34; // how much room a flag takes left of a card, in units of the SVG
+const FLAG = 34; // width of a flag left of a card, in units of the SVG
 
 // A listbox of blocks, or of the layers of one. It calls on.pick(name), on.extend(name, from),
-// on.open(name) and on.back(), and shows what it is told to.
+// on.open(name) and on.back(); its show() draws the state.
 function createDiagram(source, items, { label, prefix, attribute, id }, on) {
   const { svg, graph, parts } = readSvg(source, prefix);
   const cards = items.map((item, i) => parts.get(id(item, i)));
@@ -18,9 +18,9 @@ function createDiagram(source, items, { label, prefix, attribute, id }, on) {
     "aria-multiselectable": "true",
     ...OWN_KEYS,
   }, [svg]);
-  let active = 0; // the card that the keyboard is at
-  let values = []; // what was measured of the blocks: {text, words, fill, ink}, or null
-  let reason = () => null; // why a card cannot be chosen: a text, and the edges to show it by
+  let active = 0; // the card with the keyboard focus
+  let values = []; // measurements of the blocks: {text, words, fill, ink}, or null
+  let reason = () => null; // why a card cannot be chosen: a text, and the edges to highlight
   let tipTimer;
 
   for (const element of graph.children) element.setAttribute("aria-hidden", "true");
@@ -150,12 +150,12 @@ function createDiagram(source, items, { label, prefix, attribute, id }, on) {
   });
   if (cards.length) activate(0);
 
-  // Scroll to what was chosen elsewhere; who clicks in the diagram sees one end of it.
+  // Scroll to a selection made elsewhere; after a click in the diagram, one end is in sight.
   function reveal(chosen) {
     if (!chosen?.length || !chosen.every((i) => i in cards)) return;
     const { top, bottom } = box.getBoundingClientRect();
-    const seen = chosen.map((i) => cards[i].getBoundingClientRect());
-    if (!seen.some((card) => card.bottom > top && card.top < bottom)) scrollTo(cards[chosen[0]]);
+    const places = chosen.map((i) => cards[i].getBoundingClientRect());
+    if (!places.some((card) => card.bottom > top && card.top < bottom)) scrollTo(cards[chosen[0]]);
   }
   function goTo(name) {
     const i = items.findIndex((item) => item.name === name);
@@ -173,9 +173,9 @@ function createZoom(box, svg, zoomed) {
   let scale = 1;
   let automatic = true;
 
-  function set(wanted) {
+  function set(target) {
     const middle = (box.scrollTop + box.clientHeight / 2) / scale;
-    scale = Math.max(0.05, Math.min(4, wanted));
+    scale = Math.max(0.05, Math.min(4, target));
     svg.style.width = `${width * scale}px`;
     svg.style.height = `${height * scale}px`;
     box.scrollTop = middle * scale - box.clientHeight / 2;
@@ -189,7 +189,7 @@ function createZoom(box, svg, zoomed) {
     automatic = false;
     set(Math.min(box.clientWidth / width, box.clientHeight / height));
   }
-  // Until somebody zooms, the diagram is as wide as its box, within what can be read.
+  // Until the user zooms, the diagram is as wide as its box, if the text stays readable.
   const resized = new ResizeObserver(() => {
     if (!automatic || !box.clientWidth) return;
     const top = box.scrollTop;
@@ -205,7 +205,7 @@ function createZoom(box, svg, zoomed) {
   return { by, fit, close: () => resized.disconnect() };
 }
 
-// A small map of a long diagram: where the slice is, and what of it is in sight.
+// A small map of a long diagram, with the slice and the part in sight.
 function createOverview(box, svg, cards) {
   const { x, y, width, height } = svg.viewBox.baseVal;
   const map = svgElement("svg", { viewBox: `${x} ${y} ${width} ${height}` });
@@ -223,7 +223,7 @@ function createOverview(box, svg, cards) {
   element.append(map, sight);
 
   function draw() {
-    // It takes width from the diagram, which shrinks then: once shown, it stays a little longer.
+    // It narrows the diagram, which then shrinks: once shown, it stays a little longer.
     element.hidden = box.scrollHeight < (element.hidden ? 2 : 1.7) * box.clientHeight;
     if (element.hidden) return;
     const ratio = box.clientHeight / box.scrollHeight;
@@ -247,7 +247,7 @@ function createOverview(box, svg, cards) {
   return { element, draw, show, close: () => box.removeEventListener("scroll", draw) };
 }
 
-// The SVG as an element of this page: nothing that could run, and ids of this view only.
+// The SVG as an element of this page: without anything executable, and with ids of this view.
 function readSvg(source, prefix) {
   const parsed = new DOMParser().parseFromString(source, "image/svg+xml").documentElement;
   const svg = document.importNode(parsed, true);
@@ -282,7 +282,7 @@ function bounds(card) {
   return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
 }
 
-// A flag left of a card, so that start and end do not depend on seeing a colour.
+// A flag left of a card, so that start and end show without colour.
 function flag(card, text, shift) {
   const [left, top, , bottom] = bounds(card);
   const [x, y] = [left - FLAG, (top + bottom) / 2 + shift];
@@ -295,7 +295,7 @@ function flag(card, text, shift) {
   return group;
 }
 
-// A number left of a card, on its colour.
+// A number left of a card, on a coloured pill.
 function pill(card, { text, fill, ink }) {
   const [left, top, , bottom] = bounds(card);
   const [x, y] = [left - FLAG + 1, (top + bottom) / 2];

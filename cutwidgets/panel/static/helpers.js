@@ -1,13 +1,13 @@
-// The page's side of CutPanel: it draws what the kernel computed and sends what was chosen.
+// The page's side of CutPanel: it draws what the kernel computed, and sends what the user chose.
 // Names of layers are untrusted: here they only ever become text or the value of an attribute.
-// All files of this folder are parts of one module; cutwidgets/page.py joins them.
+// All files of this folder are parts of one module; panel/page.py joins them.
 
 const BUSY_AFTER = 100; // milliseconds
 const LOST_AFTER = 8000;
-const LONG_AFTER = 60_000; // for what may take long
+const LONG_AFTER = 60_000; // for answers that may take long
 const TIP_AFTER = 350;
-const LARGEST_UPLOAD = 8e6; // bytes: what a notebook's connection takes in one message
-const OWN_KEYS = { "data-lm-suppress-shortcuts": "true" }; // keys are not JupyterLab's here
+const LARGEST_UPLOAD = 8e6; // bytes: the limit of a message on a notebook's connection
+const OWN_KEYS = { "data-lm-suppress-shortcuts": "true" }; // JupyterLab leaves the keys to this element
 
 // An HTML element; `content` is text, or a list of elements and texts. Text is never markup.
 function h(tag, attributes = {}, content = []) {
@@ -49,12 +49,12 @@ function table(heads, rows, attributes = {}) {
   ]);
 }
 
-// What is under way: a bar that moves, where nobody knows for how long.
+// A progress bar for a step of unknown length.
 function progress(words) {
   return h("div", { class: "cw-progress" }, [h("progress", { "aria-label": words }), words]);
 }
 
-// Images of bytes, whose addresses are given back to the browser in the end.
+// Images from bytes; their URLs are revoked when they are no longer shown.
 function createPictures() {
   let urls = [];
   function image(bytes, alt) {
@@ -84,6 +84,11 @@ function short(count) {
     if (count >= 0.9995 * value) return `${Number((count / value).toPrecision(3))}${unit}`;
   }
   return String(count);
+}
+
+// "a to b", or only "a" where start and end are the same.
+function titleOf([start, end]) {
+  return start === end ? `${start}` : `${start} to ${end}`;
 }
 
 function same(a, b) {

@@ -27,8 +27,8 @@ function createLabTab(at) {
     return option;
   });
   const select = h("select", { "data-part": "experiment", ...OWN_KEYS }, options);
-  const run = button("Run experiment", "Run it, and colour the diagram by its result", () => {
-    at.ask("lab", "_lab", { study: select.value });
+  const run = button("Run experiment", "Run the experiment, and colour the diagram by its result", () => {
+    at.ask("lab", { study: select.value });
   });
   const stop = button("Stop", "Stop the experiment", () => {
     if (ending()) return;
@@ -51,7 +51,7 @@ function createLabTab(at) {
   ]);
   const element = h("div", { "data-part": "lab" }, [tools, about, under, outcome]);
   let coloured = true;
-  let asked = false; // and nothing heard yet
+  let asked = false; // no answer yet
   let stopping = false;
   let drawn;
 
@@ -59,8 +59,8 @@ function createLabTab(at) {
   const running = () => asked || Boolean(progressOf()?.label);
   const ending = () => stopping || Boolean(progressOf()?.stopping);
   const answer = () => {
-    const found = at.model.get("_lab");
-    return !running() && found?.values ? found : null;
+    const result = at.model.get("_lab");
+    return !running() && result?.values ? result : null;
   };
   select.addEventListener("change", refresh);
 
@@ -85,8 +85,8 @@ function createLabTab(at) {
     const { on, dropped } = at.model.get("_experiments");
     const { about: words } = studies.find(({ name }) => name === select.value);
     const missing = [...new Set(studies.map((study) => study.missing))].filter(Boolean);
-    const lines = [`${words} On ${on}.`, dropped, ...missing].filter(Boolean);
-    // Code stays on one line.
+    const lines = [`${words} Uses ${on}.`, dropped, ...missing].filter(Boolean);
+    // Code is not broken across lines.
     const parts = (line) => line.split(/(CutPanel\(.*\))/)
       .map((part, i) => (i % 2 ? h("code", {}, part) : part));
     about.replaceChildren(...lines.map((line) => h("span", {}, parts(line))));
@@ -98,50 +98,50 @@ function createLabTab(at) {
     if (total) [meter.max, meter.value] = [total, done];
     else meter.removeAttribute("value");
     step.textContent = ending() ? "Stopping…"
-      : total ? `${label}: ${done} of ${total}` : `${label ?? "beginning"}…`;
+      : total ? `${label}: ${done} of ${total}` : `${label ?? "Starting"}…`;
   }
 
   function showOutcome(now) {
-    const found = at.model.get("_lab");
-    const key = now ? "running" : found?.count;
+    const result = at.model.get("_lab");
+    const key = now ? "running" : result?.count;
     colours.textContent = coloured ? "Clear colours" : "Colour the diagram";
     if (drawn === key && key !== undefined) return;
     drawn = key;
     if (now) outcome.replaceChildren();
-    else if (found?.stopped) outcome.replaceChildren(empty("Stopped."));
-    else if (found?.failed) outcome.replaceChildren(empty("The experiment gave no result."));
-    else if (!found?.values) outcome.replaceChildren(empty(at.offline() ? NEEDS_PYTHON : ""));
-    else outcome.replaceChildren(...drawResult(found));
+    else if (result?.stopped) outcome.replaceChildren(empty("Stopped."));
+    else if (result?.failed) outcome.replaceChildren(empty("The experiment failed (see above)."));
+    else if (!result?.values) outcome.replaceChildren(empty(at.offline() ? NEEDS_PYTHON : ""));
+    else outcome.replaceChildren(...drawResult(result));
     at.draw();
   }
 
-  function drawResult(found) {
-    const most = Math.max(...found.values) || 1;
+  function drawResult(result) {
+    const most = Math.max(...result.values) || 1;
     const names = at.network.blocks.map((block) => block.name);
     const first = (name, text) => h("span", { class: "cw-cost" },
-      [text, bar(found.values[names.indexOf(name)] / most)]);
-    const rows = found.rows.map(([name, text, ...others]) => [name, first(name, text), ...others]);
+      [text, bar(result.values[names.indexOf(name)] / most)]);
+    const rows = result.rows.map(([name, text, ...others]) => [name, first(name, text), ...others]);
     coloured = true;
     colours.textContent = "Clear colours";
     return [
-      h("p", { "data-part": "finding" }, found.finding),
-      h("p", { class: "cw-aside" }, `Measured on ${found.on}.`),
-      hasDiagram && h("div", { class: "cw-colours" }, [legend(found), colours]),
-      table(found.columns, rows),
-      listing(found.code),
+      h("p", { "data-part": "finding" }, result.finding),
+      h("p", { class: "cw-aside" }, `Measured on ${result.on}.`),
+      hasDiagram && h("div", { class: "cw-colours" }, [legend(result), colours]),
+      table(result.columns, rows),
+      listing(result.code),
     ].filter(Boolean);
   }
 
   // What the diagram shows: for each block a number on its colour, or null.
   function values() {
-    const found = answer();
-    if (!found || !coloured || !at.visible("lab")) return null;
-    const known = found.values.filter((value) => value !== null);
-    const [low, high] = [Math.min(...known), Math.max(...known)];
-    return found.values.map((value, i) => value === null ? null : {
+    const result = answer();
+    if (!result || !coloured || !at.visible("lab")) return null;
+    const finite = result.values.filter((value) => value !== null);
+    const [low, high] = [Math.min(...finite), Math.max(...finite)];
+    return result.values.map((value, i) => value === null ? null : {
       ...colourOf((value - low) / (high - low || 1)),
-      text: found.texts[i],
-      words: `${found.title}: ${found.texts[i]}.`,
+      text: result.texts[i],
+      words: `${result.title}: ${result.texts[i]}.`,
     });
   }
 
@@ -150,15 +150,15 @@ function createLabTab(at) {
     refresh();
   }
   return {
-    id: "lab", label: "Lab", element, refresh, setBusy, values, trait: "_lab",
-    told: () => answer()?.finding ?? (at.model.get("_lab")?.stopped ? "Stopped." : ""),
+    id: "lab", label: "Lab", element, refresh, setBusy, values,
+    announcement: () => answer()?.finding ?? (at.model.get("_lab")?.stopped ? "Stopped." : ""),
   };
 }
 
 function legend({ title, low, high }) {
   const scale = h("span", { class: "cw-scale" });
   scale.style.background = `linear-gradient(to right, ${SCALE.join(", ")})`;
-  const label = `Colours of the diagram: ${title}, from ${low} (dark) to ${high} (bright)`;
+  const label = `Colour scale of the diagram: ${title}, from ${low} (dark) to ${high} (bright)`;
   return h("div", { class: "cw-legend", "data-part": "legend", role: "img", "aria-label": label }, [
     h("strong", {}, title), h("span", {}, low), scale, h("span", {}, high),
   ]);

@@ -1,15 +1,9 @@
 // --------------------------------------------------------------------------- without a kernel
 
-// Stands in for the kernel in a page that was saved: it keeps what is set, and answers nothing.
+// Replaces the kernel in a saved page: it stores what is set, and answers nothing.
 function offlineModel(state) {
   const listeners = new Map();
-  const restored = (value) => {
-    if (Array.isArray(value)) return value.map(restored);
-    if (value === null || typeof value !== "object") return value;
-    if (value.base64) return Uint8Array.from(atob(value.base64), (letter) => letter.charCodeAt(0));
-    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, restored(item)]));
-  };
-  const values = restored(state);
+  const values = fromText(state);
   return {
     offline: true,
     get: (key) => values[key],
@@ -23,4 +17,12 @@ function offlineModel(state) {
     save_changes() {},
     send() {},
   };
+}
+
+// The value with base64 as bytes again; the inverse of as_text in panel/page.py.
+export function fromText(value) {
+  if (Array.isArray(value)) return value.map(fromText);
+  if (value === null || typeof value !== "object") return value;
+  if (value.base64) return Uint8Array.from(atob(value.base64), (letter) => letter.charCodeAt(0));
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, fromText(item)]));
 }

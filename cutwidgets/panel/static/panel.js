@@ -32,13 +32,13 @@ function createPanel(model, prefix) {
   blocks.forEach((block, i) => positions.set(block.name, i));
   const names = new Set(blocks.map((block) => block.name));
   const history = createHistory();
-  const busy = new Set(); // kinds of answers that the page waits for
+  const busy = new Set(); // questions that the page waits for
   let pending = null; // the start, while the end is not chosen yet
   let wanted = null; // the block that this view wants to open
   let lost = false; // whether the kernel has not answered for long
   let busyTimer, lostTimer, opened, diagram;
 
-  // What the tabs know.
+  // What the tabs share.
   const at = {
     model,
     network,
@@ -49,7 +49,7 @@ function createPanel(model, prefix) {
       const result = model.get("_result");
       return same(result.selection, at.selection()) && isCurrent(result) ? result : undefined;
     },
-    // First and last block of the selection. Of a tensor, the kernel says where it is.
+    // First and last block of the selection. For a tensor, only the kernel knows them.
     range() {
       const [start, end] = at.selection().map((place) => positions.get(place));
       if (start !== undefined && end !== undefined && start <= end) return [start, end];
@@ -63,15 +63,15 @@ function createPanel(model, prefix) {
       for (const [key, value] of Object.entries(values)) model.set(key, value);
       model.save_changes();
     },
-    ask(kind, trait, details = {}, buffers = []) {
-      if (model.offline || (busy.has(trait) && kind !== "maps")) return;
-      busy.add(trait);
-      setBusy(trait, true);
+    ask(question, details = {}, buffers = []) {
+      if (model.offline || (busy.has(question) && question !== "maps")) return;
+      busy.add(question);
+      setBusy(question, true);
       waitLong();
-      model.send({ ask: kind, ...details }, undefined, buffers);
+      model.send({ ask: question, ...details }, undefined, buffers);
     },
   };
-  // A view that was saved before these were chosen is not that of today.
+  // A saved view may be older than the current choice of these.
   function isCurrent(result) {
     const chosen = ["allow_bypass", "weights"];
     return chosen.every((key) => result[key] === undefined || result[key] === model.get(key));
@@ -79,17 +79,17 @@ function createPanel(model, prefix) {
 
   function waitLong() {
     clearTimeout(lostTimer);
-    lostTimer = setTimeout(error.show, LONG_AFTER, "No answer from the kernel yet. If it was " +
-      "restarted, or there is none, run this cell again.");
+    lostTimer = setTimeout(error.show, LONG_AFTER, "The kernel has not answered yet. If " +
+      "it was restarted or is gone, run this cell again.");
   }
 
   const run = button("Run", "Run the slice on the photograph", () => {
-    if (busy.has("_features")) return;
+    if (busy.has("run")) return;
     tabs.select("run");
-    at.ask("run", "_features");
+    at.ask("run");
   });
   run.dataset.part = "run";
-  const makers = [createSummaryTab, createRunTab, createProofTab, createCodeTab, createCostsTab,
+  const makers = [createSummaryTab, createRunTab, createCheckTab, createCodeTab, createCostsTab,
     createSurgeryTab, createLabTab, createSaveTab].map((make) => make(at));
   const chosenTabs = makers.filter(({ id }) => shows.has(id));
   const tabs = createTabs(chosenTabs, prefix, draw);
@@ -122,7 +122,7 @@ function createPanel(model, prefix) {
   const left = shows.has("diagram") &&
     h("div", { class: "cw-left" }, [toolbar.row, canvas]);
   const [first, ...others] = chosenTabs.length ? tabs.elements : [];
-  const right = h("div", { class: "cw-right" }, // nothing above the list of tabs may move it
+  const right = h("div", { class: "cw-right" }, // nothing above the list of tabs, so that it never moves
     others.length ? [first, error.element, ...others] : [error.element, first]);
   const both = left && chosenTabs.length;
   const root = h("div", { class: "cutwidgets cw-panel" }, [
@@ -147,7 +147,7 @@ function createPanel(model, prefix) {
   function begin(name) {
     pending = name;
     draw();
-    live.textContent = `The slice starts with ${name}. Choose its end.`;
+    live.textContent = `Start: ${name}. Choose the end.`;
   }
 
   function choose(start, end) {
@@ -156,7 +156,7 @@ function createPanel(model, prefix) {
 
   function clear() {
     diagram.hideTip();
-    if (pending !== null) live.textContent = "The start is taken back.";
+    if (pending !== null) live.textContent = "Start cleared.";
     select(pending === null ? [] : at.selection());
   }
 
@@ -171,27 +171,28 @@ function createPanel(model, prefix) {
     draw(); // at once: the highlight does not wait for the kernel
   }
 
-  // Why a slice from one block cannot end with another, and the edges that show it.
+  // Why a slice from one block cannot end at another, and the edges that show it.
   function refused(start, end) {
     const name = blocks[start].name;
-    if (end < start) return { text: `Cannot be the end: it comes before the start, ${name}.` };
-    const found = network.refused[start]?.[end];
-    if (!found) return null;
-    if (!found.names.length) return { text: `Cannot be the end: ${name} has no way to it.` };
+    if (end < start) return { text: `Cannot end here: it comes before the start, ${name}.` };
+    const refusal = network.refused[start]?.[end];
+    if (!refusal) return null;
+    const { names, makers } = refusal;
+    if (!names.length) return { text: `Cannot end here: it is not computed from ${name}.` };
     if (model.get("allow_bypass")) return null;
-    const skips = found.names.length === 1 ? "the skip connection" : "the skip connections";
+    const outputs = names.length === 1 ? `output of ${names[0]}`
+      : `outputs of ${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
     return {
-      text: `Cannot be the end: ${skips} from ${found.names.join(", ")} past the start ` +
-        `bring${found.names.length === 1 ? "s" : ""} it what the slice does not have.`,
-      edges: crossing(found.makers, start),
+      text: `Cannot end here: it also needs the ${outputs}, from before the start.`,
+      edges: crossing(makers, start),
     };
   }
 
-  // Ids of the edges by which what some blocks make gets past the start of another.
-  function crossing(from, behind) {
-    return network.sources.flatMap((sources, i) => i < behind ? [] : sources.flatMap((source, k) =>
-      !from.includes(source) ? [] : k ? [`skip-${i}-${k}`]
-        : i > behind ? [`spine-${i}`, `shortcut-${i}`] : [`shortcut-${i}`]));
+  // Ids of the edges that carry the outputs of some blocks past the start of another.
+  function crossing(makers, start) {
+    return network.sources.flatMap((sources, i) => i < start ? [] : sources.flatMap((source, k) =>
+      !makers.includes(source) ? [] : k ? [`skip-${i}-${k}`]
+        : i > start ? [`spine-${i}`, `shortcut-${i}`] : [`shortcut-${i}`]));
   }
 
   // --------------------------------------------------------------------------- what is shown
@@ -210,10 +211,10 @@ function createPanel(model, prefix) {
     replaceDiagram(createDiagram(answer.svg, answer.calls, about, on));
   }
 
-  function replaceDiagram(made) {
+  function replaceDiagram(next) {
     const focused = diagram?.box === document.activeElement;
     diagram?.close();
-    diagram = made;
+    diagram = next;
     canvas.replaceChildren(diagram.box, diagram.overview, diagram.tip);
     if (focused) diagram.box.focus();
     draw();
@@ -221,10 +222,10 @@ function createPanel(model, prefix) {
 
   let goal; // a layer to go to, as soon as its block is open
   function open(name) {
-    if (opened || !name || busy.has("_opened")) return;
-    if (at.offline()) return error.show("Layers are drawn by Python: run this cell again.");
+    if (opened || !name || busy.has("open")) return;
+    if (at.offline()) return error.show("Opening a block needs Python: run this cell again.");
     wanted = name;
-    at.ask("open", "_opened", { block: name });
+    at.ask("open", { block: name });
   }
   function back() {
     if (!opened) return;
@@ -232,8 +233,8 @@ function createPanel(model, prefix) {
     showBlocks();
     diagram.goTo(block);
   }
-  function openedChanged() {
-    const answer = model.get("_opened");
+  function layersChanged() {
+    const answer = model.get("_open");
     if (answer.svg && answer.block !== wanted) return false; // another view asked
     if (answer.svg) showLayers(answer);
     if (answer.svg) diagram.goTo(goal ?? answer.calls[0].name);
@@ -242,14 +243,14 @@ function createPanel(model, prefix) {
   }
 
   function find(text) {
-    const known = positions.has(text) ? text : [...positions.keys()].find((name) =>
+    const match = positions.has(text) ? text : [...positions.keys()].find((name) =>
       name.toLowerCase().includes(text.toLowerCase()));
-    if (known === undefined && at.offline()) return error.show(`There is no ${text} here.`);
-    if (known === undefined) return at.ask("find", "_found", { text });
-    goToPlace(blocks[positions.get(known)].name, names.has(known) ? null : known);
+    if (match === undefined && at.offline()) return error.show(`No block or layer is named ${text}.`);
+    if (match === undefined) return at.ask("find", { text });
+    goToPlace(blocks[positions.get(match)].name, names.has(match) ? null : match);
   }
-  function foundChanged() {
-    const { block, layer, failed } = model.get("_found");
+  function goToAnswer() {
+    const { block, layer, failed } = model.get("_find");
     if (failed || !block) return;
     goToPlace(block, layer);
   }
@@ -276,7 +277,7 @@ function createPanel(model, prefix) {
         : [],
     };
     const values = opened ? null : lab.values();
-    diagram.show({ ...view, values, crossing: from ? crossing(from.makers, from.behind) : [] });
+    diagram.show({ ...view, values, crossing: from ? crossing(from.makers, from.start) : [] });
     toolbar.show(active, opened?.block);
     controls.show({
       selection, pending, first: first ?? 0, allowed: model.get("allow_bypass"),
@@ -304,19 +305,19 @@ function createPanel(model, prefix) {
   function selectionChanged() {
     pending = null;
     history.add(at.selection());
-    history.rename(at.result()?.asked, at.selection());
+    history.rename(at.result()?.requested, at.selection());
     draw();
     if (!opened) diagram.reveal(at.range());
     resultChanged();
   }
 
-  // An answer carries the selection that it belongs to; one that was overtaken is not shown.
+  // An answer carries its selection; one for an older selection is not shown.
   function resultChanged() {
     clearTimeout(busyTimer);
     clearTimeout(lostTimer);
     const result = at.result();
     if (result) lost = false;
-    history.rename(result?.asked, at.selection());
+    history.rename(result?.requested, at.selection());
     tabs.refresh();
     run.disabled = !result?.rows || at.offline();
     if (!result) {
@@ -331,19 +332,25 @@ function createPanel(model, prefix) {
     }
     root.removeAttribute("aria-busy");
     draw();
-    error.show(model.get("error"), result.nearest);
-    live.textContent = result.told ?? "";
+    showError();
+    live.textContent = result.announcement ?? "";
     settle(Boolean(result.rows));
   }
 
-  // Without a kernel, the page shows what it knows by itself.
+  // Without a kernel, the page shows what it can compute itself.
   function goOn() {
     lost = true;
     root.removeAttribute("aria-busy");
     tabs.refresh();
     settle(Boolean(localSummary(at)));
     error.show("No answer from the kernel. If it is busy, the rest will follow; if it was " +
-      "restarted, or there is none, run this cell again.");
+      "restarted or is gone, run this cell again.");
+  }
+
+  function showError() {
+    const result = at.result();
+    const hint = result?.crossing ? ` In this panel, tick “${ALLOW_BYPASS}” above.` : "";
+    error.show(model.get("error") + hint, result?.nearest);
   }
 
   function settle(isShown) {
@@ -351,39 +358,40 @@ function createPanel(model, prefix) {
     else delete root.dataset.selection;
   }
 
-  function setBusy(trait, now) {
-    if (!now) busy.delete(trait);
-    if (trait === "_features") {
+  function setBusy(question, now) {
+    if (!now) busy.delete(question);
+    if (question === "run") {
       run.textContent = now ? "Running…" : "Run";
       run.setAttribute("aria-disabled", now);
     }
-    for (const tab of chosenTabs) if (tab.trait === trait) tab.setBusy?.(now);
+    for (const tab of chosenTabs) if ((tab.question ?? tab.id) === question) tab.setBusy?.(now);
   }
 
-  function answered(trait) {
-    const own = busy.has(trait); // or another view has asked
+  function answered(question) {
+    const own = busy.has(question); // or another view has asked
     if (own) clearTimeout(lostTimer);
-    if (trait === "_opened" && (!own || !openedChanged())) return;
-    if (trait === "_found" && own) foundChanged();
-    setBusy(trait, false);
-    if (own) error.show(model.get("error"), at.result()?.nearest);
-    if (trait === "_maps") makers[1].mapsChanged();
+    if (question === "open" && (!own || !layersChanged())) return;
+    if (question === "find" && own) goToAnswer();
+    setBusy(question, false);
+    if (own) showError();
+    if (question === "maps") makers[1].mapsChanged();
     else tabs.refresh();
-    if (trait === "_lab") live.textContent = lab.told();
-    if (own && trait === "_photo" && answerOf(at, "_features") && !model.get("_photo").failed) run.click();
+    if (question === "lab") live.textContent = lab.announcement();
+    const isNewPhoto = own && question === "photo" && !model.get("_photo").failed;
+    if (isNewPhoto && answerOf(at, "run")) run.click();
   }
 
   const listeners = {
     "change:selection": selectionChanged,
-    "change:bypass": () => (draw(), resultChanged()),
+    "change:allow_bypass": () => (draw(), resultChanged()),
     "change:weights": resultChanged,
     "change:_result": resultChanged,
-    "change:_progress": () => (busy.has("_lab") && waitLong(), lab.refresh()),
-    "change:error": () => at.result() && error.show(model.get("error"), at.result().nearest),
+    "change:_progress": () => (busy.has("lab") && waitLong(), lab.refresh()),
+    "change:error": () => at.result() && showError(),
   };
-  for (const trait of ["_photo", "_features", "_maps", "_text", "_checked", "_code", "_costs",
-    "_surgery", "_lab", "_opened", "_found", "_file"]) {
-    listeners[`change:${trait}`] = () => answered(trait);
+  for (const question of ["photo", "run", "maps", "text", "check", "code", "costs", "surgery",
+    "lab", "open", "find", "save"]) {
+    listeners[`change:_${question}`] = () => answered(question);
   }
   for (const [event, listener] of Object.entries(listeners)) model.on(event, listener);
   return {

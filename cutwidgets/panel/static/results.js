@@ -1,12 +1,12 @@
-// ----------------------------------------------------------------- what is known of the slice
+// ----------------------------------------------------------------- the summary, the forward pass
 
-// Each tab is {id, label, element, refresh(), close?()}. `at` is what they all know: at.model,
-// at.network, at.selection(), at.result() (that of the selection, or undefined), at.offline(),
-// at.range() and at.ask(kind, trait, details, buffers).
+// Each tab is {id, label, element, refresh(), close?()}. They share `at`: at.model, at.network,
+// at.selection(), at.result() (that of the selection, or undefined), at.offline(), at.range() and
+// at.ask(question, details, buffers).
 
-// What the kernel answered to a tab, if it belongs to the selection that is shown.
-function answerOf(at, trait) {
-  const answer = at.model.get(trait);
+// The kernel's answer to a question, if it belongs to the current selection.
+function answerOf(at, question) {
+  const answer = at.model.get(`_${question}`);
   return answer?.count && !answer.failed && same(answer.selection, at.selection()) ? answer : null;
 }
 
@@ -15,10 +15,12 @@ function empty(text) {
 }
 
 function noSlice(at) {
-  if (!at.selection().length) return empty("No slice yet: choose its start and its end.");
-  return at.result()?.rows || at.offline() ? null : empty("There is no slice.");
+  if (!at.selection().length) return empty(NO_SELECTION);
+  if (at.result()?.rows || at.offline()) return null;
+  return empty(at.result() ? "This cut is not possible (see above)." : "Waiting for the kernel…");
 }
 
+const NO_SELECTION = "No slice yet: choose a start and an end.";
 const NEEDS_PYTHON = "This needs Python: it was not computed before the page was saved.";
 
 function createSummaryTab(at) {
@@ -29,8 +31,7 @@ function createSummaryTab(at) {
     const result = at.result()?.rows ? at.result() : localSummary(at);
     if (!result?.rows) {
       drawn = null;
-      const text = at.selection().length ? "" : "No slice yet: choose its start and its end.";
-      element.replaceChildren(empty(text));
+      element.replaceChildren(noSlice(at) ?? empty(""));
       return;
     }
     if (drawn === result) return showText();
@@ -38,7 +39,7 @@ function createSummaryTab(at) {
     shown = at.selection();
     const wasOpen = details?.open;
     const pre = h("pre", { tabindex: "0", ...OWN_KEYS }, at.offline() ? NEEDS_PYTHON : "…");
-    details = h("details", {}, [h("summary", {}, "Layer by layer, as Keras prints it"), pre]);
+    details = h("details", {}, [h("summary", {}, "Keras summary()"), pre]);
     details.addEventListener("toggle", () => details.open && !shownText() && ask());
     details.open = Boolean(wasOpen);
     const note = result.exact === undefined ? "" : result.exact ? "cw-exact" : "cw-inexact";
@@ -53,17 +54,17 @@ function createSummaryTab(at) {
     showText();
   }
 
-  const ask = () => at.ask("text", "_text");
-  const shownText = () => answerOf(at, "_text")?.text;
+  const ask = () => at.ask("text");
+  const shownText = () => answerOf(at, "text")?.text;
   function showText() {
     if (shownText() && same(shown, at.selection())) {
       details.querySelector("pre").textContent = shownText();
     }
   }
-  return { id: "summary", label: "Summary", element, refresh, trait: "_text" };
+  return { id: "summary", label: "Summary", element, refresh, question: "text" };
 }
 
-// Who trains with whom, and the switch.
+// Whether slice and model share their weights, and the switch.
 function weightsBox(at, result) {
   const box = h("input", { type: "checkbox", "data-part": "weights", ...OWN_KEYS });
   box.checked = at.model.get("weights") === "copy";
@@ -72,13 +73,13 @@ function weightsBox(at, result) {
   const copied = at.model.get("weights") === "copy";
   return h("div", { class: "cw-weights" }, [
     h("span", { class: `cw-badge ${copied ? "cw-copied" : "cw-shared"}` },
-      copied ? "⧉ own weights" : "⇄ shared weights"),
-    h("label", {}, [box, "copy the weights"]),
+      copied ? "⧉ Own weights" : "⇄ Shared weights"),
+    h("label", {}, [box, "Copy the weights"]),
     h("p", { class: "cw-aside" }, result.sharing ?? "…"),
   ]);
 }
 
-// What the page knows by itself, until the kernel answers or where there is none.
+// A summary by the page itself, until the kernel answers or where there is none.
 function localSummary(at) {
   const range = at.range();
   const { blocks, shared } = at.network;
@@ -88,14 +89,14 @@ function localSummary(at) {
   const [start, end] = at.selection();
   const params = chosen.reduce((sum, block) => sum + block.parameters, 0);
   return {
-    title: start === end ? start : `${start} to ${end}`,
+    title: titleOf([start, end]),
     facts: [
       ["Input", chosen[0].input],
       ["Output", chosen.at(-1).output],
       ["Layers", at.offline() ? `${chosen.flatMap((block) => block.layers).length}` : "…"],
       ["Parameters", `${shared ? "at most " : ""}${params.toLocaleString("en-US")}`],
     ],
-    note: at.offline() ? "As the page knows it; the rest needs Python." : "…",
+    note: at.offline() ? "This page has no Python, so it shows only what it knows itself." : "…",
     sharing: at.offline() ? "" : undefined,
     rows: chosen.map((b) => [b.name, b.shape, b.parameters.toLocaleString("en-US")]),
   };
@@ -106,38 +107,38 @@ function createRunTab(at) {
   const features = h("div", { "data-part": "features", class: "cw-features" });
   const choice = createPhotoChoice(at);
   const element = h("div", {}, [choice.element, features]);
-  const wanted = {}; // channels that a slider asks for while the kernel is at work on others
+  const wanted = {}; // channels that a slider asks for while the kernel still draws others
   let busy = false;
   let drawn;
 
   function refresh() {
     choice.refresh();
     if (busy) return;
-    const answer = answerOf(at, "_features");
-    const maps = answerOf(at, "_maps");
+    const answer = answerOf(at, "run");
+    const maps = answerOf(at, "maps");
     if (answer && drawn === answer) return; // its images may still be loading
     drawn = answer;
     pictures.clear();
     if (!answer || !maps) {
       const text = at.offline()
         ? NEEDS_PYTHON
-        : "Run: the head computes the slice's input from the photograph, then the slice runs.";
+        : "Click Run: the head computes the slice's input from the photograph, then the slice runs.";
       features.replaceChildren(noSlice(at) ?? empty(text));
       return;
     }
-    const heads = ["Tensor", "Shape", "Dtype", "Least", "Mean", "Largest", "Zeros"];
+    const heads = ["Tensor", "Shape", "Dtype", "Min", "Mean", "Max", "Zeros"];
     const photo = answer.photo && pictures.image(answer.photo, "The photograph");
     features.replaceChildren(
       h("div", { class: "cw-seen" }, [photo, facts(answer.facts)].filter(Boolean)),
       predictionTable(answer.predictions),
-      h("div", { class: "cw-grids" }, ["output", "input"].map((which) => grid(which, maps[which]))),
+      h("div", { class: "cw-grids" }, ["input", "output"].map((which) => grid(which, maps[which]))),
       table(heads, answer.statistics),
     );
   }
 
   function grid(which, { picture, first, channels, words }) {
-    const name = which === "input" ? "Into the slice" : "Out of the slice";
-    const alt = `${name}: ${words}, each from its smallest value (dark) to its largest (bright)`;
+    const name = which === "input" ? "Slice input" : "Slice output";
+    const alt = `${name}: ${words}, each scaled from its minimum (dark) to its maximum (bright)`;
     const window = Math.min(channels, 32);
     const slider = channels > window && h("input", {
       type: "range", min: 0, max: channels - window, step: 1, value: first,
@@ -152,15 +153,15 @@ function createRunTab(at) {
     ].filter(Boolean));
   }
 
-  // The newest wish is sent when the one before it has been answered.
+  // The latest position is sent once the previous one has been answered.
   function slide(which, first) {
     const waiting = Object.keys(wanted).length > 0;
     wanted[which] = first;
-    if (!waiting) at.ask("maps", "_maps", { which, first });
+    if (!waiting) at.ask("maps", { [which]: first });
   }
 
   function mapsChanged() {
-    const maps = answerOf(at, "_maps");
+    const maps = answerOf(at, "maps");
     for (const which of Object.keys(wanted)) {
       if (!maps || maps[which]?.first === wanted[which]) delete wanted[which];
     }
@@ -172,19 +173,18 @@ function createRunTab(at) {
       if (image.complete) pictures.release(image.src);
       figure.querySelector("figcaption").lastChild.textContent = ` ${words}`;
     }
-    if (which) at.ask("maps", "_maps", { which, first: wanted[which] });
+    if (which) at.ask("maps", { [which]: wanted[which] });
   }
 
   function setBusy(now) {
     busy = now;
     drawn = null;
-    if (busy) features.replaceChildren(progress("Head and slice are running…"));
+    if (busy) features.replaceChildren(progress("Running head and slice…"));
     else refresh();
   }
   const close = () => pictures.clear();
   return {
     id: "run", label: "Forward pass", element, refresh, setBusy, mapsChanged, close,
-    trait: "_features",
   };
 }
 
@@ -201,27 +201,27 @@ function bar(share) {
   return filled;
 }
 
-// The sample photographs, and one's own.
+// The sample photographs, and an upload.
 function createPhotoChoice(at) {
   const select = h("select", { "data-part": "photo", ...OWN_KEYS });
   const file = h("input", {
-    type: "file", accept: "image/*", "data-part": "upload", "aria-label": "Your own photograph",
+    type: "file", accept: "image/*", "data-part": "upload", "aria-label": "Upload your own photograph",
     ...OWN_KEYS,
   });
   const element = h("div", { class: "cw-photo" }, [h("label", {}, ["Photograph ", select]), file]);
-  select.addEventListener("change", () => at.ask("photo", "_photo", { name: select.value }));
+  select.addEventListener("change", () => at.ask("photo", { name: select.value }));
   file.addEventListener("change", async () => {
     const [chosen] = file.files;
     if (!chosen) return;
     if (chosen.size > LARGEST_UPLOAD) {
       const size = (chosen.size / 1e6).toFixed(1);
-      return at.showError(`The file ${JSON.stringify(chosen.name)} has ${size} MB. A photograph ` +
-        `may have ${LARGEST_UPLOAD / 1e6} MB: make it smaller, or give its path, ` +
-        "as CutPanel(model, photo=…).");
+      return at.showError(`The file ${JSON.stringify(chosen.name)} has ${size} MB; the limit is ` +
+        `${LARGEST_UPLOAD / 1e6} MB. Make it smaller, or pass its path: ` +
+        "CutPanel(model, photo=…).");
     }
     try {
       const content = await chosen.arrayBuffer();
-      at.ask("photo", "_photo", { name: chosen.name }, [content]);
+      at.ask("photo", { name: chosen.name }, [content]);
     } catch (problem) {
       at.showError(`Cannot read ${JSON.stringify(chosen.name)}: ${problem.message}`);
     }

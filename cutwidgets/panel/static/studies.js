@@ -1,14 +1,14 @@
-// ------------------------------------------------------- result, code, costs, surgery, files
+// -------------------------------------------------------- check, code, costs, surgery, files
 
-function createProofTab(at) {
-  const check = button("Check", "Run the model, and tail on slice on head, and compare", () =>
-    at.ask("check", "_checked"));
+function createCheckTab(at) {
+  const check = button("Run the check", "Run the model, then head, slice and tail, and compare the outputs", () =>
+    at.ask("check"));
   const outcome = h("div", {});
-  const words = "Does the model still come out, when head, slice and tail run one after the other?";
+  const words = "Do head, slice and tail, run one after another, give the full model's output?";
   const element = h("div", { "data-part": "check" }, [h("p", {}, words), check, outcome]);
 
   function refresh() {
-    const answer = answerOf(at, "_checked");
+    const answer = answerOf(at, "check");
     check.hidden = at.offline();
     check.disabled = Boolean(noSlice(at));
     if (!answer) {
@@ -22,10 +22,10 @@ function createProofTab(at) {
     );
   }
   function setBusy(now) {
-    if (now) outcome.replaceChildren(progress("The model runs, then head, slice and tail…"));
+    if (now) outcome.replaceChildren(progress("Running the model, then head, slice and tail…"));
     else refresh();
   }
-  return { id: "check", label: "Check", element, refresh, setBusy, trait: "_checked" };
+  return { id: "check", label: "Check", element, refresh, setBusy };
 }
 
 function createCodeTab(at) {
@@ -33,15 +33,15 @@ function createCodeTab(at) {
   let asked;
 
   function refresh() {
-    const answer = answerOf(at, "_code");
+    const answer = answerOf(at, "code");
     if (!answer) {
       const failed = at.model.get("_code")?.failed;
       element.replaceChildren(noSlice(at) ??
-        empty(at.offline() ? NEEDS_PYTHON : failed ? "There is no script of this slice." : "…"));
+        empty(at.offline() ? NEEDS_PYTHON : failed ? "This slice cannot be written as a script (see above)." : "…"));
       const key = JSON.stringify([at.selection(), at.result()?.count]);
       if (at.visible("code") && at.result()?.rows && asked !== key) {
         asked = key;
-        at.ask("code", "_code");
+        at.ask("code");
       }
       return;
     }
@@ -50,7 +50,7 @@ function createCodeTab(at) {
       h("h3", {}, "A plain Keras script, without cutwidgets"), listing(answer.script),
     );
   }
-  return { id: "code", label: "Code", element, refresh, trait: "_code" };
+  return { id: "code", label: "Code", element, refresh };
 }
 
 // Code with a button that copies it.
@@ -60,7 +60,7 @@ function listing(code) {
     try {
       await navigator.clipboard.writeText(code);
       copy.textContent = "Copied";
-    } catch { // Where the page may not write there, what is selected can be copied by hand.
+    } catch { // The page may not write to the clipboard: select the code to copy it by hand.
       getSelection().selectAllChildren(pre);
       copy.textContent = "Selected: press Ctrl+C";
     }
@@ -75,12 +75,12 @@ function createCostsTab(at) {
   function refresh() {
     const costs = at.model.get("_costs");
     if (!costs?.rows) {
-      const words = costs?.failed ? "The costs could not be counted." : NEEDS_PYTHON;
+      const words = costs?.failed ? "The costs could not be computed (see above)." : NEEDS_PYTHON;
       element.replaceChildren(
-        at.offline() || costs?.failed ? empty(words) : progress("Counting…"));
+        at.offline() || costs?.failed ? empty(words) : progress("Computing the costs…"));
       if (at.visible("costs") && !asked && !at.offline()) {
         asked = true;
-        at.ask("costs", "_costs");
+        at.ask("costs");
       }
       return;
     }
@@ -113,13 +113,13 @@ function createCostsTab(at) {
       row.classList.toggle("cw-in", first <= block && block <= last);
     });
     element.replaceChildren(
-      h("p", { class: "cw-aside" }, `For one example of shape ${costs.at}. MACs are multiplications ` +
-        "with addition, activations all that the layers give, the receptive field in pixels " +
-        "(— where it is all of the input, or unknown)."),
+      h("p", { class: "cw-aside" }, `For one example of shape ${costs.at}. MACs: ` +
+        "multiply–accumulates. Activations: memory of all layer outputs. Receptive field: in " +
+        "input pixels (— whole input or unknown)."),
       list,
     );
   }
-  return { id: "costs", label: "Costs", element, refresh, trait: "_costs" };
+  return { id: "costs", label: "Costs", element, refresh };
 }
 
 function createSurgeryTab(at) {
@@ -127,91 +127,92 @@ function createSurgeryTab(at) {
   const tools = h("div", { class: "cw-tools" });
   const outcome = h("div", {});
   const element = h("div", { "data-part": "surgery" }, [tools, outcome]);
-  let asked, drawn, known; // known: what can be done, if that did not work
+  let asked, drawn, options; // options: what can be removed or swapped, also after a failure
 
   function refresh() {
-    const answer = answerOf(at, "_surgery");
+    const answer = answerOf(at, "surgery");
     const raw = at.model.get("_surgery");
-    if (known && raw?.failed && same(raw.selection, at.selection())) {
-      drawTools(known);
+    if (options && raw?.failed && same(raw.selection, at.selection())) {
+      drawTools(options);
       return outcome.replaceChildren();
     }
     if (!answer) {
-      drawn = known = null;
+      drawn = options = null;
       tools.replaceChildren(noSlice(at) ?? empty(at.offline() ? NEEDS_PYTHON : "…"));
       outcome.replaceChildren();
       const key = JSON.stringify([at.selection(), at.result()?.count]);
       if (at.visible("surgery") && at.result()?.rows && asked !== key) {
         asked = key;
-        at.ask("surgery", "_surgery");
+        at.ask("surgery");
       }
       return;
     }
     if (drawn === answer) return;
-    drawn = known = answer;
+    drawn = options = answer;
     drawTools(answer);
     drawOutcome(answer);
   }
 
   function drawTools({ removable, swappable }) {
-    const operate = (what, blocks) => at.ask("surgery", "_surgery", { what, blocks });
-    const list = h("select", { "aria-label": "Neighbours of equal shape", ...OWN_KEYS },
+    const operate = (what, blocks) => at.ask("surgery", { what, blocks });
+    const list = h("select", { "aria-label": "Neighbours that can be swapped", ...OWN_KEYS },
       swappable.map((pair, i) => h("option", { value: i }, pair.join(" ⇄ "))));
     const several = removable.length === 1 ? removable[0] : `${removable.length} residual blocks`;
     tools.replaceChildren(...[
       removable.length
-        ? button(`Remove ${several}`, `Compute the model without ${removable.join(", ")}`,
+        ? button(`Remove ${several}`, `Run the model without ${removable.join(", ")}`,
           () => operate("remove", removable))
-        : empty("No residual block of the slice can be removed: each changes the shape."),
+        : empty("No residual block that lies entirely in the slice can be removed."),
       swappable.length ? h("span", { class: "cw-swap" }, [list, button("Swap",
-        "Compute the model with the two in each other's place",
+        "Run the model with these two blocks swapped",
         () => operate("swap", swappable[list.value]))]) : null,
     ].filter(Boolean));
     for (const one of tools.querySelectorAll("button, select")) one.disabled = at.offline();
   }
 
-  function drawOutcome({ title, facts: found, predictions, before, after, code }) {
+  function drawOutcome({ title, facts: rows, predictions, before, after, code }) {
     pictures.clear();
-    const text = "The model's output for the photograph is computed with and without the change. " +
-      "Neither the model nor the slice is changed.";
+    const text = "Compares the model's output for the photograph with and without the change. " +
+      "The model and the slice stay as they are.";
     if (!title) return outcome.replaceChildren(empty(text));
     const pairs = [["Before", "before"], ["After", "after"]];
     const side = ([name, when]) => predictions
       ? h("div", {}, [h("strong", {}, name), predictionTable(predictions[when])])
       : h("figure", {}, [h("figcaption", {}, name),
         pictures.image({ before, after }[when].picture, `Features ${name.toLowerCase()}`)]);
-    outcome.replaceChildren(h("h3", {}, title), facts(found),
+    outcome.replaceChildren(h("h3", {}, title), facts(rows),
       h("div", { class: "cw-sides" }, pairs.map(side)), listing(code));
   }
   function setBusy(now) {
-    if (now) outcome.replaceChildren(progress("The model runs with and without the change…"));
+    if (now) outcome.replaceChildren(progress("Running the model with and without the change…"));
     else {
       drawn = null;
       refresh();
     }
   }
   const close = () => pictures.clear();
-  return { id: "surgery", label: "Surgery", element, refresh, setBusy, close, trait: "_surgery" };
+  return { id: "surgery", label: "Surgery", element, refresh, setBusy, close };
 }
 
 function createSaveTab(at) {
   const kinds = [
-    ["keras", "The slice, as .keras"], ["svg", "The diagram, as SVG"], ["png", "The diagram, as PNG"],
-    ["dot", "The diagram, as DOT (Graphviz)"], ["html", "The panel, as one HTML file"],
+    ["keras", "Save slice (.keras)"], ["svg", "Download diagram (SVG)"],
+    ["png", "Download diagram (PNG)"], ["dot", "Download diagram (DOT, for Graphviz)"],
+    ["html", "Download panel (one HTML file)"],
   ];
   const buttons = kinds.map(([kind, label]) =>
     button(label, kind === "html" ? "A page that works without Python" : "", () => save(kind)));
-  const told = h("p", { class: "cw-aside", role: "status" });
+  const status = h("p", { class: "cw-aside", role: "status" });
   const element = h("div", { "data-part": "save", class: "cw-save" }, [
-    ...buttons, told,
-    h("p", { class: "cw-aside" }, "The slice is saved beside the notebook; the rest is downloaded."),
+    ...buttons, status,
+    h("p", { class: "cw-aside" }, "The slice is saved next to the notebook; the rest is downloaded."),
   ]);
-  let waiting = false; // other views of this panel get the answer too, and save nothing
+  let waiting = false; // other views of this panel receive the answer too, and save nothing
 
   function save(kind) {
     waiting = true;
-    told.textContent = "Saving…";
-    at.ask("save", "_file", { kind });
+    status.textContent = "Saving…";
+    at.ask("save", { kind });
   }
   function refresh() {
     buttons.forEach((one, i) => {
@@ -221,9 +222,9 @@ function createSaveTab(at) {
   function setBusy(now) {
     if (now || !waiting) return;
     waiting = false;
-    const file = at.model.get("_file");
-    told.textContent = file.failed ? "" : (file.saved ?? `Downloaded as ${file.name}.`);
+    const file = at.model.get("_save");
+    status.textContent = file.failed ? "" : (file.saved ?? `Downloaded as ${file.name}.`);
     if (file.content) download(file.name, file.content);
   }
-  return { id: "save", label: "Save", element, refresh, setBusy, trait: "_file" };
+  return { id: "save", label: "Save", element, refresh, setBusy };
 }
