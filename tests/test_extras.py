@@ -74,7 +74,7 @@ panel = cw.CutPanel(model)
 panel.selection = (block, last)
 panel.run()
 assert panel.error == "", panel.error
-assert panel._features["photo"][1:4] == b"PNG"
+assert panel._run["photo"][1:4] == b"PNG"
 assert panel._maps["output"]["picture"][1:4] == b"PNG"
 """
 
