@@ -11,7 +11,7 @@ import keras
 from ..errors import CutwidgetsError, UnknownPlaceError, similar
 from ..graph.callgraph import CallGraph, Shape
 from ..graph.rebuild import RepeatError, specs
-from ..inference.inputs import USUAL_SIZE, shapes_asked
+from ..inference.inputs import USUAL_SIZE, input_shapes
 from ..structure.anatomy import anatomy
 from ..text import SIDES, bar, readable, shape_text, text_table
 from .macs import is_own, macs_of, without_inputs
@@ -268,7 +268,7 @@ def _shapes(graph: CallGraph, asked: Any) -> tuple[Shape, ...]:
     usual = _own_shapes(graph)
     given = usual
     if asked is not None:
-        given = shapes_asked(f"model {graph.name!r}", graph, graph.inputs, asked)
+        given = input_shapes(f"model {graph.name!r}", graph, graph.inputs, asked)
     return tuple(_fixed(shape, old) for shape, old in zip(given, usual, strict=True))
 
 

@@ -8,7 +8,7 @@ import keras
 
 from ..errors import CutError
 from ..graph.callgraph import Shape, between
-from ..inference.inputs import shapes_asked
+from ..inference.inputs import input_shapes
 from ..structure.anatomy import Anatomy, anatomy
 from ..structure.places import PlaceLike, resolve
 from .build import Section, build, carried_past, made_before, model_name
@@ -192,4 +192,4 @@ def _shapes(part: Section, asked: Any) -> list[Shape] | None:
     """The shapes that were asked for, one for each input of a slice, with the batch axis."""
     if asked is None:
         return None
-    return shapes_asked(f"slice {part.name!r}", part.graph, part.inputs, asked)
+    return input_shapes(f"slice {part.name!r}", part.graph, part.inputs, asked)
