@@ -67,7 +67,7 @@ def as_inputs(graph: CallGraph, x: Any) -> dict[int, np.ndarray]:
     Raises:
         CutwidgetsError: If the data do not fit the model.
     """
-    values = by_input(x, graph, "The dictionary")
+    values = by_input(graph, x)
     return {
         index: _as_array(graph, graph.tensors[index], name, value)
         for index, (name, value) in zip(graph.inputs, values.items(), strict=True)
@@ -92,14 +92,13 @@ def _as_array(graph: CallGraph, tensor: Tensor, name: str, value: Any) -> np.nda
     return array
 
 
-def by_input(values: Any, graph: CallGraph, what: str) -> dict[str, Any]:
+def by_input(graph: CallGraph, values: Any) -> dict[str, Any]:
     """Assign one value to each input of a model.
 
     Args:
+        graph: The call graph.
         values: A dictionary by the inputs' names, a list or tuple in the order of the inputs, or
             for a model with one input the value itself.
-        graph: The graph of the model.
-        what: What a dictionary is, as the subject of an error message.
 
     Returns:
         The values by the inputs' names, in the order of the inputs.
@@ -111,7 +110,7 @@ def by_input(values: Any, graph: CallGraph, what: str) -> dict[str, Any]:
         >>> import keras
         >>> from cutwidgets.graph.reader import read
         >>> graph = read(keras.Sequential([keras.Input((2,), name="x"), keras.layers.ReLU()]))
-        >>> by_input([3, 4], graph, "The list")
+        >>> by_input(graph, [3, 4])
         {'x': [3, 4]}
     """
     names = [graph.maker(tensor).name for tensor in graph.inputs]
@@ -126,8 +125,9 @@ def by_input(values: Any, graph: CallGraph, what: str) -> dict[str, Any]:
     missing = [name for name, value in zip(names, assigned, strict=True) if value is None]
     if missing:
         raise CutwidgetsError(
-            f"{what} has no {', '.join(map(repr, missing))}, which the model {graph.name!r} takes. "
-            f"Its inputs are {listed}. Received: {', '.join(map(repr, values)) or 'nothing'}."
+            f"The dictionary has no {', '.join(map(repr, missing))}, which the model "
+            f"{graph.name!r} takes. Its inputs are {listed}. "
+            f"Received: {', '.join(map(repr, values)) or 'nothing'}."
         )
     return dict(zip(names, assigned, strict=True))
 
