@@ -34,8 +34,9 @@ def needs(extra: str, purpose: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
+        library = str(error.name).partition(".")[0]
         raise MissingExtraError(
-            f"{purpose} needs {error.name}, which is not installed. "
+            f"{purpose} needs {library}, which is not installed. "
             f'Run: pip install "cutwidgets[{extra}]"'
         ) from error
 

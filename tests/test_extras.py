@@ -10,7 +10,7 @@ from cutwidgets.extras import needs
 
 # Keras itself brings rich and h5py.
 EXTRAS = (
-    "filelock", "matplotlib", "platformdirs", "pyarrow", "ray", "scipy", "skimage",
+    "filelock", "matplotlib", "pandas", "platformdirs", "pyarrow", "ray", "scipy", "skimage",
     "sklearn", "tqdm", "typer",
 )  # fmt: skip
 

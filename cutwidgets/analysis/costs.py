@@ -10,7 +10,7 @@ import keras
 from ..errors import CutwidgetsError
 from ..graph.callgraph import CallGraph, Shape
 from ..graph.rebuild import RepeatError, specs
-from ..inference.inputs import USUAL_SIZE, shapes_asked
+from ..inference.inputs import USUAL_SIZE, input_shapes
 from ..structure.anatomy import anatomy
 from ..tables import Column, Rows, Table
 from ..text import number_text, shape_text
@@ -233,7 +233,7 @@ def _shapes(graph: CallGraph, asked: Any) -> tuple[Shape, ...]:
     usual = _own_shapes(graph)
     given = usual
     if asked is not None:
-        given = shapes_asked(f"model {graph.name!r}", graph, graph.inputs, asked)
+        given = input_shapes(f"model {graph.name!r}", graph, graph.inputs, asked)
     return tuple(_fixed(shape, old) for shape, old in zip(given, usual, strict=True))
 
 

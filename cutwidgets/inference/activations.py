@@ -1,4 +1,4 @@
-"""`activations`: what every block returns, in one pass."""
+"""`activations`: the outputs of all blocks, from one forward pass."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -14,22 +14,23 @@ from .inputs import as_inputs
 def activations(
     model: keras.Model, x: Any, places: PlaceLike | Iterable[PlaceLike] | None = None
 ) -> dict[str, Any]:
-    """What every block gives, in one forward pass in inference mode.
+    """Compute the outputs of blocks, or of other places, in one forward pass in inference mode.
 
     Args:
         model: A built functional or Sequential model.
-        x: Input of the model: an array with a batch axis, or as many of them, in a list or a
-            dictionary, as the model takes.
-        places: Places whose outputs are wanted; `None` for all blocks.
+        x: The model's input with the batch axis: an array, or for several inputs a list of arrays
+            or a dictionary by input name.
+        places: Places whose outputs to return; `None` for all blocks.
 
     Returns:
-        For the name of each place an array with the batch axis, of the dtype of the tensor; a tuple
-        of arrays for a place with several outputs.
+        A dictionary from the name of each place, as `anatomy` writes it, to its output: an array
+        with the batch axis and the tensor's dtype. A place with several outputs has a tuple of
+        arrays, in the order in which Keras returns them.
 
     Raises:
         UnknownPlaceError: If the model has no such place.
         CutwidgetsError: If `x` does not fit the model.
-        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+        UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
         >>> import cutwidgets as cw
@@ -40,20 +41,17 @@ def activations(
         >>> list(values), values["block5"].shape
         (['block1', 'block2', 'block3', 'block4', 'block5'], (1, 1, 1, 512))
     """
-    found = anatomy(model)
+    model_anatomy = anatomy(model)
+    graph = model_anatomy.graph
     if places is None:
-        places = found.blocks
+        places = model_anatomy.blocks
     elif isinstance(places, str) or not isinstance(places, Iterable):
         places = [places]
-    resolved = {}
-    for place in places:
-        where = resolve(found, place)
-        resolved[place if isinstance(place, str) else where.name] = where.exits
-    ends = list(dict.fromkeys(tensor for exits in resolved.values() for tensor in exits))
-    values = dict(
-        zip(ends, arrays(evaluate(found.graph, ends, as_inputs(found.graph, x))), strict=True)
-    )
+    exits = {place.name: place.exits for place in (resolve(model_anatomy, p) for p in places)}
+    tensors = list(dict.fromkeys(tensor for outputs in exits.values() for tensor in outputs))
+    outputs = arrays(evaluate(graph, tensors, as_inputs(graph, x)))
+    values = dict(zip(tensors, outputs, strict=True))
     return {
-        name: values[exits[0]] if len(exits) == 1 else tuple(values[tensor] for tensor in exits)
-        for name, exits in resolved.items()
+        name: values[first] if not others else (values[first], *(values[t] for t in others))
+        for name, (first, *others) in exits.items()
     }

@@ -1,6 +1,6 @@
-"""What Keras has no word for, on the backends that we know: compiled functions, and gradients."""
+"""What Keras has no function for, on the backends that we know: compiling, and gradients."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -11,45 +11,42 @@ from .forward import arrays
 
 
 def finite(name: str, output: np.ndarray) -> np.ndarray:
-    """The output itself.
+    """Return an output if it is finite.
 
     Raises:
-        CutwidgetsError: If a value of it is not finite.
+        CutwidgetsError: If it has NaN or infinite values.
     """
     if not np.isfinite(output).all():
         raise CutwidgetsError(
-            f"The model {name!r} gives values that are not finite (NaN or infinite): there is "
-            "nothing to compare. Its weights may have been lost in training."
+            f"The output of the model {name!r} has values that are not finite (NaN or infinite), "
+            "so there is nothing to compare. Its weights may have diverged in training."
         )
     return output
 
 
-def in_batches(function: Any, given: Mapping[int, np.ndarray], at_once: int) -> np.ndarray:
-    """Apply a compiled function to all examples, always to as many at once, so that one trace does.
+def in_batches(function: Any, inputs: Mapping[int, np.ndarray], at_once: int) -> np.ndarray:
+    """Apply a compiled function to all examples, in batches of one size, so that it is traced once.
 
     Args:
         function: From tensors, by the indices of the model's inputs, to one with the batch axis.
-        given: Arrays with the batch axis.
-        at_once: How many examples are computed at once.
+        inputs: Arrays with the batch axis.
+        at_once: The size of a batch.
 
     Raises:
-        CutwidgetsError: If a layer cannot take these values.
+        CutwidgetsError: If a layer fails on these values.
     """
-    return np.concatenate(list(_batches(function, given, at_once)))
-
-
-def _batches(function: Any, given: Mapping[int, np.ndarray], at_once: int) -> Iterator[np.ndarray]:
-    size = len(next(iter(given.values())))
+    size = len(next(iter(inputs.values())))
+    rows: list[np.ndarray] = []
     for first in range(0, size, at_once):
-        chosen = np.arange(first, first + at_once)
-        # The last ones are repeated until there are enough.
-        values = {i: value[np.minimum(chosen, size - 1)] for i, value in given.items()}
-        (output,) = applied(lambda tensors: [function(tensors)], values)
-        yield output[: size - first]
+        # The last example fills up the last batch.
+        chosen = np.minimum(np.arange(first, first + at_once), size - 1)
+        batch = {index: array[chosen] for index, array in inputs.items()}
+        rows += applied(lambda tensors: [function(tensors)], batch)
+    return np.concatenate(rows)[:size]
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of tensors that is traced once for their shapes, and then runs without Python.
+    """Compile a function of tensors, for TensorFlow and JAX; it is traced once for their shapes.
 
     Example:
         >>> import keras
@@ -61,7 +58,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         import tensorflow as tf
 
         traced = tf.function(function, autograph=False)
-        # Called by itself it would warn of several functions that were made at one place.
+        # A direct call would warn of several functions that were made in one place.
         return lambda *arguments: traced.get_concrete_function(*arguments)(*arguments)
     if keras.backend.backend() == "jax":
         import jax
@@ -72,17 +69,17 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def applied(
-    function: Callable[..., Any], given: Mapping[int, np.ndarray], name: str = ""
+    function: Callable[..., Any], inputs: Mapping[int, np.ndarray], name: str = ""
 ) -> list[np.ndarray]:
-    """What a function gives for a model's inputs; within it no layer changes its variables.
+    """Apply a function to a model's inputs, without changing the variables of any layer.
 
     Args:
-        function: From tensors, by the indices of the model's inputs, to tensors.
-        given: Arrays with the batch axis.
-        name: Name of the model, for the error.
+        function: From tensors, by the indices of the model's inputs, to a list of tensors.
+        inputs: Arrays with the batch axis.
+        name: Name of the model, for the error message.
 
     Raises:
-        CutwidgetsError: If a layer cannot take these values.
+        CutwidgetsError: If a layer fails on these values.
 
     Example:
         >>> applied(lambda values: [2 * values[0]], {0: np.ones(2)})
@@ -90,7 +87,7 @@ def applied(
     """
     try:
         with keras.StatelessScope():
-            tensors = {i: keras.ops.convert_to_tensor(value) for i, value in given.items()}
+            tensors = {i: keras.ops.convert_to_tensor(array) for i, array in inputs.items()}
             return arrays(function(tensors))
     except Exception as error:  # whatever a user's own layer or the backend raises
         model = f"The model {name!r}" if name else "The model"
@@ -101,11 +98,11 @@ def gradients(function: Callable[..., Any], at: Sequence[Any]) -> list[Any]:
     """The gradients of a function of a list of tensors with respect to each of them.
 
     Args:
-        function: It takes a list of tensors and gives a scalar.
+        function: From a list of tensors to a scalar.
         at: The tensors.
 
     Raises:
-        CutwidgetsError: If Keras runs on another backend than TensorFlow and JAX.
+        CutwidgetsError: If Keras runs on a backend other than TensorFlow and JAX.
 
     Example:
         >>> import keras
@@ -126,7 +123,6 @@ def gradients(function: Callable[..., Any], at: Sequence[Any]) -> list[Any]:
 
         return list(jax.grad(function)(list(at)))
     raise CutwidgetsError(
-        f"Keras runs on the backend {keras.backend.backend()!r}, and gradients are measured on "
-        "'tensorflow' and 'jax' only. Set the environment variable KERAS_BACKEND before Keras is "
-        "imported."
+        f"Keras runs on the backend {keras.backend.backend()!r}, but gradients need 'tensorflow' "
+        "or 'jax'. Set KERAS_BACKEND before you start Python."
     )

@@ -1,4 +1,4 @@
-"""Run a slice: what a model expects of its pixels, the head, the forward pass."""
+"""Forward passes of models and of parts of their graphs, which leave the model unchanged."""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,12 +16,19 @@ from .side_effects import put_back_after
 
 
 def forward(model: keras.Model, inputs: Sequence[Any]) -> list[Any]:
-    """Call a model, on as many values as it has inputs, for as many as it has outputs.
+    """Call a model in inference mode.
 
-    The model is the same afterwards, even if some of its layers change as they are called.
+    The model is unchanged afterwards, even if calls change the state of some layers.
+
+    Args:
+        model: The model.
+        inputs: A value for each of its inputs, flat.
+
+    Returns:
+        A tensor for each of its outputs, flat.
 
     Raises:
-        CutwidgetsError: If a layer cannot take these values.
+        CutwidgetsError: If a layer fails on these values.
     """
     packed = keras.tree.pack_sequence_as(functional(model).input, list(inputs))
     with _as_before(model.name, [model]):
@@ -32,27 +39,27 @@ def forward(model: keras.Model, inputs: Sequence[Any]) -> list[Any]:
 def evaluate(
     graph: CallGraph,
     ends: Sequence[int],
-    given: Mapping[int, Any],
+    values: Mapping[int, Any],
     before: Callable[[Call], None] | None = None,
 ) -> list[Any]:
-    """Compute tensors of a model from others, as `compute` does; the model is the same afterwards.
+    """Compute tensors of a model from others, as `compute` does; the model is unchanged afterwards.
 
     Raises:
-        CutwidgetsError: If a layer cannot take these values.
+        CutwidgetsError: If a layer fails on these values.
     """
-    layers = [graph.calls[index].layer for index in between(graph, ends, given)[0]]
+    layers = [graph.calls[index].layer for index in between(graph, ends, values)[0]]
     with _as_before(graph.name, layers):
-        return compute(graph, ends, given, before=before)
+        return compute(graph, ends, values, before=before)
 
 
 def arrays(values: Sequence[Any]) -> list[np.ndarray]:
-    """The backend's tensors as NumPy arrays."""
+    """Convert the backend's tensors to NumPy arrays."""
     return [np.asarray(keras.ops.convert_to_numpy(value)) for value in values]
 
 
 @contextmanager
 def _as_before(name: str, layers: Iterable[keras.Operation]) -> Iterator[None]:
-    """Put back states, statistics and seeds that a forward pass changes; explain its errors."""
+    """Restore what a forward pass changes (states, statistics, seeds); explain its errors."""
     try:
         with put_back_after(layers), warnings.catch_warnings():
             # Between head, slice and tail a mask travels with its tensor, as it does in the model.

@@ -1,4 +1,4 @@
-"""Photographs as a model's input: which preprocessing, which size."""
+"""Photographs as a model's input: preprocessing and size."""
 
 import importlib
 import pkgutil
@@ -21,10 +21,10 @@ from .inputs import USUAL_SIZE
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """What turns pixels into what a model expects.
+    """A function from pixels to what a model expects.
 
     Attributes:
-        name: What it is, in words.
+        name: A description for people.
         function: From float32 pixels (batch, height, width, channels), 0 to 255, to the same shape.
     """
 
@@ -46,15 +46,15 @@ def takes_images(graph: CallGraph) -> bool:
 
 
 def preprocessing(graph: CallGraph, function: Callable[..., Any] | None = None) -> Preprocessing:
-    """Find out how a model wants its pixels.
+    """Choose the preprocessing for a model.
 
     Args:
         graph: The call graph of the model.
-        function: A function to use instead of what would be found out.
+        function: The user's own function, which comes first.
 
     Returns:
-        The function of the model's own module, where `keras.applications` built the model; none
-        where the model rescales by itself; else pixels divided by 255, from 0 to 1.
+        Nothing to do, if the model rescales its input itself; `preprocess_input` of the model's
+        module, if the model comes from `keras.applications`; else a division by 255.
 
     Example:
         >>> import keras
@@ -63,44 +63,43 @@ def preprocessing(graph: CallGraph, function: Callable[..., Any] | None = None) 
         'keras.applications.resnet.preprocess_input'
         >>> own = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
         >>> preprocessing(read(own)).name
-        'pixels divided by 255: the model does not say what it expects'
+        'pixels scaled to 0–1 (a guess; pass preprocess= for another one)'
     """
     if function is not None:
         return Preprocessing(getattr(function, "__name__", "your own function"), function)
     before_weights = takewhile(lambda call: call.role not in WEIGHTED, graph.calls)
     if any(call.role == "rescaling" for call in before_weights):
-        return Preprocessing("none: the model rescales its pixels by itself", lambda pixels: pixels)
+        return Preprocessing("none: the model rescales its pixels itself", lambda pixels: pixels)
     module = _application(graph.name)
     if module is not None:
         name = module.__name__.rpartition(".")[2]
         return Preprocessing(
             f"keras.applications.{name}.preprocess_input",
-            # It works in place on the array that it is given.
+            # Keras's function changes its argument.
             lambda pixels: module.preprocess_input(pixels.copy()),
         )
     return Preprocessing(
-        "pixels divided by 255: the model does not say what it expects",
+        "pixels scaled to 0–1 (a guess; pass preprocess= for another one)",
         lambda pixels: pixels / 255,
     )
 
 
 def _application(model_name: str) -> ModuleType | None:
-    """The module of `keras.applications` that built a model.
+    """The module of `keras.applications` that a model comes from, judging by the model's name.
 
-    It is told by the model's name: `mobilenetv2_1.00_224` begins with that of `MobileNetV2`, which
-    is longer than that of `MobileNet`.
+    The longest match counts: `mobilenetv2_1.00_224` starts with `MobileNet` and `MobileNetV2`.
     """
 
     def plain(name: str) -> str:
         return re.sub(r"[^a-z0-9]", "", name.lower())
 
-    found = [
-        (len(name), module)
+    matches = [
+        (name, module)
         for module in _application_modules()
         for name in vars(module)
         if name[0].isupper() and plain(model_name).startswith(plain(name))
     ]
-    return max(found, key=lambda pair: pair[0])[1] if found else None
+    return max(matches, key=lambda match: len(match[0]))[1] if matches else None
 
 
 def _application_modules() -> Iterator[ModuleType]:
@@ -111,18 +110,18 @@ def _application_modules() -> Iterator[ModuleType]:
 
 
 def pixels(graph: CallGraph, image: Image.Image) -> np.ndarray:
-    """Crop and resize a photograph for a model: the largest centred part of the right shape.
+    """Crop and resize a photograph for a model: the largest centred part with the right ratio.
 
     Args:
         graph: The graph of a model that takes images.
         image: A photograph.
 
     Returns:
-        Float32 pixels from 0 to 255, of the shape that the model takes, with a batch of one. Where
-        the model takes any size, 224 pixels a side.
+        Float32 pixels from 0 to 255, of the shape of the model's input, with a batch axis of one.
+        Lengths that are not fixed become 224 pixels.
 
     Raises:
-        CutwidgetsError: If the model takes no images.
+        CutwidgetsError: If the model does not accept images.
 
     Example:
         >>> import keras

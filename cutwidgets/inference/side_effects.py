@@ -1,8 +1,7 @@
-"""What a forward pass may change, and how it is put back.
+"""Restore what a forward pass changes: states, statistics and seeds.
 
-Keras does not list all of it: `layer.non_trainable_variables` lacks the states of a stateful
-recurrent layer, and whatever a layer keeps in a closure or a tuple. So a layer's own attributes are
-searched.
+Keras does not list them all: `layer.non_trainable_variables` lacks the states of stateful recurrent
+layers, and variables in a closure or a tuple. Therefore we search the attributes of each layer.
 """
 
 import inspect
@@ -19,10 +18,12 @@ import numpy as np
 from ..graph.callgraph import Call
 from ..graph.keras_internals import seed_all_layers_by, seeds_of_all_layers
 
+_LEAVES = str | bytes | int | float | np.ndarray | None  # values that hold no variables
+
 
 @dataclass(frozen=True, slots=True)
 class States:
-    """The states of some layers, and of the random generators that all layers share.
+    """A snapshot of some layers' variables, and of the random generators that all layers share.
 
     Attributes:
         variables: Each variable with its value.
@@ -37,7 +38,7 @@ class States:
     numpy: Any
 
     def put_back(self) -> None:
-        """Give every variable and generator the state that it had."""
+        """Restore every variable and generator."""
         seed_all_layers_by(self.generator)
         random.setstate(self.python)
         np.random.set_state(self.numpy)
@@ -47,7 +48,7 @@ class States:
 
 
 def states(variables: Iterable[Any]) -> States:
-    """The present states of variables, and of the generators that all layers share.
+    """Take a snapshot of variables, and of the random generators that all layers share.
 
     Example:
         >>> import keras
@@ -57,9 +58,9 @@ def states(variables: Iterable[Any]) -> States:
         >>> before.put_back()
     """
     generator = seeds_of_all_layers()
-    found = [*variables, *([] if generator is None else [generator.state])]
+    seeds = [] if generator is None else [generator.state]
     return States(
-        tuple((variable, _value(variable)) for variable in found),
+        tuple((variable, _value(variable)) for variable in (*variables, *seeds)),
         generator,
         random.getstate(),
         np.random.get_state(),
@@ -67,7 +68,7 @@ def states(variables: Iterable[Any]) -> States:
 
 
 def variables_of(layers: Iterable[keras.Operation]) -> list[Any]:
-    """All variables of layers that no optimizer trains, those inside of other layers too.
+    """All variables of layers that no optimizer trains, including those of inner layers.
 
     Example:
         >>> import keras
@@ -76,45 +77,44 @@ def variables_of(layers: Iterable[keras.Operation]) -> list[Any]:
         >>> [variable.name for variable in variables_of([lstm])].count("rnn_state")
         2
     """
-    found: dict[int, Any] = {}
-    seen: dict[int, Any] = {}
+    variables: dict[int, Any] = {}
+    visited: dict[int, Any] = {}  # with the objects, so that no id is used again
     trained: set[int] = set()
-    ahead: list[Any] = list(layers)
-    while ahead:
-        one = ahead.pop()
-        if id(one) in seen or isinstance(one, str | bytes | int | float | np.ndarray | type(None)):
+    queue: list[Any] = list(layers)
+    while queue:
+        value = queue.pop()
+        if id(value) in visited or isinstance(value, _LEAVES):
             continue
-        seen[id(one)] = one
-        if _is_variable(one):
-            found[id(one)] = one
-        elif isinstance(one, keras.Operation | keras.random.SeedGenerator):
+        visited[id(value)] = value
+        if _is_variable(value):
+            variables[id(value)] = value
+        elif isinstance(value, keras.Operation | keras.random.SeedGenerator):
             # Not `trainable_variables`: a frozen layer has none, and its weights need no copy.
-            trained |= {id(variable) for variable in getattr(one, "_trainable_variables", ())}
-            ahead += (*vars(one).values(), type(one).__dict__.get("call"))
-        elif isinstance(one, Mapping):
-            ahead += one.values()
-        elif isinstance(one, list | tuple | set | frozenset):
-            ahead += one
-        elif inspect.ismethod(one):
-            ahead += (one.__self__, one.__func__)
-        elif inspect.isfunction(one):
-            ahead += _outside(one)
-    return [variable for key, variable in found.items() if key not in trained]
+            trained |= {id(variable) for variable in getattr(value, "_trainable_variables", ())}
+            queue += (*vars(value).values(), type(value).__dict__.get("call"))
+        elif isinstance(value, Mapping):
+            queue += value.values()
+        elif isinstance(value, list | tuple | set | frozenset):
+            queue += value
+        elif inspect.ismethod(value):
+            queue += (value.__self__, value.__func__)
+        elif inspect.isfunction(value):
+            queue += _captured(value)
+    return [variable for key, variable in variables.items() if key not in trained]
 
 
-def _is_variable(one: Any) -> bool:
-    own = isinstance(one, keras.Variable)
-    of_backend = type(one).__module__.startswith("tensorflow.") and hasattr(one, "assign")
-    return own or of_backend
+def _is_variable(value: Any) -> bool:
+    of_backend = type(value).__module__.startswith("tensorflow.") and hasattr(value, "assign")
+    return isinstance(value, keras.Variable) or of_backend
 
 
-def _outside(function: FunctionType) -> list[Any]:
-    """What a user's function reads from around it, such as a seed generator."""
+def _captured(function: FunctionType) -> list[Any]:
+    """What a user's function reads from its closure and its module, such as a seed generator."""
     if (function.__module__ or "").partition(".")[0] in ("keras", "tensorflow", "jax"):
         return []
-    known = function.__globals__
+    module = function.__globals__
     cells = [_content(cell) for cell in function.__closure__ or ()]
-    return [*cells, *(known[name] for name in function.__code__.co_names if name in known)]
+    return [*cells, *(module[name] for name in function.__code__.co_names if name in module)]
 
 
 def _content(cell: CellType) -> Any:
@@ -130,7 +130,7 @@ def _value(variable: Any) -> np.ndarray:
 
 @contextmanager
 def put_back_after(layers: Iterable[keras.Operation]) -> Iterator[None]:
-    """Put all states of layers back in the end, also after an error or an interrupt.
+    """Restore the states of layers at the end, also after an error or an interrupt.
 
     Example:
         >>> import keras
@@ -150,11 +150,11 @@ def put_back_after(layers: Iterable[keras.Operation]) -> Iterator[None]:
 
 
 class Record:
-    """The states before each call of one run of a model, for other runs to begin each call from.
+    """The states before each call in one run of a model, from which other runs can start each call.
 
-    Head, slice and tail may run calls in another order than the model does. Where two calls share
-    a state, as calls of one stateful layer or layers of one seed generator do, each call must find
-    what it found in the model's own run.
+    Head, slice and tail may run calls in another order than the model does. Calls of one stateful
+    layer, or of layers that share a seed generator, share a state. Each of them must start from the
+    state that it had in the model's own run.
     """
 
     def __init__(self) -> None:
@@ -169,12 +169,12 @@ class Record:
         self._before[call.index] = states(self._variables[key])
 
     def begin(self, call: Call) -> None:
-        """Put the states of a call's layer to what they were before that call."""
+        """Restore the states of a call's layer from before that call."""
         if call.index in self._before:
             self._before[call.index].put_back()
 
     def begin_all(self, calls: Iterable[int]) -> None:
-        """Put the states to what they were before the first of some calls, for each layer."""
+        """Restore, for each layer, the states from before the first of some calls."""
         for index in sorted(calls, reverse=True):
             if index in self._before:
                 self._before[index].put_back()

@@ -9,7 +9,7 @@ import keras
 
 from ..errors import CutError, CutwidgetsError
 from ..graph.callgraph import between
-from ..inference.inputs import shapes_asked
+from ..inference.inputs import input_shapes
 from ..structure.anatomy import Anatomy, anatomy
 from ..structure.places import PlaceLike, resolve
 from .build import (
@@ -201,7 +201,7 @@ def _at_shape(part: Section, input_shape: Any) -> Section:
     if input_shape is None:
         return part
     try:
-        shapes = shapes_asked(f"slice {part.name!r}", part.graph, part.inputs, input_shape)
+        shapes = input_shapes(f"slice {part.name!r}", part.graph, part.inputs, input_shape)
     except CutwidgetsError as error:
         raise CutError(str(error)) from error
     return replace(part, new_shapes=tuple(shapes))

@@ -547,7 +547,8 @@ def test_activations_in_one_pass():
     assert list(chosen) == ["conv3", "conv3_block2_1_conv", "conv5_block3"]
     np.testing.assert_array_equal(chosen["conv3"], values["conv3_block4"])
     assert list(cw.activations(model, x, "stem")) == ["stem"]
-    with pytest.raises(cw.CutError, match="has the shape"):
+    assert list(cw.activations(model, x, "res3b_branch2a")) == ["conv3_block2_1_conv"]
+    with pytest.raises(cw.CutwidgetsError, match="has the shape"):
         cw.activations(model, x[:, :8])
     nested = cw.activations(transfer(), pixels(), ["backbone/a", "backbone/a_relu"])
     assert nested["backbone/a"].shape == (2, 32, 32, 4)
