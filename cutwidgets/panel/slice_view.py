@@ -11,11 +11,12 @@ from ..blocks import flow
 from ..blocks.blocks import Block
 from ..errors import BypassedCutError, CutwidgetsError
 from ..graph.callgraph import CallGraph
+from ..graph.frontier import head
 from ..inference.images import takes_images
 from ..structure import reach
 from ..structure.anatomy import Anatomy
 from ..structure.places import PlaceLike, resolve
-from ..surgery.build import Section, made_before
+from ..surgery.build import Section
 from ..surgery.slicing import section
 from ..text import shape_text
 
@@ -250,8 +251,9 @@ def refusal(anatomy: Anatomy, error: Exception, names: Sequence[str | int]) -> d
     graph = anatomy.graph
     makers = [
         _block_of(anatomy, tensor)
-        for tensor in made_before(graph, resolve(anatomy, names[0]).entries)
-        if graph.maker(tensor).name in error.bypasses
+        for index in sorted(head(graph, resolve(anatomy, names[0]).entries))
+        for tensor in graph.calls[index].outputs
+        if graph.calls[index].name in error.bypasses
     ]
     pairs = [(place, names[1]) for place in error.nearest]
     return {

@@ -10,7 +10,8 @@ from typing import Any
 import keras
 
 from ..errors import CutError
-from ..graph.callgraph import Call, CallGraph, Shape, between
+from ..graph.callgraph import Call, CallGraph, Shape
+from ..graph.frontier import carried_past
 from ..graph.keras_internals import alone, functional, memory_of, undone_on_failure
 from ..graph.rebuild import RepeatError, repeat, units
 from .copies import Copier
@@ -40,20 +41,7 @@ class Section:
 
         None where the end is a cut point: then head, slice and tail make up the model.
         """
-        return carried_past(self.graph, self.outputs, made_before(self.graph, self.outputs))
-
-
-def made_before(graph: CallGraph, entries: Sequence[int]) -> set[int]:
-    """All tensors that the head makes on its way to the given ones, these excluded."""
-    calls, reached = between(graph, entries, ())
-    made = {tensor for index in calls for tensor in graph.calls[index].outputs}
-    return (made | set(reached)) - set(entries)
-
-
-def carried_past(graph: CallGraph, exits: Sequence[int], before: set[int]) -> tuple[int, ...]:
-    """Tensors made before some exits that the model's outputs need besides these."""
-    _, reached = between(graph, graph.outputs, before | set(exits))
-    return tuple(tensor for tensor in reached if tensor not in exits)
+        return carried_past(self.graph, self.outputs)
 
 
 def model_name(*parts: str | None) -> str:
