@@ -1,1 +1,1 @@
-"""The anatomy of a model, and the places in it that a person can name."""
+"""The anatomy of a model, and the places in it that a user can name."""
