@@ -34,12 +34,12 @@ def named(
 ) -> tuple[tuple[Block, ...], tuple[Stage, ...]]:
     """Name blocks and stages after their layers if possible, otherwise by numbers."""
     nests = {nest.call.name for nest in graph.nests}
-    taken = {call.name for call in graph.calls} | nests
+    used = {call.name for call in graph.calls} | nests
     ends = {call.name: (call.inputs, call.outputs) for call in graph.calls}
     common = [_common_name(graph, block, nests) for block in unnamed]
-    unique = _unique(common, taken, unnamed, ends)
+    unique = _unique(common, used, unnamed, ends)
     names = [own or name for own, name in zip(_names_of_nests(graph, unnamed), unique, strict=True)]
-    stage_names = _stage_names(stages, names, taken, scopes)
+    stage_names = _stage_names(stages, names, used, scopes)
 
     numbered = {
         i: _in(scopes[i], block.kind)
@@ -48,11 +48,11 @@ def named(
     }
     for stage_name, members in zip(stage_names, stages, strict=True):
         numbered |= {i: f"{stage_name}_block{number}" for number, i in enumerate(members, 1)}
-    taken |= set(filter(None, names))
+    used |= set(filter(None, names))
     for i, name in numbered.items():
         if names[i] is None:
-            names[i] = name = _free(name, taken)
-            taken.add(name)
+            names[i] = name = _free(name, used)
+            used.add(name)
 
     stage_of = {i: name for name, members in zip(stage_names, stages, strict=True) for i in members}
     blocks = tuple(
@@ -111,7 +111,7 @@ def _common_begin(names: Sequence[str]) -> str | None:
 
 def _unique(
     suggested: Sequence[str | None],
-    taken: set[str],
+    used: set[str],
     blocks: Sequence[Block],
     ends: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]],
 ) -> list[str | None]:
@@ -119,7 +119,7 @@ def _unique(
     times = Counter(suggested)
 
     def is_clear(name: str, block: Block) -> bool:
-        means_a_layer = name in taken and ends.get(name) != (block.entries, block.exits)
+        means_a_layer = name in used and ends.get(name) != (block.entries, block.exits)
         return times[name] == 1 and not means_a_layer
 
     return [
@@ -131,7 +131,7 @@ def _unique(
 def _stage_names(
     stages: Sequence[Sequence[int]],
     names: Sequence[str | None],
-    taken: set[str],
+    used: set[str],
     scopes: Sequence[str],
 ) -> list[str]:
     """The common beginning of the block names of each stage.
@@ -144,7 +144,7 @@ def _stage_names(
         own = [names[i] or "" for i in members]
         result.append((own[0] if len(own) == 1 else _common_begin(own)) or "")
     around = [scopes[members[0]] for members in stages]
-    clashes = taken | set(filter(None, names))
+    clashes = used | set(filter(None, names))
     for scope in dict.fromkeys(around):
         here = [j for j, name in enumerate(around) if name == scope]
         own = [result[j] for j in here]
@@ -155,7 +155,7 @@ def _stage_names(
     return result
 
 
-def _free(name: str, taken: set[str]) -> str:
-    """The name, with a number appended if it is taken."""
+def _free(name: str, used: set[str]) -> str:
+    """The name, with a number appended if it is in use."""
     candidates = (name if number == 1 else f"{name}_{number}" for number in count(1))
-    return next(candidate for candidate in candidates if candidate not in taken)
+    return next(candidate for candidate in candidates if candidate not in used)

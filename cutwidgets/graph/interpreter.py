@@ -27,7 +27,7 @@ class Edit:
 def compute(
     graph: CallGraph,
     ends: Sequence[int],
-    given: Mapping[int, Any],
+    inputs: Mapping[int, Any],
     edits: Mapping[int, Edit] | None = None,
     training: bool = False,
     before: Callable[[Call], None] | None = None,
@@ -39,7 +39,7 @@ def compute(
     Args:
         graph: The call graph.
         ends: Indices of the tensors to compute.
-        given: Values of tensors by their indices; the ends must be computable from them.
+        inputs: Values of tensors by their indices; the ends must be computable from them.
         edits: Changes of computed values, by the indices of the tensors.
         training: Whether layers behave as in training.
         before: A function to call with each call before it runs.
@@ -54,8 +54,8 @@ def compute(
         >>> print(keras.ops.convert_to_numpy(compute(graph, [1], {0: [[1.0, 2.0]]})[0]))
         [[3. 6.]]
     """
-    values = {tensor: keras.ops.convert_to_tensor(value) for tensor, value in given.items()}
-    calls = between(graph, ends, given)[0]
+    values = {tensor: keras.ops.convert_to_tensor(value) for tensor, value in inputs.items()}
+    calls = between(graph, ends, inputs)[0]
     unread = Counter(tensor for index in calls for tensor in graph.calls[index].inputs)
     unread.update(ends)
     edits = edits or {}

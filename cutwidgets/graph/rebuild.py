@@ -12,7 +12,7 @@ from .keras_internals import layers_inside, record, specify, trace
 def repeat(
     graph: CallGraph,
     calls: Sequence[Call],
-    given: Mapping[int, keras.KerasTensor],
+    inputs: Mapping[int, keras.KerasTensor],
     layer_of: Callable[[Call], keras.Operation] | None = None,
 ) -> dict[int, keras.KerasTensor]:
     """Repeat calls of a graph on other symbols, with the same arguments.
@@ -24,18 +24,18 @@ def repeat(
     Args:
         graph: The graph that the calls belong to.
         calls: The calls to repeat, in order, as returned by `units`.
-        given: The symbols to read in place of tensors that need not be computed.
+        inputs: The symbols to read in place of tensors that need not be computed.
         layer_of: Returns the layer to call in place of a call's own; `None` for the own layers.
 
     Returns:
-        The new symbol of each given or computed tensor. Tensors inside nested models that are
-        called as a whole have none.
+        The new symbol of each tensor that was replaced or computed. Tensors inside nested models
+        that are called as a whole have none.
 
     Raises:
         RepeatError: If a layer does not accept its inputs. The graph's layers are not changed then.
     """
-    symbols = dict(given)
-    expected = specs(graph, calls, given)
+    symbols = dict(inputs)
+    expected = specs(graph, calls, inputs)
     for call in calls:
         layer = layer_of(call) if layer_of else call.layer
         if layer is call.layer:
@@ -50,14 +50,14 @@ def repeat(
 
 
 def specs(
-    graph: CallGraph, calls: Sequence[Call], given: Mapping[int, keras.KerasTensor]
+    graph: CallGraph, calls: Sequence[Call], inputs: Mapping[int, keras.KerasTensor]
 ) -> dict[int, keras.KerasTensor]:
     """Symbols of the shapes that calls will return; the graph's own symbols if nothing differs.
 
     Raises:
         RepeatError: If a layer does not accept its inputs.
     """
-    symbols = dict(given)
+    symbols = dict(inputs)
     for call in calls:
         own = [graph.tensors[tensor].symbol for tensor in call.outputs]
         if not all(_same(symbols[t], graph.tensors[t].symbol) for t in call.reads):
@@ -108,7 +108,7 @@ def _keep(
     symbols: dict[int, keras.KerasTensor], call: Call, outputs: Sequence[keras.KerasTensor]
 ) -> None:
     for tensor, symbol in zip(call.outputs, outputs, strict=True):
-        # A given symbol stays, even if its call is repeated for another output.
+        # The symbol of an input stays, even if its call is repeated for another output.
         symbols.setdefault(tensor, symbol)
 
 
@@ -131,21 +131,21 @@ class RepeatError(Exception):
 
 
 def units(
-    graph: CallGraph, calls: Iterable[int], given: Iterable[int], ends: Iterable[int]
+    graph: CallGraph, calls: Iterable[int], starts: Iterable[int], ends: Iterable[int]
 ) -> list[Call]:
     """Calls as a model contains them: a nested model is one call, unless only a part is needed.
 
     Args:
         graph: The call graph.
         calls: Indices of calls, ascending.
-        given: Indices of the tensors that need not be computed.
+        starts: Indices of the tensors that need not be computed.
         ends: Indices of the tensors to compute.
     """
-    calls, given, ends = list(calls), set(given), set(ends)
-    available = given | {tensor for index in calls for tensor in graph.calls[index].outputs}
+    calls, starts, ends = list(calls), set(starts), set(ends)
+    available = starts | {tensor for index in calls for tensor in graph.calls[index].outputs}
     whole: dict[int, Call] = {}
     for nest in graph.nests:  # outer ones first
-        crossing = given | (ends - set(nest.call.outputs))
+        crossing = starts | (ends - set(nest.call.outputs))
         is_whole = not any(graph.tensors[tensor].maker in nest.inside for tensor in crossing)
         if is_whole and available.issuperset(nest.call.reads):
             whole = dict.fromkeys(nest.inside, nest.call) | whole

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from cutwidgets.blocks.finding import find
-from cutwidgets.graph.callgraph import parameters
+from cutwidgets.graph.callgraph import between, parameters
+from cutwidgets.graph.frontier import carried_past, head
 from cutwidgets.graph.stored import from_json, to_json
 
 GRAPHS = Path(__file__).parent / "graphs"
@@ -143,6 +144,17 @@ def test_a_cell_of_nasnet_reads_the_two_before_it():
     first, *others = [sorted(makers[tensor] for tensor in block.entries) for _, block in cells]
     assert first == [0]
     assert others == [[i - 2, i - 1] for i, _ in cells[1:]]
+
+
+@pytest.mark.parametrize("name", ["NASNetMobile", "MobileNetV3Small", "InceptionV3"])
+def test_tensors_past_a_place_against_a_plain_search(name):
+    graph = graph_of(name)
+    for call in graph.calls:
+        calls = head(graph, call.outputs)
+        before = {tensor for index in calls for tensor in graph.calls[index].outputs}
+        _, reached = between(graph, graph.outputs, before)
+        expected = tuple(tensor for tensor in reached if tensor not in call.outputs)
+        assert carried_past(graph, call.outputs) == expected
 
 
 def test_writing_a_stored_graph_again_changes_nothing():
