@@ -136,7 +136,7 @@ def _stage_names(
 ) -> list[str]:
     """The common beginning of the block names of each stage.
 
-    If one stage of a nested model (or of what is outside of all) has none, or an ambiguous one, all
+    If one stage of a nested model (or of the outermost model) has none, or an ambiguous one, all
     of its stages are numbered.
     """
     result = []

@@ -11,7 +11,7 @@ from .regions import WEIGHTED, Region, depending, region
 
 
 def cost(graph: CallGraph, index: int) -> int:
-    """The length of a call: weighted calls count most, as masks and shapes take many calls."""
+    """The length of a call in a path: weighted calls count most, as masks need many calls."""
     return 10 if graph.calls[index].role in WEIGHTED else 1
 
 

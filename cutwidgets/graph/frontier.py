@@ -1,6 +1,6 @@
-"""Which cuts are legal: the tensors that stay live behind a place, and those that bypass a start.
+"""Which cuts are legal: the tensors that are live after a place, and those that bypass a start.
 
-A model can be split behind a place if no other tensor is live there: the tensors of the place are
+A model can be split after a place if no other tensor is live there: the tensors of the place are
 the whole frontier. A slice can run from a start to an end if the end needs no tensor that bypasses
 the start: none that the model computes on the way to the start, other than the start's own.
 """
@@ -11,7 +11,7 @@ from .callgraph import CallGraph, between
 
 
 class Frontier:
-    """The live tensors behind a growing set of calls: those that the other calls still read.
+    """The live tensors after a growing set of calls: those that the remaining calls read.
 
     Args:
         graph: The call graph.
@@ -84,7 +84,7 @@ def head(graph: CallGraph, tensors: Iterable[int]) -> set[int]:
 
 
 def carried_past(graph: CallGraph, exits: Sequence[int]) -> tuple[int, ...]:
-    """The tensors that bypass an end: live behind it, besides its own, ascending."""
+    """The tensors that bypass an end: live after it, other than its own, ascending."""
     frontier = Frontier(graph)
     frontier.advance(sorted(head(graph, exits)))
     return tuple(sorted(frontier.live.difference(exits)))

@@ -35,7 +35,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 # Keras appends a node to a layer and then looks up its position, so two threads that record calls
-# of one layer may permanently give both nodes the same position. All recording holds this lock.
+# of one layer may permanently give both nodes the same position. Hold this lock while recording.
 _lock = threading.RLock()
 
 _recorded: list[Node] | None = None  # `undone_on_failure` removes these; guarded by the lock
@@ -121,7 +121,7 @@ def memory_of(source: Functional) -> dict[str, Any]:
     """A cache for a model, which lives as long as the model.
 
     Cached values refer to the model's layers, which may refer back to the model. In a dictionary of
-    ours, even a weak one, they would keep it alive. So the model itself holds the cache, where
+    ours, even a weak one, they would keep it alive. So the model itself stores the cache, where
     Keras neither saves, pickles nor copies it.
     """
     memory: dict[str, Any] = vars(source._tracker).setdefault("_cutwidgets", {})
@@ -129,7 +129,7 @@ def memory_of(source: Functional) -> dict[str, Any]:
 
 
 def functional(model: keras.Model) -> Functional:
-    """The object that holds a model's graph: the model itself, or the one inside a Sequential.
+    """The object that has a model's graph: the model itself, or the one inside a Sequential.
 
     Args:
         model: A built functional or Sequential model.

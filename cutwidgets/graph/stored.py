@@ -1,6 +1,6 @@
 """Call graphs as JSON: everything that block finding needs, without weights.
 
-Reading one takes milliseconds and no Keras.
+Reading one takes milliseconds and needs no Keras.
 """
 
 import json

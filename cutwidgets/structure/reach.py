@@ -10,8 +10,7 @@ from ..graph.frontier import Start
 def ends(graph: CallGraph, blocks: Sequence[Block]) -> list[dict[int, tuple[int, ...]]]:
     """For each block as a start, the later blocks that cannot be its end, and why.
 
-    These are the answers that `slicing.section` gives for single pairs. A page asks for all of them
-    before anybody clicks.
+    `slicing.section` applies the same rule to one pair; the panel needs all pairs at once.
 
     Args:
         graph: The call graph.
