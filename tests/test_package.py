@@ -1,6 +1,8 @@
 """What holds for the package as a whole."""
 
 import ast
+import subprocess
+import sys
 import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -57,6 +59,20 @@ def test_data_flows_one_way():
         for imported in imports(module):
             other = imported.split("/")[0]
             assert other == room or FLOOR[other] < FLOOR[room], f"{module} imports {imported}"
+
+
+def test_blocks_are_found_without_keras():
+    modules = [module.replace("/", ".") for module in INSIDE if module.startswith("blocks/")]
+    script = f"""
+import importlib, sys
+for module in {modules}:
+    importlib.import_module(f"cutwidgets.{{module}}")
+print([name for name in ("keras", "tensorflow", "jax", "torch") if name in sys.modules])
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert result.stdout == "[]\n"
 
 
 def test_no_modules_import_each_other_in_a_circle():

@@ -14,6 +14,7 @@ import keras
 
 from ..blocks.blocks import Block
 from ..graph.callgraph import CallGraph, Shape, between
+from ..graph.frontier import Frontier
 from ..structure.anatomy import Anatomy
 from ..tables import Column, Rows, Table
 from ..text import number_text, shape_text
@@ -169,27 +170,19 @@ def splits(
     return Splits(found.name, tuple(rows), uncounted)
 
 
-def _legal(graph: CallGraph, blocks: Sequence[Block]) -> Iterator[tuple[Block, tuple[int, ...]]]:
+def _legal(graph: CallGraph, blocks: Sequence[Block]) -> Iterator[tuple[Block, list[int]]]:
     """The blocks that `split` can cut behind, each with the calls since the one before.
 
-    The same answers as asking `slicing.split` for every block. What a legal split leaves behind is
-    read no more, so that the search for the next begins there.
+    Blocks are in an order of computation, so behind each the calls before it are the head.
     """
-    frontier, head = graph.inputs, {call.index for call in graph.calls if not call.inputs}
+    needed = set(between(graph, graph.outputs, ())[0])
+    frontier, calls = Frontier(graph, needed), list[int]()
     for block in blocks:
-        calls, reached = between(graph, block.exits, frontier)
-        done = head.union(calls)
-        made = {tensor for index in calls for tensor in graph.calls[index].outputs}
-        left = made.union(frontier).difference(block.exits)
-        if (
-            calls
-            and len(done) < len(graph.calls)
-            and set(reached) <= set(frontier)
-            and left.isdisjoint(graph.outputs)
-            and all(done.issuperset(graph.tensors[tensor].users) for tensor in left)
-        ):
+        frontier.advance(block.calls)
+        calls += needed.intersection(block.calls)
+        if not frontier.is_last and frontier.live.issubset(block.exits):
             yield block, calls
-            frontier, head = block.exits, done
+            calls = []
 
 
 class _Sides:

@@ -1,4 +1,4 @@
-"""From a call graph to blocks and stages.
+"""Find blocks and stages in a call graph.
 
-Pure graph work: no module here imports Keras.
+Pure graph work: no module here imports Keras, directly or indirectly.
 """

@@ -1,4 +1,4 @@
-"""Put regions together to blocks: pure graph work, no Keras."""
+"""Group regions into blocks."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -11,37 +11,36 @@ from .regions import BRANCHED, WEIGHTED, Region
 Part = tuple[str, list[Region]]
 
 
-def assemble(graph: CallGraph, found: Sequence[Line], scales: Sequence[float]) -> list[Part]:
-    """Join regions into blocks: each branched region, and what the chains around it hold.
+def assemble(graph: CallGraph, lines: Sequence[Line], scales: Sequence[float]) -> list[Part]:
+    """Group regions into blocks: each branched region with parts of the chains around it.
 
     Args:
         graph: The call graph.
-        found: The lines that it is divided into.
-        scales: For each tensor, by how much its resolution is smaller than at the input.
+        lines: The lines that it is divided into.
+        scales: For each tensor, the factor by which its resolution is smaller than the input's.
 
     Returns:
-        Pairs of the kind of a block and its regions, in an order in which they can be computed.
+        Pairs of a block's kind and its regions, in an order of computation.
     """
     patterns = {
         region: branch_signature(graph, region)
-        for line in found
+        for line in lines
         for region in line.regions
         if region.role == "residual"
     }
-    chains = [_chains(line) for line in found]
-    between = [_roles(chain) for line in chains for chain in line[1:-1]]
+    between = [_roles(chain) for line in lines for chain in _chains(line)[1:-1]]
     # Post-normalisation: Vaswani et al. 2017.
     postnormalized = bool(between) and all(roles == ["normalization"] for roles in between)
     parts = [
         part
-        for line in found
+        for line in lines
         for part in _line_parts(graph, line, patterns, scales, postnormalized)
     ]
     return _split_at_nests(graph, parts) if graph.nests else parts
 
 
 def _chains(line: Line) -> list[list[Region]]:
-    """What stands before, between and behind the branched regions of a line."""
+    """The chains before, between and after the branched regions of a line."""
     chains: list[list[Region]] = [[]]
     for region in line.regions:
         if region.role in BRANCHED:
@@ -79,19 +78,19 @@ def _opening_lengths(
     patterns: dict[Region, Signature],
     scales: Sequence[float],
 ) -> list[int]:
-    """How many calls at the end of each chain are the pre-activation of the block behind it.
+    """How many regions at the end of each chain are the pre-activation of the next block.
 
-    In networks with pre-activation, normalisation and activation stand before the branch, and where
-    the shortcut is a projection, before that too (He et al. 2016, "Identity mappings in deep
-    residual networks", figure 1b). Where a cell merges what the cell before last carried past, all
-    between the carried tensors belongs to it (Zoph et al. 2018, NASNet).
+    In networks with pre-activation, normalisation and activation precede the branch, and also the
+    shortcut if that is a projection (He et al. 2016, "Identity mappings in deep residual networks",
+    figure 1b). A cell that also reads the cell before last owns everything between the tensors that
+    it reads (Zoph et al. 2018, NASNet).
     """
     first_words = [signature[:1] for signature in patterns.values()]
     preactivated = first_words.count(("normalization",)) * 2 > len(first_words)
     lengths = [0] * len(chains)
     for i, (chain, region) in enumerate(zip(chains, branched, strict=False)):
         if region.role == "residual" and _roles(chain[-2:]) == ["normalization", "activation"]:
-            # Behind a convolution it is the convolution's own, unless the network tells otherwise.
+            # After a convolution, they belong to it, unless most branches are pre-activated.
             follows_weights = len(chain) > 2 and chain[-3].role in WEIGHTED
             lengths[i] = 0 if follows_weights and not preactivated else 2
         elif region.role != "residual" and _is_cell(graph, region, scales):
@@ -102,7 +101,7 @@ def _opening_lengths(
 
 
 def _is_cell(graph: CallGraph, region: Region, scales: Sequence[float]) -> bool:
-    """Whether branches also merge what comes in from the side, and do not enlarge it."""
+    """Whether branches also merge tensors from the side, without raising the resolution."""
     entry = region.entry
     carried = entering(graph, region.calls) != (entry,)
     return carried and entry is not None and scales[entry] <= scales[region.exit]
@@ -111,10 +110,10 @@ def _is_cell(graph: CallGraph, region: Region, scales: Sequence[float]) -> bool:
 def _closing_lengths(
     chains: list[list[Region]], branched: list[Region], postnormalized: bool
 ) -> list[int]:
-    """How many calls at the begin of each chain belong to the block before it.
+    """How many regions at the beginning of each chain belong to the previous block.
 
-    That is the activation behind the addition (ResNet), or a normalisation where it stands alone
-    behind every addition.
+    That is the activation after the addition (ResNet), or a normalisation if every addition is
+    followed by one alone.
     """
     lengths = [0] * len(chains)
     for i, (chain, region) in enumerate(zip(chains[1:], branched, strict=True), 1):
@@ -137,15 +136,15 @@ def _chain_parts(
     position: int,
     last: int,
 ) -> Iterator[Part]:
-    """Name the kinds of a chain's pieces by where it stands in the network."""
+    """The pieces of a chain; its position in the network decides the kinds of the rests."""
     first = line.begins and position == 0
     alone = first and last == 0
-    found = pieces(graph, chain, set() if alone else patterns, alone=alone, first=first)
-    for i, (kind, parts) in enumerate(found):
+    divided = pieces(graph, chain, set() if alone else patterns, alone=alone, first=first)
+    for i, (kind, parts) in enumerate(divided):
         if kind == "rest":
-            behind = {kind for kind, _ in found[i + 1 :]}
-            is_top = position == last and behind <= {"classifier"}
-            # Neither a head of its own is one, nor the last level of a decoder.
+            later = {kind for kind, _ in divided[i + 1 :]}
+            is_top = position == last and later <= {"classifier"}
+            # A separate head is no top, and neither is the last level of a decoder.
             is_top &= line.begins or last > 0
             is_top &= len(entering(graph, [c for region in parts for c in region.calls])) == 1
             kind = "stem" if first and i == 0 else "top" if is_top else "plain"
@@ -153,9 +152,9 @@ def _chain_parts(
 
 
 def _split_at_nests(graph: CallGraph, parts: Sequence[Part]) -> list[Part]:
-    """Split blocks at the ends of nested models that reach into several of them.
+    """Split blocks at the ends of nested models that extend over several of them.
 
-    So a block holds a nested model wholly, or is inside of it, or apart from it.
+    Each block then contains a nested model entirely, lies inside it, or is disjoint from it.
     """
     part_of = {
         index: i
@@ -173,15 +172,15 @@ def _split_at_nests(graph: CallGraph, parts: Sequence[Part]) -> list[Part]:
         scopes = [graph.calls[index].scope for index in region.calls]
         return [name for name in min(scopes, key=len) if name in spread]
 
-    found: list[Part] = []
+    split: list[Part] = []
     for kind, regions in parts:
         groups = [list(group) for _, group in groupby(regions, outside)]
-        found += ((_kind(kind, group) if len(groups) > 1 else kind, group) for group in groups)
-    return found
+        split += ((_kind(kind, group) if len(groups) > 1 else kind, group) for group in groups)
+    return split
 
 
 def _kind(kind: str, group: Sequence[Region]) -> str:
-    """The kind of a part of a block of some kind."""
+    """The kind of a part of a block that was split."""
     roles = {region.role for region in group}
     if kind in BRANCHED:
         return kind if kind in roles else "plain"

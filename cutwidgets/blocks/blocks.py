@@ -1,4 +1,4 @@
-"""What a block and a stage are."""
+"""The types of blocks and stages."""
 
 from dataclasses import dataclass, field
 
@@ -9,30 +9,31 @@ OUTSIDE_STAGES = frozenset({"stem", "top", "classifier"})
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What a person would name as one unit of a network.
+    """A unit of a network that a person would give a name.
 
     Attributes:
-        name: Its name, unique in the model: what its layers' names have in common, if anything.
+        name: Its name, unique in the model: the common beginning of its layers' names, if any.
         kind: `"residual"`, `"inception"` (branches that are concatenated), `"dense"` (concatenated
             with its own input, as in DenseNet), `"plain"` (a straight chain), `"stem"` (before the
-            first of them), `"top"` (features after the last), `"classifier"`, or `"branched"`
-            (branches of any other kind).
-        shortcut: For a residual block, what its shortcut passes: `"identity"`, `"pooling"` or
+            first of these), `"top"` (features after the last), `"classifier"`, or `"branched"`
+            (any other branches).
+        shortcut: The kind of a residual block's shortcut, `"identity"`, `"pooling"` or
             `"projection"`; else `None`.
         merge: For a residual block, the index of the call that adds branch and shortcut; else
             `None`.
         shortcut_tensor: For a residual block, the index of the tensor that the merge reads from
             the shortcut; else `None`.
-        stage: Name of the stage that it belongs to, `None` for stem, top and classifier.
+        stage: Name of its stage; `None` for stem, top and classifier.
         layers: Names of its layers, in call order.
         input_shape: Shape of the tensor that enters, with the batch axis.
         output_shape: Shape of the tensor that leaves, with the batch axis.
-        scale: By how much the resolution at its output is smaller than at the model's input.
-        entries: Indices of the tensors that enter, in the call graph: one, but where several
-            inputs of the model meet.
-        exits: Indices of the tensors that leave: one, but where several outputs of the model part.
+        scale: The factor by which the resolution at its output is smaller than at the model's
+            input.
+        entries: Indices of the tensors that enter, in the call graph; several where skips or inputs
+            of the model join.
+        exits: Indices of the tensors that leave; several where skips or outputs of the model leave.
         calls: Indices of its calls.
-        graph: The call graph that it was found in.
+        graph: The call graph that it belongs to.
     """
 
     name: str
@@ -68,10 +69,10 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Neighbouring blocks that share a resolution and a width.
+    """Neighbouring blocks of equal resolution and width.
 
     Attributes:
-        name: What the names of its blocks have in common, or a name such as `"stage3"`.
+        name: The common beginning of its blocks' names, or a name such as `"stage3"`.
         blocks: Its blocks, in order.
     """
 

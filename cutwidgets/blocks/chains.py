@@ -1,13 +1,12 @@
-"""Borders of blocks in straight chains, where no branch shows them: pure graph work, no Keras.
+"""Borders of blocks in straight chains, where there are no branches.
 
-The graph is asked first: what repeats (the residual branches of the same network, or a pattern of
-the chain itself), where the resolution falls, where the width changes. The names of layers decide
-only on what is left.
+First the graph decides: repeated patterns (of the network's residual branches, or of the chain
+itself), falling resolution, changing width. Layer names decide only the rest.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import dropwhile, groupby
 
 import numpy as np
 
@@ -19,12 +18,12 @@ Signature = tuple[str, ...]
 
 Piece = tuple[str, list[Region]]
 
-# What a layer's role does not change about the pattern that the layer stands in.
+# Roles that do not count in a pattern.
 _PASSING = frozenset({"padding", "dropout", "rescaling"})
 
 
 def signature(graph: CallGraph, chain: Sequence[Region]) -> Signature:
-    """What a chain does, call by call: convolutions by whether they are pointwise."""
+    """The roles of a chain's calls; pointwise convolutions have a word of their own."""
     words = []
     for region in chain:
         call = graph.maker(region.exit)
@@ -58,38 +57,37 @@ def pieces(
 
     Args:
         graph: The call graph.
-        chain: Single calls and gates, one behind the other.
+        chain: Single calls and gates in sequence.
         patterns: The signatures of the network's residual branches.
-        alone: Whether the chain is a whole network, or a whole tower of one.
+        alone: Whether the chain is an entire network, or an entire tower of one.
         first: Whether the chain begins at the network's input.
 
     Returns:
-        Pieces of kind `"plain"`, which repeat or are groups of a network without branches, of kind
-        `"classifier"`, and of kind `"rest"`: whether that is a stem, a transition or a top depends
-        on where the chain stands.
+        Pieces of kind `"plain"` (repeats, or groups of a network without branches), `"classifier"`,
+        and `"rest"`: a stem, a transition or a top, depending on where the chain is.
     """
     body, classifier = _split_classifier(graph, chain, alone)
     units = _units(body)
     stem: list[list[Region]] = []
     if patterns and first:
-        # What reads the image itself is no repeat, even if it looks like one (EfficientNetV2).
+        # The unit that reads the image is no repeat, even if it looks like one (EfficientNetV2).
         stem, units = units[:1], _opened_by_name(graph, units)
     elif alone and not patterns:
         patterns = _repeated(graph, units)
     if patterns:
-        found = _by_pattern(graph, units, patterns)
-    elif alone and any(unit[0].opens for unit in units[1:]):
-        found = [("plain", _flat(level)) for level in _levels(graph, units)]
+        divided = _by_pattern(graph, units, patterns)
     elif alone:
-        found = [("plain", _flat(group)) for group in _groups(graph, units)]
+        has_skips = any(unit[0].opens for unit in units[1:])
+        groups = _levels(graph, units) if has_skips else _groups(graph, units)
+        divided = [("plain", _flat(group)) for group in groups]
     else:
-        found = [("rest", unit) for unit in units]
-    found = _joined([*(("rest", unit) for unit in stem), *found])
-    return found + ([("classifier", classifier)] if classifier else [])
+        divided = [("rest", unit) for unit in units]
+    divided = _joined([*(("rest", unit) for unit in stem), *divided])
+    return divided + ([("classifier", classifier)] if classifier else [])
 
 
 def _opened_by_name(graph: CallGraph, units: list[list[Region]]) -> list[list[Region]]:
-    """All units but the first; a block begins where all names begin with another word."""
+    """All units but the first; a block opens where the first word of all names changes."""
     words = [
         {
             tokens(call.own_name)[0].rstrip("0123456789")
@@ -106,10 +104,10 @@ def _opened_by_name(graph: CallGraph, units: list[list[Region]]) -> list[list[Re
     return opened
 
 
-def _joined(found: Sequence[Piece]) -> list[Piece]:
-    """Pieces with neighbouring rests made one, but where a block has to begin."""
+def _joined(divided: Sequence[Piece]) -> list[Piece]:
+    """The pieces with neighbouring rests joined, except where a block has to begin."""
     joined: list[Piece] = []
-    for kind, piece in found:
+    for kind, piece in divided:
         if kind == "rest" and joined and joined[-1][0] == "rest" and not piece[0].opens:
             joined[-1] = (kind, [*joined[-1][1], *piece])
         else:
@@ -124,32 +122,28 @@ def _flat(units: Sequence[list[Region]]) -> list[Region]:
 def _split_classifier(
     graph: CallGraph, chain: Sequence[Region], alone: bool
 ) -> tuple[list[Region], list[Region]]:
-    """What turns features into predictions: from the global pooling or flattening on."""
+    """Split off the calls that turn features into predictions: from pooling or flattening on."""
     joins = [i for i, region in enumerate(chain) if region.role in {"global pooling", "flatten"}]
     weighted = [i for i, region in enumerate(chain) if region.role in WEIGHTED]
     start = joins[0] if joins else len(chain)
     if alone and len(weighted) > 1 and start < weighted[0]:
-        # A perceptron that flattens its image first: its hidden layers are blocks of their own.
+        # A perceptron that flattens its image first: its hidden layers are separate blocks.
         start = weighted[-1]
     if alone and not joins and len(weighted) > 1 and any(region.opens for region in chain):
-        # A network that enlarges its features again ends with a prediction for each position.
+        # A network that raises the resolution again ends with a prediction for each position.
         last = graph.maker(chain[weighted[-1]].exit)
-        plain = _roles_behind(chain, weighted[-1]) <= {"activation"}
-        start = weighted[-1] if last.pointwise and plain else start
+        later = {region.role for region in chain[weighted[-1] + 1 :]}
+        start = weighted[-1] if last.pointwise and later <= {"activation"} else start
     start = max([start, *(i for i in range(start, len(chain)) if chain[i].opens)])
-    behind = {region.role for region in chain[start:]}
-    # A 1×1 convolution behind the pooling classifies as well as a dense layer (MobileNetV3).
-    if not behind & {"fully connected", "convolution"} or chain[-1].exit not in graph.outputs:
+    roles = {region.role for region in chain[start:]}
+    # A 1×1 convolution after the pooling classifies as well as a dense layer (MobileNetV3).
+    if not roles & {"fully connected", "convolution"} or chain[-1].exit not in graph.outputs:
         return list(chain), []
     return list(chain[:start]), list(chain[start:])
 
 
-def _roles_behind(chain: Sequence[Region], position: int) -> set[str]:
-    return {region.role for region in chain[position + 1 :]}
-
-
 def _units(chain: Sequence[Region]) -> list[list[Region]]:
-    """Each unit begins with a weighted call, or the padding before it."""
+    """Divide a chain into units that begin with a weighted call, or with the padding before it."""
     units: list[list[Region]] = []
     for region, before in zip(chain, [None, *chain], strict=False):
         padded = before is not None and before.role == "padding"
@@ -166,44 +160,41 @@ def _by_pattern(
 ) -> list[Piece]:
     """Recognise repeats of patterns from left to right; the units in between are rests.
 
-    The end of a pattern counts too, if it has two weighted calls: the first bottleneck of
+    The end of a pattern counts too if it has two weighted calls: the first bottleneck of
     MobileNetV2 and of EfficientNet has no expansion.
     """
-    wanted = set(patterns)
+    candidates = set(patterns)
     for pattern in patterns:
         starts = [i for i, word in enumerate(pattern) if word in WEIGHTED or word == "pointwise"]
-        wanted |= {pattern[start:] for start in starts[1:-1]}
-    longest_first = sorted(wanted, key=len, reverse=True)
-    found: list[Piece] = []
+        candidates |= {pattern[start:] for start in starts[1:-1]}
+    longest_first = sorted(candidates, key=len, reverse=True)
+    divided: list[Piece] = []
     position = 0
     while position < len(units):
-        taken, kind = 1, "rest"
-        for pattern in longest_first:
-            length = _match(graph, units[position:], pattern)
-            if length:
-                taken, kind = length, "plain"
-                break
-        found.append((kind, _flat(units[position : position + taken])))
-        position += taken
-    return found
+        matches = (_match(graph, units[position:], pattern) for pattern in longest_first)
+        length = next(filter(None, matches), 0)
+        end = position + (length or 1)
+        divided.append(("plain" if length else "rest", _flat(units[position:end])))
+        position = end
+    return divided
 
 
 def _match(graph: CallGraph, units: list[list[Region]], pattern: Signature) -> int:
-    """How many units, from the first on, make up the pattern exactly; 0 if none do."""
-    seen: Signature = ()
+    """How many units, from the first on, match the pattern exactly; 0 if they do not."""
+    words: Signature = ()
     for count, unit in enumerate(units, 1):
-        seen += signature(graph, unit)
-        if seen == pattern:
+        words += signature(graph, unit)
+        if words == pattern:
             return count
-        if len(seen) >= len(pattern):
+        if len(words) >= len(pattern):
             return 0
     return 0
 
 
 def _repeated(graph: CallGraph, units: list[list[Region]]) -> set[Signature]:
-    """The shortest pattern of two units or more that a chain repeats three times in a row.
+    """The shortest pattern of at least two units that a chain repeats three times in a row.
 
-    Pooling ends a group by itself, so no pattern holds one.
+    Pooling ends a group by itself, so no pattern contains any.
     """
     words = [signature(graph, unit) for unit in units]
     numbers = {word: number for number, word in enumerate(words)}
@@ -233,19 +224,19 @@ def _groups(graph: CallGraph, units: list[list[Region]]) -> list[list[list[Regio
 
 
 def _levels(graph: CallGraph, units: list[list[Region]]) -> list[list[list[Region]]]:
-    """Groups of a chain that long skips pass by: by where these begin and end, then resolution."""
+    """Groups of a chain that long skips bypass: by their ends, then by resolution."""
     levels: list[list[list[Region]]] = []
     for unit in units:
-        before = _behind_weights(levels[-1][-1]) if levels else []
+        before = _from_weights(levels[-1][-1]) if levels else []
         if not levels or unit[0].opens or _falls(graph, before, unit):
             levels.append([])
         levels[-1].append(unit)
     return levels
 
 
-def _behind_weights(unit: list[Region]) -> list[Region]:
-    weighted = [i for i, region in enumerate(unit) if region.role in WEIGHTED]
-    return unit[weighted[0] :] if weighted else []
+def _from_weights(unit: list[Region]) -> list[Region]:
+    """The first weighted call of a unit, and all calls after it."""
+    return list(dropwhile(lambda region: region.role not in WEIGHTED, unit))
 
 
 def _falls(graph: CallGraph, before: list[Region], unit: list[Region]) -> bool:
@@ -266,7 +257,7 @@ def _widens(graph: CallGraph, before: list[Region], unit: list[Region]) -> bool:
 
 
 def _by_name(graph: CallGraph, units: list[list[Region]]) -> list[list[list[Region]]]:
-    """Divide where a common beginning of names ends, at the greatest depth that groups units."""
+    """Divide where a common beginning of names ends, at the greatest depth that forms groups."""
     names = [
         [graph.maker(region.exit).own_name for region in unit if region.role in WEIGHTED] or [""]
         for unit in units
@@ -281,7 +272,7 @@ def _by_name(graph: CallGraph, units: list[list[Region]]) -> list[list[list[Regi
 
 
 def _speak(graph: CallGraph, units: list[list[Region]]) -> bool:
-    """Whether names were given by a person: automatic ones, such as `conv2d_7`, say nothing."""
+    """Whether a person chose the names: automatic ones, such as `conv2d_7`, say nothing."""
     calls = [graph.maker(region.exit) for unit in units for region in unit]
     return not any(
         is_automatic(call.own_name, call.kind) for call in calls if call.role in WEIGHTED

@@ -1,21 +1,21 @@
-"""Blocks and stages of a model: pure graph work, no Keras."""
+"""Find the blocks and stages of a model."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from ..graph.callgraph import CallGraph, entering
+from ..graph.callgraph import CallGraph, entering, leaving
 from .assembly import assemble
 from .blocks import OUTSIDE_STAGES, Block, Stage
 from .lines import lines, resolutions
-from .naming import _named, _scopes
+from .naming import named, scopes_of
 from .regions import Region
 
 
 def find(graph: CallGraph) -> tuple[tuple[Block, ...], tuple[Stage, ...]]:
     """Find the blocks and stages of a model.
 
-    Every call but the model's inputs belongs to exactly one block. Stem, top and classifier belong
-    to no stage.
+    Every call except the model's inputs belongs to exactly one block. Stem, top and classifier
+    belong to no stage.
 
     Returns:
         The blocks in order, and the stages in order.
@@ -31,31 +31,17 @@ def find(graph: CallGraph) -> tuple[tuple[Block, ...], tuple[Stage, ...]]:
     unnamed = [
         _block(graph, kind, parts, scales) for kind, parts in assemble(graph, lines(graph), scales)
     ]
-    scopes = _scopes(graph, unnamed)
+    scopes = scopes_of(graph, unnamed)
     stages = _stages(graph, unnamed, scales, scopes)
-    return _named(graph, unnamed, stages, scopes)
+    return named(graph, unnamed, stages, scopes)
 
 
 def _block(graph: CallGraph, kind: str, parts: list[Region], scales: list[float]) -> Block:
-    """A block without name and stage."""
+    """A block that has no name and no stage yet."""
     calls = tuple(sorted(index for region in parts for index in region.calls))
-    inside = set(calls)
-    entries = entering(graph, calls)
-    exits = [
-        tensor
-        for index in calls
-        for tensor in graph.calls[index].outputs
-        if tensor in graph.outputs or not inside.issuperset(graph.tensors[tensor].users)
-    ]
     main = parts[0].entry
-    entries = tuple(sorted(entries, key=lambda tensor: tensor != main))
-    # What nobody reads: outputs of a nested model that the model leaves unused.
-    exits = exits or [
-        tensor
-        for index in calls
-        for tensor in graph.calls[index].outputs
-        if not graph.tensors[tensor].users
-    ]
+    entries = tuple(sorted(entering(graph, calls), key=lambda tensor: tensor != main))
+    exits = leaving(graph, calls)
     if set(exits) <= set(graph.outputs):
         exits.sort(key=graph.outputs.index)
     else:
@@ -82,23 +68,23 @@ def _block(graph: CallGraph, kind: str, parts: list[Region], scales: list[float]
 def _stages(
     graph: CallGraph, blocks: Sequence[Block], scales: list[float], scopes: Sequence[str]
 ) -> list[list[int]]:
-    """Positions of the blocks of each stage: neighbours of one resolution and one width."""
+    """Positions of the blocks of each stage: neighbours of equal resolution and width."""
 
     def width(block: Block) -> int | None:
-        # The width of a dense block grows all the time (Huang et al. 2017).
+        # The width of a dense block grows with each of its layers (Huang et al. 2017).
         return None if block.kind == "dense" else block.output_shape[graph.channel_axis]
 
     stages: list[list[int]] = []
     body = [i for i, block in enumerate(blocks) if block.kind not in OUTSIDE_STAGES]
     for i, following in zip_longest(body, body[1:]):
-        block, before = blocks[i], blocks[stages[-1][-1]] if stages else None
-        joins = before is not None and stages[-1][-1] == i - 1
-        if joins and before is not None:
+        joins = bool(stages) and stages[-1][-1] == i - 1
+        if joins:
+            block, before = blocks[i], blocks[i - 1]
             joins = (before.kind == "dense") == (block.kind == "dense")
-            joins &= width(before) == width(block) and scopes[i] == scopes[stages[-1][-1]]
+            joins &= width(before) == width(block) and scopes[i] == scopes[i - 1]
             if block.scale != before.scale:
-                # A block that lowers the resolution opens a stage. Only where the width goes up
-                # right behind it does it close one instead, as in ResNet50V2.
+                # A block that lowers the resolution opens a stage, unless the width grows right
+                # after it: then it closes one, as in ResNet50V2.
                 opens = following is None or width(blocks[following]) == width(block)
                 joins &= not opens and scales[before.entries[0]] == before.scale
         if joins:

@@ -1,4 +1,4 @@
-"""Which blocks read what others make, as the diagram shows it: pure graph work, no Keras."""
+"""Which blocks read the outputs of which, as the diagram shows it."""
 
 from collections.abc import Sequence
 
@@ -6,9 +6,9 @@ from .blocks import Block
 
 
 def sources(blocks: Sequence[Block]) -> list[list[int]]:
-    """For each block, and last for the output, the blocks that make what enters; -1: the input.
+    """For each block, and last for the model's output, the blocks that it reads; -1 is the input.
 
-    The first of each is where its main way comes from.
+    The first of each is the source of the block's main input.
 
     Example:
         >>> import cutwidgets as cw
@@ -19,22 +19,22 @@ def sources(blocks: Sequence[Block]) -> list[list[int]]:
         [[-1], [0, -1], [1]]
     """
     maker = {tensor: i for i, block in enumerate(blocks) for tensor in block.exits}
-    found = [[maker.get(tensor, -1) for tensor in block.entries] for block in blocks]
+    makers = [[maker.get(tensor, -1) for tensor in block.entries] for block in blocks]
     read = {tensor for block in blocks for tensor in block.entries}
     last = len(blocks) - 1
-    found.append([last, *(i for tensor, i in maker.items() if tensor not in read)])
-    return [list(dict.fromkeys(makers)) or [-1] for makers in found]
+    makers.append([last, *(i for tensor, i in maker.items() if tensor not in read)])
+    return [list(dict.fromkeys(several)) or [-1] for several in makers]
 
 
 def inputs(blocks: Sequence[Block]) -> int:
-    """How many tensors enter that no block makes: the inputs of the model."""
-    made = {tensor for block in blocks for tensor in block.exits}
-    return len({tensor for block in blocks for tensor in block.entries} - made)
+    """The number of tensors that blocks read and no block computes: the inputs of the model."""
+    computed = {tensor for block in blocks for tensor in block.exits}
+    return len({tensor for block in blocks for tensor in block.entries} - computed)
 
 
 def columns(blocks: Sequence[Block]) -> list[int]:
-    """For each block a number of the straight line that it stands in: a tower has its own."""
-    found = [0]
+    """For each block the number of its straight line; each tower has its own."""
+    lines = [0]
     for i, (first, *_) in enumerate(sources(blocks)[1:-1], 1):
-        found.append(found[first] if first >= 0 else i)
-    return found
+        lines.append(lines[first] if first >= 0 else i)
+    return lines

@@ -1,4 +1,4 @@
-"""Read the names of layers: which are automatic, and where a word ends."""
+"""The names of layers: which ones Keras chose, and where their words end."""
 
 import re
 from functools import cache
@@ -8,28 +8,26 @@ _BORDER = re.compile(r"(?<=[^_\-./ ])(?=[_\-./ ]|$)|(?<=\d)(?=[^_\-./ \d])")
 
 
 def is_automatic(name: str, kind: str) -> bool:
-    """Whether Keras made up a layer's name from the name of its class.
+    """Whether Keras derived a layer's name from its class.
 
     Example:
         >>> is_automatic("batch_normalization_3", "BatchNormalization"), is_automatic("bn3", "Add")
         (True, False)
     """
-    begin = _snake(kind)
-    rest = name.removeprefix(begin)
-    return name.startswith(begin) and re.fullmatch(r"(_\d+)?", rest) is not None
+    return re.fullmatch(rf"{_snake(kind)}(_\d+)?", name) is not None
 
 
 @cache
 def _snake(kind: str) -> str:
-    """A name of a class as Keras writes it in the names of layers."""
+    """The name of a class as Keras writes it in the names of layers."""
     snake = re.sub(r"\W+", "", re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", kind))
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", snake).lower()
 
 
 def tokens(name: str) -> list[str]:
-    """The words of a layer's name, each with the separator before it.
+    """The words of a layer's name, each with the separator in front of it.
 
-    A word ends before `_`, `-`, `.`, `/` or a blank, and between a digit and the letter behind it.
+    A word ends before `_`, `-`, `.`, `/` or a blank, and between a digit and a letter.
 
     Example:
         >>> tokens("block2a_expand_conv")
@@ -39,7 +37,7 @@ def tokens(name: str) -> list[str]:
 
 
 def ends_a_word(name: str, position: int) -> bool:
-    """Whether one of the words of a name ends before a position.
+    """Whether a word of a name ends right before a position.
 
     Example:
         >>> [name[:i] for i in range(13) if ends_a_word(name := "block2a_conv", i)]

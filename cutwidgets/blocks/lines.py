@@ -1,10 +1,10 @@
-"""Look into long skips, so that what they span falls into regions too: pure graph work, no Keras.
+"""Split what long skip connections span (U-Net, FPN, NASNet) into lines of regions.
 
-A skip of a U-Net, the long addition of a super-resolution network, a feature pyramid's lateral
-convolution and what a cell of NASNet reads of the cell before last keep several tensors live all
-the way. Forget such edges, the longest first, and the cut points beneath come to light. A region
-is opened in this way if that shows blocks in sequence, or a way down and up again in resolution;
-else it is a block.
+The skips of a U-Net, the long addition of a super-resolution network, the lateral convolutions of a
+feature pyramid and the cells of NASNet, which read the last two cells, keep several tensors live
+over many calls. Ignoring such edges, the longest first, exposes the cut points beneath them. A
+region is opened in this way if that exposes blocks in sequence, or a path down and up again in
+resolution; otherwise it is a block.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from math import inf
 
-from ..graph.callgraph import CallGraph, entering
+from ..graph.callgraph import CallGraph, entering, leaving
 from .regions import BRANCHED, WEIGHTED, Region, depending, region
 from .skips import cost, divide, ways_to
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Regions one behind the other: a way through the network, or a part of one.
+    """Regions in sequence: a path through the network, or a part of one.
 
     Attributes:
         regions: Its regions, in order.
@@ -34,7 +34,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class _Area:
-    """Calls that are still to divide: the network, a tower beside its main line, or a head."""
+    """Calls that are not divided yet: the network, a tower beside its main line, or a head."""
 
     calls: tuple[int, ...]
     sources: tuple[int, ...]
@@ -43,11 +43,18 @@ class _Area:
 
 @dataclass(slots=True)
 class _Node:
-    """A region, what it is found to hold, and whether that stands in its place."""
+    """A region, the smaller regions inside it, and whether these replace it.
+
+    Attributes:
+        region: The region.
+        parts: The smaller regions.
+        is_chain: Whether it has cut points that no skip hides.
+        is_long: Whether a long skip spans several blocks in it.
+    """
 
     region: Region
     parts: list["_Node"] = field(default_factory=list)
-    is_chain: bool = False  # It has cut points that no skip hides.
+    is_chain: bool = False
     is_long: bool = False
 
     @property
@@ -58,9 +65,10 @@ class _Node:
 def lines(graph: CallGraph) -> list[Line]:
     """Divide a network into lines of regions, each call in exactly one region.
 
-    Of several inputs and outputs, those that are furthest apart are the ends of the main line. What
-    joins it from the side belongs to the region in which it merges, or makes lines of its own, as
-    the second tower of a siamese network does. What leads to other outputs makes lines of its own.
+    Among several inputs and outputs, the main line connects those that are furthest apart. Calls
+    that join it from the side belong to the region in which they merge, or form lines of their own,
+    as the second tower of a siamese network does. Calls that lead to other outputs form lines of
+    their own.
 
     Returns:
         The lines, in an order in which they can be computed.
@@ -80,18 +88,18 @@ def lines(graph: CallGraph) -> list[Line]:
     calls = tuple(call.index for call in graph.calls if call.index not in inputs)
     scales = resolutions(graph)
     pending: list[_Area | Line] = [_Area(calls, graph.inputs, tuple(dict.fromkeys(graph.outputs)))]
-    found = []
+    finished = []
     while pending:
         area = pending.pop()
         if isinstance(area, Line):
-            found.append(area)
+            finished.append(area)
         elif area.calls:
             pending += reversed(_divide_area(graph, area, scales))
-    return found
+    return finished
 
 
 def resolutions(graph: CallGraph) -> list[float]:
-    """By how much each tensor's resolution is smaller than that of the model's input."""
+    """For each tensor, the factor by which its resolution is smaller than the model's input."""
     scales = [1.0] * len(graph.tensors)
     for call in graph.calls:
         for tensor in call.outputs:
@@ -105,17 +113,16 @@ def _divide_area(graph: CallGraph, area: _Area, scales: Sequence[float]) -> list
     ways = ways_to(graph, area.calls, exit)
     entry = _entry(graph, area, ways)
     root, opened = _tree(graph, region(graph, tuple(ways), entry, exit), ways, scales)
-    found = list(_flat(root))
+    main = list(_flat(root))
     heads = _components(graph, set(area.calls).difference(ways))
-    heads = [head for head in heads if not _join(graph, found, head)]
+    heads = [head for head in heads if not _join(graph, main, head)]
     ends = {tensor for head in heads for tensor in entering(graph, head)}
-    if opened or len(area.sources) > 1:
+    has_towers = opened or len(area.sources) > 1
+    if has_towers:
         ends |= _ends(graph, root)
-        ends.update(t for r in found for t in entering(graph, r.calls) if t != r.entry)
-        found = [replace(r, opens=True) if r.entry in ends else r for r in found]
-        parts = _towers(graph, found, scales)
-    else:
-        parts = [[replace(r, opens=True) if r.entry in ends else r for r in found]]
+        ends.update(t for r in main for t in entering(graph, r.calls) if t != r.entry)
+    main = [replace(r, opens=True) if r.entry in ends else r for r in main]
+    parts = _towers(graph, main, scales) if has_towers else [main]
     begins, ends_here = entry in graph.inputs, exit in graph.outputs
     return [
         *(
@@ -126,22 +133,13 @@ def _divide_area(graph: CallGraph, area: _Area, scales: Sequence[float]) -> list
     ]
 
 
-def _area(graph: CallGraph, calls: Collection[int]) -> _Area:
-    inside = set(calls)
-    ordered = tuple(sorted(inside))
-    made = [tensor for index in ordered for tensor in graph.calls[index].outputs]
-    sinks = [
-        tensor
-        for tensor in made
-        if tensor in graph.outputs or not inside.issuperset(graph.tensors[tensor].users)
-    ]
-    # What nobody reads: outputs of a nested model that the model leaves unused.
-    sinks = sinks or [tensor for tensor in made if not graph.tensors[tensor].users]
-    return _Area(ordered, entering(graph, ordered), tuple(sinks))
+def _area(graph: CallGraph, calls: Iterable[int]) -> _Area:
+    ordered = tuple(sorted(calls))
+    return _Area(ordered, entering(graph, ordered), tuple(leaving(graph, ordered)))
 
 
 def _furthest(graph: CallGraph, area: _Area) -> int:
-    """The sink that is the furthest from the sources, the first of several."""
+    """The sink that is furthest from the sources; the first of several."""
     if len(area.sinks) == 1:
         return area.sinks[0]
     reached = dict.fromkeys(area.sources, 0)
@@ -153,18 +151,18 @@ def _furthest(graph: CallGraph, area: _Area) -> int:
 
 
 def _entry(graph: CallGraph, area: _Area, ways: dict[int, int]) -> int | None:
-    """The source that is the furthest from the exit, the first of several."""
+    """The source that is furthest from the exit; the first of several."""
 
-    def way(source: int) -> int:
+    def distance(source: int) -> int:
         return max((ways.get(user, -1) for user in graph.tensors[source].users), default=-1)
 
-    return max(area.sources, key=way, default=None)
+    return max(area.sources, key=distance, default=None)
 
 
 def _tree(
     graph: CallGraph, whole: Region, ways: dict[int, int], scales: Sequence[float]
 ) -> tuple[_Node, bool]:
-    """What regions hold, from the whole to the smallest; and whether any skip was looked into."""
+    """A region and all regions inside it, and whether any of them is spanned by an opened skip."""
     root = _Node(whole)
     nodes = [root]
     for node in nodes:  # It grows as it goes.
@@ -182,7 +180,7 @@ def _tree(
 
 
 def _may_be_long(graph: CallGraph, region: Region) -> bool:
-    """Whether a region holds what blocks in sequence, or a way up in resolution, need at least."""
+    """Whether a region has enough merges for blocks in sequence, or raises the resolution."""
     if len(region.calls) < 2 or region.role not in BRANCHED | {"gate"}:
         return False
     calls = [graph.calls[index] for index in region.calls]
@@ -197,9 +195,9 @@ def _is_long(graph: CallGraph, node: _Node, scales: Sequence[float]) -> bool:
 
 
 def _is_hourglass(graph: CallGraph, node: _Node, scales: Sequence[float]) -> bool:
-    """Whether a way goes down and up again in resolution, beside a single skip.
+    """Whether a path goes down and up again in resolution beside a single skip.
 
-    A module that pools at several sizes and merges them (PSPNet) does so with more ways.
+    A module that pools at several sizes and merges the results (PSPNet) has more paths.
     """
     if len(graph.maker(node.region.exit).inputs) > 2 or node.region.entry is None:
         return False
@@ -208,14 +206,14 @@ def _is_hourglass(graph: CallGraph, node: _Node, scales: Sequence[float]) -> boo
 
 
 def _marked(graph: CallGraph, node: _Node) -> _Node:
-    """Enlarging begins the block in which the skip of that level merges."""
+    """Let a block open where the resolution rises: the skip of that level merges in this block."""
     if node.region.role not in BRANCHED and graph.maker(node.region.exit).stride < 1:
         node.region = replace(node.region, opens=True)
     return node
 
 
 def _flat(root: _Node) -> Iterator[Region]:
-    """The regions of a tree in order, opened ones in place of what they hold."""
+    """The regions of a tree in order, with the parts of opened regions in their place."""
     pending = [root]
     while pending:
         node = pending.pop()
@@ -226,8 +224,8 @@ def _flat(root: _Node) -> Iterator[Region]:
 
 
 def _ends(graph: CallGraph, root: _Node) -> set[int]:
-    """The tensors behind additions over blocks in sequence, which end the last block."""
-    found = set()
+    """The outputs of additions over blocks in sequence; these end the last of the blocks."""
+    ends = set()
     pending = [root]
     while pending:
         node = pending.pop()
@@ -235,16 +233,16 @@ def _ends(graph: CallGraph, root: _Node) -> set[int]:
             pending += node.parts
             rises = any(graph.maker(part.region.exit).stride < 1 for part in node.parts)
             if node.region.role == "residual" and not node.is_chain and not rises:
-                found.add(node.region.exit)
-    return found
+                ends.add(node.region.exit)
+    return ends
 
 
 def _towers(
-    graph: CallGraph, found: Sequence[Region], scales: Sequence[float]
+    graph: CallGraph, main: Sequence[Region], scales: Sequence[float]
 ) -> list[list[Region] | _Area]:
-    """Divide a main line where a network of its own merges into it, and put that before."""
+    """Divide a main line wherever another network merges into it, which then comes first."""
     parts: list[list[Region] | _Area] = [[]]
-    for here in found:
+    for here in main:
         beside = set(here.calls).difference(depending(graph, here.calls, here.entry or 0))
         towers = [calls for calls in _components(graph, beside) if _is_tower(graph, calls, scales)]
         if towers:
@@ -257,7 +255,7 @@ def _towers(
 
 
 def _is_tower(graph: CallGraph, calls: Collection[int], scales: Sequence[float]) -> bool:
-    """Whether what comes in from the side has blocks of its own."""
+    """Whether calls that join from the side have blocks of their own."""
     area = _area(graph, calls)
     if set(area.sources) <= set(graph.inputs):
         return sum(graph.calls[index].role in WEIGHTED for index in calls) > 1
@@ -271,20 +269,19 @@ def _is_tower(graph: CallGraph, calls: Collection[int], scales: Sequence[float])
 
 
 def _components(graph: CallGraph, calls: Collection[int]) -> list[list[int]]:
-    """Calls in groups that hang together, by tensors that one of them makes and another reads."""
+    """Calls in connected groups: one call of a group reads what another computes."""
     left = set(calls)
-    found = []
+    groups = []
     for first in sorted(calls):
-        if first not in left:
-            continue
-        left.discard(first)
-        group = [first]
-        for index in group:  # It grows as it goes.
-            near = set(_neighbours(graph, index)) & left
-            left -= near
-            group += near
-        found.append(sorted(group))
-    return found
+        if first in left:
+            left.discard(first)
+            group = [first]
+            for index in group:  # It grows as it goes.
+                near = set(_neighbours(graph, index)) & left
+                left -= near
+                group += near
+            groups.append(sorted(group))
+    return groups
 
 
 def _neighbours(graph: CallGraph, index: int) -> Iterable[int]:
@@ -293,18 +290,21 @@ def _neighbours(graph: CallGraph, index: int) -> Iterable[int]:
     yield from chain.from_iterable(graph.tensors[tensor].users for tensor in call.outputs)
 
 
-def _join(graph: CallGraph, found: list[Region], head: Sequence[int]) -> bool:
-    """Add a single convolution to the region whose tensor it reads, and tell whether it was one.
+def _join(graph: CallGraph, main: list[Region], head: Sequence[int]) -> bool:
+    """Add a head to the region whose output it reads, if it is a single convolution.
 
-    It finishes the features of that level, as in a feature pyramid; all else is a head.
+    Such a convolution finishes the features of one level of a feature pyramid.
+
+    Returns:
+        Whether it was added; if not, it remains a head.
     """
     roles = [graph.calls[index].role for index in head]
     sources = entering(graph, head)
     finishing = {"convolution", "normalization", "activation"}
     if roles.count("convolution") != 1 or not finishing.issuperset(roles) or len(sources) != 1:
         return False
-    for i, here in enumerate(found):
+    for i, here in enumerate(main):
         if here.exit == sources[0] and here.role not in BRANCHED:
-            found[i] = replace(here, calls=tuple(sorted((*here.calls, *head))))
+            main[i] = replace(here, calls=tuple(sorted((*here.calls, *head))))
             return True
     return False

@@ -1,9 +1,9 @@
-"""Cut points, and the regions between them: pure graph work, no Keras.
+"""Cut points, and the regions between them.
 
-One pass over the calls keeps the set of live tensors; where a single one is live lies a cut point.
-Between two neighbouring cut points lies a region: a single call, or branches that end in a merge.
-What the branches are merged by says what the region is. What comes in from the side, as into the
-decoder of a U-Net, does not make branches: only what depends on the tensor that enters counts.
+A cut point is a place with a single live tensor. Between two neighbouring cut points lies a region:
+a single call, or branches that end in a merge. The merge decides the role of the region. Tensors
+that join from the side, as in the decoder of a U-Net, make no branches: only calls that depend on
+the region's entry count.
 """
 
 from bisect import bisect_right
@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..graph.callgraph import Call, CallGraph
+from ..graph.frontier import Frontier
 
 WEIGHTED = frozenset(
     {"convolution", "depthwise", "fully connected", "recurrent", "attention", "embedding"}
@@ -24,16 +25,16 @@ class Region:
     """Calls between two neighbouring cut points.
 
     Attributes:
-        role: The call's own role for a single call; `"residual"`, `"inception"`, `"dense"` or
-            `"branched"` for branches, and `"gate"` for branches that are multiplied, or that hold
-            no weights: a straight chain may hold them like any call.
-        calls: Indices of its calls, ascending; those that lead into it from the side among them.
-        entry: Index of the tensor that enters; `None` where nothing does.
+        role: For a single call, its own role; for branches `"residual"`, `"inception"`, `"dense"`
+            or `"branched"`, and `"gate"` if they are multiplied or have no weights: a straight
+            chain may contain a gate like any call.
+        calls: Indices of its calls, ascending, including those that lead into it from the side.
+        entry: Index of the tensor that enters; `None` if there is none.
         exit: Index of the tensor that leaves.
         shortcut: For a residual region, `"identity"`, `"pooling"` or `"projection"`.
         shortcut_tensor: For a residual region, the tensor that its merge adds to the branch.
         branch: For a residual region, the calls of its residual branch.
-        opens: Whether a block begins here unless the network's own pattern tells otherwise.
+        opens: Whether a block begins here, unless the network's own pattern contradicts.
     """
 
     role: str
@@ -47,15 +48,15 @@ class Region:
 
 
 def cut_points(
-    graph: CallGraph, calls: Iterable[int], sources: Iterable[int], sinks: Iterable[int]
+    graph: CallGraph, calls: Sequence[int], sources: Iterable[int], sinks: Iterable[int]
 ) -> list[int]:
     """Tensors that every path from the sources to the sinks passes through, in order.
 
     Args:
         graph: The call graph.
         calls: Indices of the calls between sources and sinks, ascending.
-        sources: Indices of the tensors that are there before the first call.
-        sinks: Indices of the tensors that are asked for.
+        sources: Indices of the tensors that exist before the first call.
+        sinks: Indices of the tensors that the calls are to compute.
 
     Returns:
         Indices of tensors, a single source first and a single sink last.
@@ -69,31 +70,13 @@ def cut_points(
         >>> cut_points(graph, [1, 2], graph.inputs, graph.outputs)
         [0, 2]
     """
-    calls = list(calls)
-    sinks = set(sinks)
-    inside = set(calls)
-    unread = {}
-
-    def makes_live(tensors: Iterable[int]) -> set[int]:
-        for tensor in tensors:
-            users = graph.tensors[tensor].users
-            # A sink is wanted after the last call, so its count never comes down to zero.
-            unread[tensor] = sum(user in inside for user in users) + (tensor in sinks)
-        return {tensor for tensor in tensors if unread[tensor]}
-
-    live = makes_live(list(sources))
-    found = list(live) if len(live) == 1 else []
+    frontier = Frontier(graph, calls, sources, sinks)
+    points = [*frontier.live] if len(frontier.live) == 1 else []
     for index in calls:
-        call = graph.calls[index]
-        for tensor in call.inputs:
-            if tensor in unread:
-                unread[tensor] -= 1
-                if not unread[tensor]:
-                    live.discard(tensor)
-        live |= makes_live(call.outputs)
-        if len(live) == 1 and found[-1:] != list(live):
-            found += live
-    return found
+        frontier.advance([index])
+        if len(frontier.live) == 1 and points[-1:] != [*frontier.live]:
+            points += frontier.live
+    return points
 
 
 def regions(
@@ -101,7 +84,7 @@ def regions(
 ) -> list[Region]:
     """Divide calls at their cut points; the arguments are those of `cut_points`.
 
-    Calls behind the last cut point, where several outputs of the model part, make a last region.
+    Calls after the last cut point, from which several outputs diverge, form the last region.
 
     Example:
         >>> import keras
@@ -112,26 +95,24 @@ def regions(
         >>> [region.role for region in regions(graph, [1, 2, 3], graph.inputs, graph.outputs)]
         ['residual', 'activation']
     """
-    found = []
+    divided = []
     entry = sources[0] if len(sources) == 1 else None
     done = 0
     for point in cut_points(graph, calls, sources, sinks):
-        # All that a cut point depends on stands before it, in every order of computation.
+        # In every order of computation, the calls that a cut point depends on precede it.
         end = bisect_right(calls, graph.tensors[point].maker)
         if end > done:
-            found.append(region(graph, calls[done:end], entry, point))
+            divided.append(region(graph, calls[done:end], entry, point))
             done = end
         entry = point
     if done < len(calls):
-        found.append(Region("branched", tuple(calls[done:]), entry, sinks[0]))
-    return found
+        divided.append(Region("branched", tuple(calls[done:]), entry, sinks[0]))
+    return divided
 
 
 def region(graph: CallGraph, calls: Sequence[int], entry: int | None, exit: int) -> Region:
-    """What lies between two cut points, by what its branches are merged by."""
+    """The region between two cut points; the merge of its branches decides its role."""
     merge = graph.maker(exit)
-    if len(calls) == 1:
-        return Region(merge.role, tuple(calls), entry, exit)
     inside = calls if entry is None else depending(graph, calls, entry)
     if len(inside) <= 1:
         return Region(merge.role, tuple(calls), entry, exit)
@@ -149,22 +130,22 @@ def region(graph: CallGraph, calls: Sequence[int], entry: int | None, exit: int)
 
 
 def depending(graph: CallGraph, calls: Iterable[int], entry: int) -> list[int]:
-    """Those of the calls that need a tensor, directly or by other calls among them."""
-    known = {entry}
-    found = []
+    """The calls, of those listed, that depend on a tensor, directly or through each other."""
+    tensors = {entry}
+    dependents = []
     for index in calls:
         call = graph.calls[index]
-        if not known.isdisjoint(call.inputs):
-            found.append(index)
-            known.update(call.outputs)
-    return found
+        if not tensors.isdisjoint(call.inputs):
+            dependents.append(index)
+            tensors.update(call.outputs)
+    return dependents
 
 
 def _adds(graph: CallGraph, merge: Call, entry: int) -> bool:
     """Whether a merge adds a residual branch to a shortcut."""
     if len(merge.inputs) < 2:
         return False
-    # A layer that we do not know, such as InceptionResNetV2's scale-and-add, may do it as well.
+    # A layer of unknown role may add as well, such as InceptionResNetV2's scale-and-add.
     shapes = {graph.tensors[tensor].shape for tensor in (*merge.inputs, *merge.outputs)}
     unknown_sum = merge.role == "other" and entry in merge.inputs and len(shapes) == 1
     return merge.role == "addition" or unknown_sum

@@ -1,4 +1,4 @@
-"""Cut points that come to light where long skips are forgotten: pure graph work, no Keras."""
+"""Cut points that appear if long skips are ignored."""
 
 from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
@@ -11,39 +11,39 @@ from .regions import WEIGHTED, Region, depending, region
 
 
 def cost(graph: CallGraph, index: int) -> int:
-    """How long a step is: by what is learned, as masks and shapes take many small steps."""
+    """The length of a call in a path: weighted calls count most, as masks need many calls."""
     return 10 if graph.calls[index].role in WEIGHTED else 1
 
 
 def ways_to(graph: CallGraph, calls: Sequence[int], exit: int) -> dict[int, int]:
-    """The calls that lead to a tensor, ascending, and how long the longest way is from each."""
+    """The calls that lead to a tensor, ascending, and the length of the longest path from each."""
     distances = {exit: 0}
     ways = {}
     for index in reversed(calls):
         call = graph.calls[index]
-        behind = [distances[tensor] for tensor in call.outputs if tensor in distances]
-        if behind:
-            ways[index] = way = max(behind) + cost(graph, index)
+        after = [distances[tensor] for tensor in call.outputs if tensor in distances]
+        if after:
+            ways[index] = way = max(after) + cost(graph, index)
             for tensor in call.inputs:
                 distances[tensor] = max(way, distances.get(tensor, 0))
     return dict(reversed(ways.items()))
 
 
 def divide(graph: CallGraph, whole: Region, ways: Mapping[int, int]) -> tuple[float, list[Region]]:
-    """Divide a region at the cut points that come to light first as edges are forgotten.
+    """Divide a region at the cut points that appear first as edges are ignored, heaviest first.
 
-    An edge weighs by how much its way to the exit is shorter than the longest from the same tensor:
-    nothing on the longest way itself. What is reached by forgotten edges only stands aside: it
-    weighs as much as the lightest of these. Masks, and what makes them, always stand aside.
+    An edge's weight is how much shorter its longest path to the exit is than that of its siblings:
+    0 on the longest path itself. Calls that only ignored edges lead to are aside; their weight is
+    that of the lightest of these edges. Masks, and the calls that compute them, are always aside.
 
     Args:
         graph: The call graph.
         whole: The region.
-        ways: How long the longest way to the exit is from each call.
+        ways: The length of the longest path to the exit from each call.
 
     Returns:
-        The weight from which on edges are forgotten, infinite if none needed to be, and the
-        regions; no regions where no cut point came to light.
+        The smallest weight of the ignored edges, infinite if none had to be ignored, and the
+        regions; no regions if there is no cut point.
     """
     if whole.entry is None:
         return 0, []
@@ -71,7 +71,7 @@ def _own(graph: CallGraph, aside: Mapping[int, float], tensor: int) -> float:
 def _weigh(
     graph: CallGraph, whole: Region, entry: int, ways: Mapping[int, int]
 ) -> tuple[dict[int, float], dict[int, float]]:
-    """In one pass, the weights of the lightest edges that cross each tensor, and of the calls."""
+    """The weight of the lightest edge that passes each tensor, and the weights of the calls."""
     inside = set(depending(graph, whole.calls, entry))
     aside: dict[int, float] = {}
     waiting: list[tuple[float, int]] = []
@@ -88,7 +88,7 @@ def _weigh(
             heappush(waiting, (weight, user))
             aside[user] = min(weight, aside.get(user, inf))
 
-    # Of branches that are equally long, one has to be the main line.
+    # Among branches of equal length, one has to be the main line.
     wait([user for user in graph.tensors[entry].users if user in inside], False, 0, 0.5)
     for index in sorted(inside):
         while waiting and waiting[0][1] <= index:
@@ -113,31 +113,31 @@ def _masks(graph: CallGraph, tensor: int) -> bool:
 def _positions(
     graph: CallGraph, whole: Region, borders: Sequence[int], main: Collection[int]
 ) -> dict[int, int]:
-    """Behind how many borders each call stands; one that stands aside, where it first merges."""
+    """How many borders precede each call; for a call aside, how many precede its first merge."""
     makers = [graph.tensors[tensor].maker for tensor in borders]
-    found: dict[int, int] = {}
+    positions: dict[int, int] = {}
     for index in reversed(whole.calls):
         if index in main:
-            found[index] = bisect_left(makers, index)
+            positions[index] = bisect_left(makers, index)
         else:
             users = chain.from_iterable(graph.tensors[t].users for t in graph.calls[index].outputs)
-            known = (found[user] for user in users if user in found)
-            found[index] = min(known, default=bisect_left(makers, index))
-    return found
+            later = (positions[user] for user in users if user in positions)
+            positions[index] = min(later, default=bisect_left(makers, index))
+    return positions
 
 
 def _narrow(
     graph: CallGraph, whole: Region, borders: Sequence[int], main: Collection[int]
 ) -> list[int]:
-    """The borders that one other tensor is carried past, masks aside: a frontier of width two."""
+    """The borders that at most one other tensor bypasses, masks not counted: frontiers of two."""
     positions = _positions(graph, whole, borders, main)
     own = {tensor: i for i, tensor in enumerate(borders)}
-    # By how much more tensors pass each border than the one before it.
+    # How many more tensors bypass each border than the one before it.
     steps = [0] * (len(borders) + 1)
-    made = [(whole.entry, -1)] + [
+    tensors = [(whole.entry, -1)] + [
         (tensor, i) for index, i in positions.items() for tensor in graph.calls[index].outputs
     ]
-    for tensor, first in made:
+    for tensor, first in tensors:
         assert tensor is not None
         users = [positions[u] for u in graph.tensors[tensor].users if u in positions]
         first = own.get(tensor, first - 1) + 1 if tensor != whole.entry else 0

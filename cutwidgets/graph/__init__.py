@@ -1,4 +1,4 @@
-"""The call graph: what it is, how it is read from a Keras model, run and rebuilt.
+"""The call graph of a model: its data, and how it is read from Keras, run and rebuilt.
 
 Only `keras_internals` touches private attributes of Keras; everything else works on `CallGraph`.
 """

@@ -1,10 +1,11 @@
-"""The call graph: calls of layers, and the tensors between them, as frozen dataclasses."""
+"""The call graph: calls of layers and the tensors between them, as frozen dataclasses."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
+if TYPE_CHECKING:
+    import keras
 
 Shape = tuple[int | None, ...]
 
@@ -15,13 +16,13 @@ class Tensor:
 
     Attributes:
         index: Its position in `CallGraph.tensors`.
-        shape: Its shape with the batch axis; `None` where a length is not fixed.
+        shape: Its shape with the batch axis; `None` for lengths that are not fixed.
         dtype: Its dtype, as Keras names it.
-        maker: Index of the call that makes it.
+        maker: Index of the call that computes it.
         users: Indices of the calls that read it, in call order.
-        symbol: A `KerasTensor` of its shape and dtype.
-        aliases: All tensors of Keras that stand for it, that of the outermost model first.
-        nested: Whether it is inside a nested model, so that the model itself has no name for it.
+        symbol: A `KerasTensor` of its shape and dtype; `None` in a stored graph.
+        aliases: All `KerasTensor`s that stand for it, that of the outermost model first.
+        nested: Whether it is inside a nested model, where the outermost model has no name for it.
     """
 
     index: int
@@ -29,8 +30,8 @@ class Tensor:
     dtype: str
     maker: int
     users: tuple[int, ...]
-    symbol: keras.KerasTensor = field(repr=False, compare=False)
-    aliases: tuple[keras.KerasTensor, ...] = field(repr=False, compare=False)
+    symbol: "keras.KerasTensor" = field(repr=False, compare=False)
+    aliases: "tuple[keras.KerasTensor, ...]" = field(repr=False, compare=False)
     nested: bool = False
 
 
@@ -40,23 +41,25 @@ class Call:
 
     Attributes:
         index: Its position in `CallGraph.calls`.
-        name: Its name in the model: that of the layer, behind those of the nested models that it is
-            inside of (`"backbone/conv1"`), with a number where the layer is called more than once
+        name: Its name in the model: the layer's name, prefixed by that of the nested model around
+            it (`"backbone/conv1"`), and numbered if the layer is called more than once
             (`"shared#2"`).
-        layer: The layer or operation; layers are shared with the user's model.
+        layer: The layer or operation, shared with the user's model.
+        kind: Name of the layer's class, such as `"Conv2D"`.
         role: What it does to a tensor, one of the words of `role_of`.
-        pointwise: Whether its kernel covers a single position, as that of a 1×1 convolution.
-        stride: By how much it divides the resolution; below 1 where it enlarges.
+        pointwise: Whether its kernel covers a single position, as in a 1×1 convolution.
+        stride: The factor by which it divides the resolution; below 1 if it raises it.
         inputs: Indices of the tensors that it reads, each once, in argument order.
-        outputs: Indices of the tensors that it makes.
-        scope: Names of the calls of nested models that it is inside of, the outermost first.
-        arguments: What it is called with, as Keras keeps it.
+        outputs: Indices of the tensors that it computes.
+        scope: Names of the calls of nested models around it, the outermost first.
+        arguments: Its arguments, as Keras stores them; `None` in a stored graph.
         reads: Indices of the tensors among the arguments, in their order.
     """
 
     index: int
     name: str
-    layer: keras.Operation = field(repr=False)
+    layer: "keras.Operation" = field(repr=False)
+    kind: str
     role: str
     pointwise: bool
     stride: float
@@ -68,13 +71,8 @@ class Call:
 
     @property
     def own_name(self) -> str:
-        """The layer's own name, without path and number."""
+        """The layer's own name, without prefix and number."""
         return str(self.layer.name)
-
-    @property
-    def kind(self) -> str:
-        """Name of the layer's class, such as `"Conv2D"`."""
-        return type(self.layer).__name__
 
     def fill(self, values: Mapping[int, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Positional and keyword arguments of the call, with values in place of the tensors."""
@@ -88,7 +86,7 @@ class Nest:
     """A call of a nested model that was opened.
 
     Attributes:
-        call: The call as if it had not been opened; it is no vertex of the graph, its index is that
+        call: The call as if it had not been opened. It is no vertex of the graph; its index is that
             of the first call inside.
         inside: Indices of the calls inside, ascending.
     """
@@ -99,17 +97,17 @@ class Nest:
 
 @dataclass(frozen=True, slots=True)
 class CallGraph:
-    """The calls and tensors of a model, each in an order in which they can be computed.
+    """The calls and tensors of a model, each in an order of computation.
 
     Attributes:
         name: Name of the model.
         calls: All calls, inputs first.
-        tensors: All tensors, in the order of the calls that make them.
+        tensors: All tensors, in the order of the calls that compute them.
         inputs: Indices of the model's input tensors, flat.
-        outputs: Indices of the model's output tensors, flat; one may stand twice.
+        outputs: Indices of the model's output tensors, flat, possibly with repetitions.
         nests: The calls of nested models that were opened, outer ones before those inside them.
-        channel_axis: Where a tensor has its channels: -1, or 1 for `"channels_first"`.
-        swaps: For a graph that was rewired, which tensors are read in place of which.
+        channel_axis: The axis of the channels: -1, or 1 for `"channels_first"`.
+        swaps: For a rewired graph, pairs of a tensor and the tensor that is read in its place.
     """
 
     name: str
@@ -122,31 +120,44 @@ class CallGraph:
     swaps: frozenset[tuple[int, int]] = frozenset()
 
     def maker(self, tensor: int) -> Call:
-        """The call that makes a tensor."""
+        """The call that computes a tensor."""
         return self.calls[self.tensors[tensor].maker]
 
 
 def entering(graph: CallGraph, calls: Sequence[int]) -> tuple[int, ...]:
-    """The tensors that calls read and do not make themselves, each once, in call order."""
+    """The tensors that calls read but do not compute, each once, in call order."""
     inside = set(calls)
-    read_by_them = (tensor for index in calls for tensor in graph.calls[index].inputs)
-    outside = (tensor for tensor in read_by_them if graph.tensors[tensor].maker not in inside)
-    return tuple(dict.fromkeys(outside))
+    read = (tensor for index in calls for tensor in graph.calls[index].inputs)
+    return tuple(dict.fromkeys(t for t in read if graph.tensors[t].maker not in inside))
+
+
+def leaving(graph: CallGraph, calls: Sequence[int]) -> list[int]:
+    """The tensors that calls compute and others read, or that the model returns, in call order.
+
+    If there are none, as for unused outputs of a nested model, those that nothing reads.
+    """
+    inside = set(calls)
+    computed = [graph.tensors[tensor] for index in calls for tensor in graph.calls[index].outputs]
+    return [
+        tensor.index
+        for tensor in computed
+        if tensor.index in graph.outputs or not inside.issuperset(tensor.users)
+    ] or [tensor.index for tensor in computed if not tensor.users]
 
 
 def between(
     graph: CallGraph, ends: Iterable[int], starts: Iterable[int]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """What it takes to compute some tensors from others.
+    """The calls that compute some tensors from others.
 
     Args:
         graph: The call graph.
-        ends: Indices of the tensors that are asked for.
-        starts: Indices of tensors that need not be computed.
+        ends: Indices of the tensors to compute.
+        starts: Indices of the tensors that need not be computed.
 
     Returns:
-        The indices of the calls that it takes, ascending, and those of the starts and of the
-        model's inputs that they read, ascending too.
+        The indices of the calls, ascending, and those of the starts and the model's inputs that
+        they read, ascending too.
 
     Example:
         >>> import keras
@@ -172,8 +183,8 @@ def between(
 
 def parameters(graph: CallGraph, calls: Iterable[int]) -> int:
     """The number of parameters of the layers that are called; a shared layer counts once."""
-    called = {id(graph.calls[i].layer): graph.calls[i].layer for i in calls}
-    return sum(layer.count_params() for layer in called.values() if isinstance(layer, keras.Layer))
+    layers = {id(graph.calls[i].layer): graph.calls[i].layer for i in calls}.values()
+    return sum(layer.count_params() for layer in layers if hasattr(layer, "count_params"))
 
 
 def rewire(graph: CallGraph, swaps: Mapping[int, int]) -> CallGraph:
@@ -181,19 +192,19 @@ def rewire(graph: CallGraph, swaps: Mapping[int, int]) -> CallGraph:
 
     Args:
         graph: The call graph.
-        swaps: For the indices of tensors, those of what is read in their place.
+        swaps: Maps the index of a tensor to that of the tensor to read in its place.
 
     Returns:
-        A graph of the same calls and tensors. Calls that nobody reads any more are still in it.
+        A graph of the same calls and tensors, including calls that nothing reads any more.
     """
 
     def swap(tensors: Iterable[int]) -> tuple[int, ...]:
-        found = []
+        swapped = []
         for tensor in tensors:
-            while tensor in swaps:  # a block and the one before it may both be gone
+            while tensor in swaps:  # A block and the one before it may both be removed.
                 tensor = swaps[tensor]
-            found.append(tensor)
-        return tuple(found)
+            swapped.append(tensor)
+        return tuple(swapped)
 
     def rewired(call: Call) -> Call:
         reads = swap(call.reads)

@@ -1,4 +1,4 @@
-"""Run a call graph on values."""
+"""Compute the values of tensors in a call graph."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,11 +13,11 @@ from .keras_internals import takes_training
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What becomes of a tensor's value before anything reads it.
+    """A change of a tensor's value before anything reads it.
 
     Attributes:
-        change: A function of the value, and of those of other tensors.
-        reads: Indices of these others, each of which the value depends on.
+        change: A function of the value, and of the values of other tensors.
+        reads: Indices of these other tensors; the value must depend on each of them.
     """
 
     change: Callable[..., Any]
@@ -27,22 +27,22 @@ class Edit:
 def compute(
     graph: CallGraph,
     ends: Sequence[int],
-    given: Mapping[int, Any],
+    inputs: Mapping[int, Any],
     edits: Mapping[int, Edit] | None = None,
     training: bool = False,
     before: Callable[[Call], None] | None = None,
 ) -> list[Any]:
-    """Compute tensors' values with the model's own layers, without a model of the calls between.
+    """Compute the values of tensors with the model's own layers, without building a model.
 
-    A value is let go after its last use, so that no more memory is taken than by the model itself.
+    Each value is released after its last use, so this needs no more memory than the model itself.
 
     Args:
         graph: The call graph.
-        ends: Indices of the tensors that are asked for.
-        given: Values of tensors; they must suffice, with all inputs of the model that it takes.
-        edits: By the indices of tensors that are computed, what to make of their values.
+        ends: Indices of the tensors to compute.
+        inputs: Values of tensors by their indices; the ends must be computable from them.
+        edits: Changes of computed values, by the indices of the tensors.
         training: Whether layers behave as in training.
-        before: What to do before each call.
+        before: A function to call with each call before it runs.
 
     Returns:
         The values, as the backend's tensors.
@@ -54,8 +54,8 @@ def compute(
         >>> print(keras.ops.convert_to_numpy(compute(graph, [1], {0: [[1.0, 2.0]]})[0]))
         [[3. 6.]]
     """
-    values = {tensor: keras.ops.convert_to_tensor(value) for tensor, value in given.items()}
-    calls = between(graph, ends, given)[0]
+    values = {tensor: keras.ops.convert_to_tensor(value) for tensor, value in inputs.items()}
+    calls = between(graph, ends, inputs)[0]
     unread = Counter(tensor for index in calls for tensor in graph.calls[index].inputs)
     unread.update(ends)
     edits = edits or {}
@@ -66,7 +66,7 @@ def compute(
             before(call)
         args, kwargs = call.fill(values)
         if takes_training(call.layer):
-            # Also where the graph says otherwise, as `model(x, training=False)` does.
+            # This overrides the graph's own argument, as from `model(x, training=False)`.
             kwargs["training"] = training
         outputs = keras.tree.flatten(call.layer(*args, **kwargs))
         read = list(call.inputs)

@@ -1,7 +1,7 @@
-"""What we know of Keras's private graph and seeds; no other module touches them.
+"""All access to Keras's private graph and seeds.
 
 A model's graph is read from `Functional._nodes_by_depth`, the calls that belong to this model, and
-never from a layer's `_inbound_nodes`, which also hold the calls that other models made.
+never from a layer's `_inbound_nodes`, which also contain calls from other models.
 """
 
 import inspect
@@ -24,8 +24,8 @@ try:  # Keras has no public name for these.
     from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 except ImportError as error:  # pragma: no cover
     raise ImportError(
-        f"cutwidgets reads the graph of Keras 3, and Keras {keras.__version__} keeps it elsewhere. "
-        "Please install a Keras that this version of cutwidgets was tested with: 3.11.3 to 3.15."
+        f"cutwidgets cannot find the model graph of Keras {keras.__version__}. Please install a "
+        "version of Keras that cutwidgets was tested with: 3.11.3 to 3.15."
     ) from error
 
 __all__ = ["Functional", "Node", "SymbolicArguments"]
@@ -35,13 +35,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 # Keras appends a node to a layer and then looks up its position, so two threads that record calls
-# of one layer may give both nodes the same position, for good. Whatever records calls holds this.
+# of one layer may permanently give both nodes the same position. Hold this lock while recording.
 _lock = threading.RLock()
 
-_recorded: list[Node] | None = None  # what `undone_on_failure` takes back; guarded by the lock
+_recorded: list[Node] | None = None  # `undone_on_failure` removes these; guarded by the lock
 
-# What Keras's scopes set while they are open, in each thread. An interrupt inside of a scope's own
-# `__exit__` leaves it open for good: models would then be built without variables.
+# The attributes that Keras's scopes set while they are open, in each thread. An interrupt inside a
+# scope's own `__exit__` leaves it open for good: models would then be built without variables.
 _SCOPES = (
     *("autocast_scope", "stateless_scope", "symbolic_scope", "name_scope_stack"),
     *("remat_scope_stack", "custom_objects_scope_dict", "safe_mode_saving"),
@@ -50,9 +50,9 @@ _SCOPES = (
 
 
 def alone(function: Callable[P, T]) -> Callable[P, T]:
-    """Let one thread at a time run any of the functions that record calls in Keras's graph.
+    """Let only one thread at a time run functions that record calls in Keras's graph.
 
-    Such a function never waits for another thread, and runs no model on values.
+    Such a function must never wait for another thread, nor run a model on values.
     """
 
     @wraps(function)
@@ -70,9 +70,9 @@ def alone(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def undone_on_failure(function: Callable[P, T]) -> Callable[P, T]:
-    """Let a function run alone, and take back the calls that it recorded if it raises.
+    """Let a function run alone, and remove the calls that it recorded if it raises.
 
-    This also undoes a call that an interrupt left half recorded.
+    This also removes a call that an interrupt left half recorded.
     """
 
     @wraps(function)
@@ -99,17 +99,17 @@ def _open_scopes() -> dict[str, Any]:
 
 
 def _leave_scopes(scopes: dict[str, Any]) -> None:
-    """Leave the scopes of Keras that were entered since."""
+    """Leave the scopes of Keras that were entered after `_open_scopes`."""
     for name, value in scopes.items():
         global_state.set_global_attribute(name, value)
 
 
 def _take_back(nodes: Sequence[Node]) -> None:
-    """Take calls out of Keras's graph. Nobody has their tensors, as what made them has failed."""
+    """Remove calls from Keras's graph. Nothing refers to their tensors, as the function failed."""
     for node in reversed(nodes):
         inbound = node.operation._inbound_nodes if hasattr(node, "operation") else []
         if not inbound or inbound[-1] is not node:
-            continue  # not recorded yet; or others are behind it, whose positions have to stay
+            continue  # not recorded yet, or followed by others, whose positions must not change
         for symbol in node.arguments.keras_tensors:
             maker = symbol._keras_history.operation if hasattr(symbol, "_keras_history") else None
             if maker is not None and node in maker._outbound_nodes:
@@ -118,18 +118,18 @@ def _take_back(nodes: Sequence[Node]) -> None:
 
 
 def memory_of(source: Functional) -> dict[str, Any]:
-    """What is remembered of a model, for as long as it lives and no longer.
+    """A cache for a model, which lives as long as the model.
 
-    What is remembered holds the model's layers, and these may lead back to the model. In a
-    dictionary of ours, even a weak one, it would keep the model alive. So the model itself holds
-    it, out of sight of Keras's attributes: it is neither saved, pickled nor copied.
+    Cached values refer to the model's layers, which may refer back to the model. In a dictionary of
+    ours, even a weak one, they would keep it alive. So the model itself stores the cache, where
+    Keras neither saves, pickles nor copies it.
     """
     memory: dict[str, Any] = vars(source._tracker).setdefault("_cutwidgets", {})
     return memory
 
 
 def functional(model: keras.Model) -> Functional:
-    """The object that holds a model's graph: the model itself, or what a Sequential wraps.
+    """The object that has a model's graph: the model itself, or the one inside a Sequential.
 
     Args:
         model: A built functional or Sequential model.
@@ -147,8 +147,8 @@ def functional(model: keras.Model) -> Functional:
         keras.Sequential.call,
     ):
         raise UnsupportedModelError(
-            f"The model {model.name!r} is a {type(model).__name__} with a call() method of its "
-            "own: what that adds to the graph of layers cannot be read. Put it into a layer."
+            f"The model {model.name!r} is a {type(model).__name__} with its own call() method, and "
+            "cutwidgets cannot read what that adds to the graph of layers. Move it into a layer."
         )
     if isinstance(model, Functional):
         return model
@@ -157,19 +157,19 @@ def functional(model: keras.Model) -> Functional:
             return model._functional
         raise UnsupportedModelError(
             f"The Sequential model {model.name!r} is not built, so it has no graph to read yet. "
-            "Call model.build(input_shape), or begin it with keras.Input(shape)."
+            "Call model.build(input_shape), or start it with keras.Input(shape)."
         )
     if isinstance(model, keras.Model):
         raise UnsupportedModelError(
-            f"The model {model.name!r} is a subclassed {type(model).__name__}: what it does is "
-            "written in its call() method, so there is no graph of layers to read. Build the same "
-            "network with the functional API, keras.Model(inputs, outputs); often "
-            "keras.Model(x, model.call(x)) with x = keras.Input(shape) does."
+            f"The model {model.name!r} is a subclassed {type(model).__name__}: its call() method "
+            "defines what it does, so there is no graph of layers to read. Build the same network "
+            "with the functional API, keras.Model(inputs, outputs); often "
+            "keras.Model(x, model.call(x)) with x = keras.Input(shape) works."
         )
     if any(kind.__module__.partition(".")[0] == "tf_keras" for kind in type(model).__mro__):
         raise UnsupportedModelError(
-            "This is a model of tf_keras (Keras 2), and cutwidgets reads models of Keras 3. These "
-            f"lines convert it, where `old` is your model:\n{conversion('old', 'converted.h5')}"
+            "This is a tf_keras (Keras 2) model, and cutwidgets reads Keras 3 models. These lines "
+            f"convert it, where `old` is your model:\n{conversion('old', 'converted.h5')}"
         )
     raise UnsupportedModelError(
         f"Expected a keras.Model, functional or Sequential. Received: {model!r:.200} "
@@ -178,17 +178,17 @@ def functional(model: keras.Model) -> Functional:
 
 
 def nodes_of(source: Functional) -> list[Node]:
-    """The calls of a model, inputs first, each behind those that it depends on."""
+    """The calls of a model, inputs first, each after those that it depends on."""
     by_depth = source._nodes_by_depth
     nodes = [node for depth in sorted(by_depth, reverse=True) for node in reversed(by_depth[depth])]
     return sorted(nodes, key=lambda node: not node.is_input)
 
 
 def state_of(source: Functional) -> list[object]:
-    """What may become another in a model's graph: names of layers, and models inside of it.
+    """The mutable parts of a model's graph; equal states mean that nothing changed.
 
-    Two states are equal if nothing did. Only those of one model can be compared, while its layers
-    live, as they tell calls apart by their ids.
+    These are the names of layers, and the graphs of nested models. Only states of one model are
+    comparable, while its layers live, as calls are identified by their ids.
     """
     state: list[object] = []
     for node in nodes_of(source):
@@ -202,7 +202,7 @@ def state_of(source: Functional) -> list[object]:
 
 
 def maker_of(symbol: keras.KerasTensor) -> Node | None:
-    """The call that made a tensor; `None` for a tensor that no call made."""
+    """The call that computes a tensor; `None` if there is none."""
     history = getattr(symbol, "_keras_history", None)
     if history is None or history.operation is None:
         return None
@@ -210,17 +210,17 @@ def maker_of(symbol: keras.KerasTensor) -> Node | None:
 
 
 def maker_name(symbol: keras.KerasTensor) -> str:
-    """Name of the layer that made a tensor; the tensor's own name may be another one."""
+    """Name of the layer that computes a tensor; the tensor's own name may differ."""
     return str(symbol._keras_history.operation.name)
 
 
 def position_of(node: Node) -> int:
-    """The how-manieth call of its layer a call is, over all models."""
+    """Index of a call among all calls of its layer, in all models."""
     return int(node.operation._inbound_nodes.index(node))
 
 
 def origin_of(symbol: keras.KerasTensor) -> tuple[keras.Operation, int, int] | None:
-    """The layer that made a tensor, which of its calls it was, and which of that call's outputs.
+    """The layer that computes a tensor, the index of the call, and the index among its outputs.
 
     Two `KerasTensor`s of equal origin stand for the same value.
     """
@@ -229,10 +229,10 @@ def origin_of(symbol: keras.KerasTensor) -> tuple[keras.Operation, int, int] | N
 
 
 def travelling_masks(node: Node) -> dict[str, Any]:
-    """For each argument of a layer's call that takes a mask and was given none, the tensor's own.
+    """The masks that `Layer.__call__` fills in for mask arguments that were not passed.
 
-    As `Layer.__call__` fills them in: `mask` where there is one tensor argument, `query_mask` for
-    `query` where there are several.
+    These are the masks of the tensor arguments: `mask` if there is one such argument, `query_mask`
+    for `query` if there are several.
     """
     if all(getattr(s, "_keras_mask", None) is None for s in node.input_tensors):
         return {}
@@ -256,21 +256,21 @@ def travelling_masks(node: Node) -> dict[str, Any]:
 
 @per_class
 def parameters_of(kind: Any) -> list[str]:
-    """Names of the arguments that layers of a class are called with."""
+    """Names of the arguments of a layer class's `call`."""
     return list(inspect.signature(kind.call).parameters)[1:]
 
 
 def takes_training(operation: keras.Operation) -> bool:
-    """Whether a layer does something else in training."""
+    """Whether a layer's `call` has the argument `training`."""
     kind: Any = type(operation)
     return "training" in parameters_of(kind)
 
 
 def specify(layer: keras.Operation, arguments: Any) -> list[keras.KerasTensor]:
-    """The shapes and dtypes that a call would give, without leaving a trace on the layer.
+    """The shapes and dtypes that a call would return, without changing the layer.
 
     Raises:
-        Exception: Whatever the layer raises, if it does not take these arguments.
+        Exception: Whatever the layer raises, if it does not accept these arguments.
     """
     args, kwargs = arguments
     if isinstance(layer, keras.Layer):
@@ -279,69 +279,66 @@ def specify(layer: keras.Operation, arguments: Any) -> list[keras.KerasTensor]:
 
 
 def trace(layer: keras.Operation, arguments: Any) -> None:
-    """Go through the layer's own call with shapes alone, also where it declares what it gives.
+    """Run a layer's `call` on shapes alone, even if it has its own `compute_output_spec`.
 
     Raises:
-        Exception: Whatever the layer raises, if it does not take these arguments.
+        Exception: Whatever the layer raises, if it does not accept these arguments.
     """
     args, kwargs = arguments
     keras.Operation.compute_output_spec(layer, *args, **kwargs)
 
 
 def layers_inside(layer: keras.Operation) -> list[keras.Layer]:
-    """A layer and all layers inside of it, at any depth; none for an operation."""
+    """A layer and all layers inside it, at any depth; none for an operation."""
     return list(layer._flatten_layers()) if isinstance(layer, keras.Layer) else []
 
 
 def seeds_of_all_layers() -> keras.random.SeedGenerator | None:
-    """The seed generator of whatever draws without one of its own, if anything did yet."""
+    """The seed generator of layers without their own, if any such layer has drawn yet."""
     return global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
 
 
 def seed_all_layers_by(generator: keras.random.SeedGenerator | None) -> None:
-    """Make a generator that of `seeds_of_all_layers`."""
+    """Replace the generator that `seeds_of_all_layers` returns."""
     global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, generator)
 
 
 def adapters_of(
     spec: keras.KerasTensor, model: Functional, own: keras.KerasTensor
 ) -> list[tuple[keras.Operation, keras.KerasTensor]]:
-    """What a model does to a tensor that it takes, by operations, and what each of them gives.
+    """The operations by which a model adapts an input, each with its output.
 
     `Functional._standardize_inputs` casts to the dtype of its input, and adds or drops a last axis
     of length 1.
     """
     steps: list[tuple[keras.Operation, keras.KerasTensor]] = []
-    made = keras.KerasTensor(spec.shape, dtype=spec.dtype, sparse=spec.sparse)
+    symbol = keras.KerasTensor(spec.shape, dtype=spec.dtype, sparse=spec.sparse)
 
-    def step(made: keras.KerasTensor, name: str) -> None:
-        operation = made._keras_history.operation
-        # Its automatic name would be another one each time.
-        operation.name = f"{model.name}_{name}_{own.name}"
-        steps.append((operation, made))
+    def step(symbol: keras.KerasTensor, name: str) -> keras.KerasTensor:
+        operation = symbol._keras_history.operation
+        operation.name = f"{model.name}_{name}_{own.name}"  # the automatic one differs each time
+        steps.append((operation, symbol))
+        return symbol
 
-    if made.dtype != own.dtype:
-        made = keras.ops.cast(made, own.dtype)
-        step(made, "cast")
-    if len(made.shape) == len(own.shape) + 1:
-        made = keras.ops.squeeze(made, axis=-1)
-        step(made, "squeeze")
-    elif len(made.shape) == len(own.shape) - 1:
-        made = keras.ops.expand_dims(made, axis=-1)
-        step(made, "expand")
+    if symbol.dtype != own.dtype:
+        symbol = step(keras.ops.cast(symbol, own.dtype), "cast")
+    if len(symbol.shape) == len(own.shape) + 1:
+        step(keras.ops.squeeze(symbol, axis=-1), "squeeze")
+    elif len(symbol.shape) == len(own.shape) - 1:
+        step(keras.ops.expand_dims(symbol, axis=-1), "expand")
     return steps
 
 
 def specs_inside(
     source: Functional, inputs: Sequence[keras.KerasTensor]
 ) -> dict[int, keras.KerasTensor]:
-    """The shapes in a nested model that is called on other shapes than it was built for, by ids."""
+    """By their ids, the tensors of a nested model for other input shapes than it was built for."""
     specs = {id(own): spec for own, spec in zip(source.inputs, inputs, strict=True)}
     for node in nodes_of(source):
         if not node.is_input:
             args, kwargs = node.arguments.fill_in(specs)
-            made = keras.tree.flatten(node.operation.compute_output_spec(*args, **kwargs))
-            specs |= {id(old): new for old, new in zip(node.outputs, made, strict=True)}
+            outputs = keras.tree.flatten(node.operation.compute_output_spec(*args, **kwargs))
+            specs |= {id(old): new for old, new in zip(node.outputs, outputs, strict=True)}
     return specs
 
 
@@ -349,29 +346,29 @@ def specs_inside(
 def record(
     layer: keras.Operation, arguments: Any, outputs: Sequence[keras.KerasTensor]
 ) -> list[keras.KerasTensor]:
-    """Note a call in Keras's own graph, without computing shapes anew.
+    """Record a call in Keras's own graph, without computing shapes again.
 
-    It adds a node to the layer, for good: Keras finds a tensor's node by its position in the
-    layer's list, so a node that was added cannot be taken away again.
+    This permanently adds a node to the layer: Keras finds a tensor's node by its position in the
+    layer's list, so the node cannot be removed later.
 
     Args:
         layer: The layer or operation that is called.
         arguments: Positional and keyword arguments.
-        outputs: Tensors of the shapes and dtypes that the call gives.
+        outputs: Tensors of the shapes and dtypes that the call returns.
 
     Returns:
-        New tensors, made by the call.
+        New tensors, the outputs of the call.
     """
     args, kwargs = arguments
-    made = [
+    symbols = [
         keras.KerasTensor(old.shape, dtype=old.dtype, sparse=old.sparse, name=old.name)
         for old in outputs
     ]
     node = Node.__new__(Node)
     if _recorded is not None:
         _recorded.append(node)
-    Node.__init__(node, operation=layer, call_args=args, call_kwargs=kwargs, outputs=made)
-    return made
+    Node.__init__(node, operation=layer, call_args=args, call_kwargs=kwargs, outputs=symbols)
+    return symbols
 
 
 @alone
@@ -379,7 +376,7 @@ def call(layer: keras.Operation, arguments: Any) -> list[keras.KerasTensor]:
     """Call a layer on symbols, as Keras does.
 
     Raises:
-        Exception: Whatever the layer raises, if it does not take these arguments.
+        Exception: Whatever the layer raises, if it does not accept these arguments.
     """
     args, kwargs = arguments
     before = len(layer._inbound_nodes)

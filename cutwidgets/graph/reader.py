@@ -1,7 +1,6 @@
-"""Read a Keras model into frozen dataclasses: its calls and tensors.
+"""Read the call graph of a Keras model.
 
-A functional or Sequential model inside the model is opened: its calls stand in the graph like all
-others.
+A functional or Sequential model inside the model is opened: its calls become calls of the graph.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,13 +28,13 @@ from .roles import is_pointwise, role_of, stride_of
 
 
 def read(model: keras.Model) -> CallGraph:
-    """Read the graph of a model, in time linear in its calls and tensors. The model is not touched.
+    """Read the graph of a model, in time linear in its calls and tensors, without changing it.
 
     Args:
         model: A built functional or Sequential model.
 
     Returns:
-        The graph. It holds the model's layers and tensors, not the model.
+        The graph. It refers to the model's layers and tensors, not to the model.
 
     Raises:
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
@@ -68,12 +67,11 @@ class _Frame:
     """A model whose calls are being read: the outermost one, or a nested model in one of its calls.
 
     Attributes:
-        nodes: The calls that are still to read, in an order of computation.
-        index: For each of Keras's tensors by its id, the index of the tensor in the graph.
-        specs: By id, stand-ins for tensors that have another shape here than the nested model has
-            by itself.
-        scope: Names of the nested calls that this is inside of.
-        training: The `training` argument that the nested model was called with.
+        nodes: The calls that remain to be read, in an order of computation.
+        index: The index in the graph of each Keras tensor, by its id.
+        specs: Tensors of the shapes that differ here from those of the nested model itself, by id.
+        scope: Names of the nested calls around it.
+        training: The `training` argument of the nested model's call.
     """
 
     def __init__(self, source: Functional, name: str = "", outer: "_Frame | None" = None) -> None:
@@ -90,7 +88,7 @@ class _Frame:
 
 
 def _names(nodes: Iterable[Node], scope: Sequence[str]) -> dict[int, str]:
-    """A name for each call, by its id: those of a layer that is called again are numbered."""
+    """The name of each call, by its id; calls of a layer with several are numbered."""
     calls: dict[int, list[Node]] = {}
     for node in nodes:
         calls.setdefault(id(node.operation), []).append(node)
@@ -125,7 +123,7 @@ class _Reader:
     def _name(self, frame: _Frame, node: Node) -> str:
         if id(node) in frame.names:
             return frame.names[id(node)]
-        # What makes a mask need not be among the calls of the model.
+        # A call that computes a mask need not be among the calls of the model.
         return f"{frame.scope[-1]}/{node.operation.name}" if frame.scope else node.operation.name
 
     def _append(
@@ -143,8 +141,8 @@ class _Reader:
             self.aliases.append([symbol])
             self.makers.append(len(self.calls))
             self.nested.append(bool(frame.scope))
-        made = range(first, len(self.specs))
-        self.calls.append(self._call(frame, name, operation, arguments, made))
+        indices = range(first, len(self.specs))
+        self.calls.append(self._call(frame, name, operation, arguments, indices))
 
     def _call(
         self,
@@ -161,6 +159,7 @@ class _Reader:
             index=len(self.calls),
             name=name,
             layer=operation,
+            kind=type(operation).__name__,
             role=role_of(operation),
             pointwise=is_pointwise(operation),
             stride=stride_of(operation, before, self.specs[outputs[0]].shape) if outputs else 1,
@@ -174,13 +173,13 @@ class _Reader:
     def open(self, frame: _Frame, node: Node) -> _Frame | None:
         """Begin to read a nested model; `None` for any other call, and for one that stays closed.
 
-        It stays closed where it is called with a mask or with arguments of a user's own, as these
-        reach its layers in ways that no graph shows.
+        It stays closed if it is called with a mask or with custom arguments, because Keras's graph
+        does not record how these reach the inner layers.
         """
-        given = _given(node)
-        if given is None:
+        nested = _nested(node)
+        if nested is None:
             return None
-        source, symbols, training = given
+        source, symbols, training = nested
         adapters = [
             adapters_of(self.specs[frame.index[id(symbol)]], source, own)
             for symbol, own in zip(symbols, source.inputs, strict=True)
@@ -192,23 +191,23 @@ class _Reader:
         changed = any(s.shape != own.shape for s, own in zip(specs, source.inputs, strict=True))
         try:
             inner_specs = specs_inside(source, specs) if changed else {}
-        except Exception:  # whatever a layer raises that does not take this shape symbolically
+        except Exception:  # whatever a layer raises that does not accept this shape symbolically
             return None
         inner = _Frame(source, frame.names[id(node)], frame)
         inner.node, inner.specs, inner.first_call = node, inner_specs, len(self.calls)
         inner.training = frame.training if training is None else training
         for symbol, own, steps in zip(symbols, source.inputs, adapters, strict=True):
             tensor = inner.index[id(symbol)] = frame.index[id(symbol)]
-            for operation, made in steps:
+            for operation, output in steps:
                 name = f"{inner.scope[-1]}/{operation.name}"
-                self._append(inner, name, operation, SymbolicArguments(symbol), [made])
-                symbol, tensor = made, self.calls[-1].outputs[0]
+                self._append(inner, name, operation, SymbolicArguments(symbol), [output])
+                symbol, tensor = output, self.calls[-1].outputs[0]
             inner.index[id(own)] = tensor
             self.aliases[tensor].append(own)
         return inner
 
     def close(self, inner: _Frame, frame: _Frame) -> None:
-        """Go on behind a nested model: what it gives is what its last calls gave."""
+        """Leave a nested model: the outputs of its last calls become its outputs."""
         node, first = inner.node, inner.first_call
         assert node is not None
         outputs = [inner.index[id(symbol)] for symbol in inner.source.outputs]
@@ -227,10 +226,10 @@ class _Reader:
     def _with_masks(
         self, frame: _Frame, node: Node, arguments: SymbolicArguments
     ) -> SymbolicArguments:
-        """Arguments with the masks that Keras lets travel with tensors, past the graph.
+        """Arguments with the masks that Keras attaches to tensors, outside the graph.
 
-        Keras finds them out anew at each call, from what the tensors bring along. In a slice they
-        bring nothing along, so a mask has to be a tensor like any other.
+        Keras reads these from the tensors at each call. The inputs of a slice have none attached,
+        so here a mask has to be a tensor like any other.
         """
         masks = travelling_masks(node)
         for mask in masks.values():
@@ -241,14 +240,17 @@ class _Reader:
         return SymbolicArguments(*arguments.args, **(arguments.kwargs | masks))
 
     def _derive(self, frame: _Frame, symbol: keras.KerasTensor) -> bool:
-        """Read the calls that make a tensor from those that are known; whether there are such."""
+        """Read the calls that compute a tensor from tensors read so far, if there are such calls.
+
+        Returns:
+            Whether the tensor is in the graph now.
+        """
         pending = [symbol]
         while pending:
-            wanted = pending[-1]
-            if id(wanted) in frame.index:
+            if id(pending[-1]) in frame.index:
                 pending.pop()
                 continue
-            node = maker_of(wanted)
+            node = maker_of(pending[-1])
             if node is None or node.is_input:
                 return False
             missing = [s for s in node.input_tensors if id(s) not in frame.index]
@@ -259,7 +261,7 @@ class _Reader:
         return True
 
     def graph(self, name: str, source: Functional, index: Mapping[int, int]) -> CallGraph:
-        """What was read."""
+        """The graph of all calls read so far."""
         users: list[list[int]] = [[] for _ in self.specs]
         for call in self.calls:
             for tensor in call.inputs:
@@ -282,10 +284,10 @@ class _Reader:
         )  # fmt: skip
 
 
-def _given(node: Node) -> tuple[Functional, list[keras.KerasTensor], bool | None] | None:
-    """The graph, the flat inputs and the `training` argument of a call of a nested model.
+def _nested(node: Node) -> tuple[Functional, list[keras.KerasTensor], bool | None] | None:
+    """The graph, the flat inputs and the `training` argument of a nested model's call.
 
-    `None` where it is none, or where it is called with more than that.
+    `None` if it is no such call, or has more arguments than that.
     """
     if node.is_input or not isinstance(node.operation, keras.Model):
         return None
@@ -314,7 +316,7 @@ def _given(node: Node) -> tuple[Functional, list[keras.KerasTensor], bool | None
 
 
 def _with_training(node: Node, training: bool | None) -> SymbolicArguments:
-    """A nested model hands its `training` argument on to its layers."""
+    """Arguments with the `training` argument that a nested model passes on to its layers."""
     arguments = node.arguments
     if training is None or not takes_training(node.operation):
         return arguments
@@ -324,17 +326,17 @@ def _with_training(node: Node, training: bool | None) -> SymbolicArguments:
 def find(graph: CallGraph, symbol: keras.KerasTensor) -> tuple[int, ...]:
     """Indices of the tensors that a `KerasTensor` stands for.
 
-    None where it is no part of this graph; several where it is inside a nested model that is
-    called more than once.
+    There are none if it is not part of this graph, and several if it is inside a nested model that
+    is called more than once.
     """
-    found = [t.index for t in graph.tensors if any(alias is symbol for alias in t.aliases)]
+    tensors = [t.index for t in graph.tensors if any(alias is symbol for alias in t.aliases)]
     origin = origin_of(symbol)
-    if not found and origin is not None:
+    if not tensors and origin is not None:
         # A copy of the tensor, of the same origin, stands for the same value.
-        found = [t.index for t in graph.tensors if origin in map(origin_of, t.aliases)]
-    if not found and origin is not None:
-        # A layer's `output` is that of its first call; in a slice, the model's, not the slice's.
+        tensors = [t.index for t in graph.tensors if origin in map(origin_of, t.aliases)]
+    if not tensors and origin is not None:
+        # A layer's `output` is that of its first call, which in a slice is the model's own.
         calls = [call for call in graph.calls if call.layer is origin[0]]
         if len(calls) == 1:
-            found = [calls[0].outputs[origin[2]]]
-    return tuple(found)
+            tensors = [calls[0].outputs[origin[2]]]
+    return tuple(tensors)

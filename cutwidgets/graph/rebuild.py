@@ -1,4 +1,4 @@
-"""Repeat calls of a graph: on values, to compute, or on other symbols, to build models."""
+"""Repeat calls of a graph on other symbols, to build models."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -12,104 +12,104 @@ from .keras_internals import layers_inside, record, specify, trace
 def repeat(
     graph: CallGraph,
     calls: Sequence[Call],
-    given: Mapping[int, keras.KerasTensor],
+    inputs: Mapping[int, keras.KerasTensor],
     layer_of: Callable[[Call], keras.Operation] | None = None,
 ) -> dict[int, keras.KerasTensor]:
     """Repeat calls of a graph on other symbols, with the same arguments.
 
-    With the same layers, each call adds one node to its layer, for good (see `record`). Where the
-    symbols have the shapes of the graph's tensors, shapes are not computed anew, which makes this
-    as fast as Keras's own cloning of a graph.
+    With the same layers, each call permanently adds one node to its layer (see `record`). If the
+    symbols have the shapes of the graph's tensors, no shape is computed again; this is then as fast
+    as Keras's own cloning of a graph.
 
     Args:
         graph: The graph that the calls belong to.
-        calls: The calls to repeat, in order, as `units` gives them.
-        given: For tensors that need not be computed, what to read in their place.
-        layer_of: What to call in place of a call's own layer; `None` for that layer itself.
+        calls: The calls to repeat, in order, as returned by `units`.
+        inputs: The symbols to read in place of tensors that need not be computed.
+        layer_of: Returns the layer to call in place of a call's own; `None` for the own layers.
 
     Returns:
-        The new symbol for each tensor of the graph that was given or computed. Tensors inside of
-        nested models that are called as a whole have none.
+        The new symbol of each tensor that was replaced or computed. Tensors inside nested models
+        that are called as a whole have none.
 
     Raises:
-        RepeatError: If a layer does not take what it is given. Layers of the graph are left alone.
+        RepeatError: If a layer does not accept its inputs. The graph's layers are not changed then.
     """
-    made = dict(given)
-    expected = specs(graph, calls, given)
+    symbols = dict(inputs)
+    expected = specs(graph, calls, inputs)
     for call in calls:
         layer = layer_of(call) if layer_of else call.layer
         if layer is call.layer:
-            outputs = record(layer, call.fill(made), [expected[t] for t in call.outputs])
+            outputs = record(layer, call.fill(symbols), [expected[t] for t in call.outputs])
         else:
             try:
-                outputs = call_layer(layer, call.fill(made))
+                outputs = call_layer(layer, call.fill(symbols))
             except Exception as error:  # whatever a layer raises
-                raise RepeatError(call, [tuple(made[t].shape) for t in call.reads]) from error
-        _keep(made, call, outputs)
-    return made
+                raise RepeatError(call, [tuple(symbols[t].shape) for t in call.reads]) from error
+        _keep(symbols, call, outputs)
+    return symbols
 
 
 def specs(
-    graph: CallGraph, calls: Sequence[Call], given: Mapping[int, keras.KerasTensor]
+    graph: CallGraph, calls: Sequence[Call], inputs: Mapping[int, keras.KerasTensor]
 ) -> dict[int, keras.KerasTensor]:
-    """Symbols of the shapes that calls will give; those of the graph where nothing differs.
+    """Symbols of the shapes that calls will return; the graph's own symbols if nothing differs.
 
     Raises:
-        RepeatError: If a layer does not take what it is given.
+        RepeatError: If a layer does not accept its inputs.
     """
-    found = dict(given)
+    symbols = dict(inputs)
     for call in calls:
         own = [graph.tensors[tensor].symbol for tensor in call.outputs]
-        if not all(_same(found[t], graph.tensors[t].symbol) for t in call.reads):
+        if not all(_same(symbols[t], graph.tensors[t].symbol) for t in call.reads):
             try:
-                own = specify(call.layer, call.fill(found))
-                _require_batch(graph, call, found)
+                own = specify(call.layer, call.fill(symbols))
+                _require_batch(graph, call, symbols)
             except Exception as error:  # whatever a layer raises
-                raise RepeatError(call, [tuple(found[t].shape) for t in call.reads]) from error
-        _keep(found, call, own)
-    return found
+                raise RepeatError(call, [tuple(symbols[t].shape) for t in call.reads]) from error
+        _keep(symbols, call, own)
+    return symbols
 
 
-def _require_batch(graph: CallGraph, call: Call, found: Mapping[int, keras.KerasTensor]) -> None:
-    """Refuse a batch that a layer would refuse only when it runs.
+def _require_batch(graph: CallGraph, call: Call, symbols: Mapping[int, keras.KerasTensor]) -> None:
+    """Refuse a batch size that a layer would refuse only when it runs.
 
-    Layers say what shapes they give without looking at states that are kept for one batch.
+    Layers compute output shapes without regard to states that have a fixed batch size.
 
     Raises:
-        Exception: If the layer does not take these batches.
+        Exception: If the layer does not accept these batches.
     """
     usual = {t: graph.tensors[t].symbol for t in call.reads}
-    others = [t for t in call.reads if found[t].shape[:1] != usual[t].shape[:1]]
+    others = [t for t in call.reads if symbols[t].shape[:1] != usual[t].shape[:1]]
     if not others:
         return
     batch = usual[others[0]].shape[0]
     for layer in layers_inside(call.layer):
         if getattr(layer, "stateful", False):
             raise ValueError(
-                f"The layer {layer.name!r} is stateful, and its states are those of batches of "
-                f"{batch}. Keep that batch, or build the model with stateful=False."
+                f"The layer {layer.name!r} is stateful, and its states are for batches of "
+                f"{batch}. Keep that batch size, or build the model with stateful=False."
             )
-    asked = {t: found[t] for t in call.reads}
+    inputs = {t: symbols[t] for t in call.reads}
     for t in others:
-        if found[t].shape[0] is None:  # Any batch is one more than the model's own, too.
-            shape = (usual[t].shape[0] + 1, *found[t].shape[1:])
-            asked[t] = keras.KerasTensor(shape, dtype=found[t].dtype, sparse=found[t].sparse)
+        if symbols[t].shape[0] is None:  # "Any batch size" includes one more than the model's own.
+            shape = (usual[t].shape[0] + 1, *symbols[t].shape[1:])
+            inputs[t] = keras.KerasTensor(shape, dtype=symbols[t].dtype, sparse=symbols[t].sparse)
     try:
-        trace(call.layer, call.fill(asked))
+        trace(call.layer, call.fill(inputs))
     except Exception:
         try:
             trace(call.layer, call.fill(usual))
-        except Exception:  # It cannot be traced at all, which says nothing.
+        except Exception:  # It cannot be traced at all, so the first failure says nothing.
             return
         raise
 
 
 def _keep(
-    made: dict[int, keras.KerasTensor], call: Call, outputs: Sequence[keras.KerasTensor]
+    symbols: dict[int, keras.KerasTensor], call: Call, outputs: Sequence[keras.KerasTensor]
 ) -> None:
     for tensor, symbol in zip(call.outputs, outputs, strict=True):
-        # A tensor that was given stands, though its maker is repeated for another output.
-        made.setdefault(tensor, symbol)
+        # The symbol of an input stays, even if its call is repeated for another output.
+        symbols.setdefault(tensor, symbol)
 
 
 def _same(one: keras.KerasTensor, other: keras.KerasTensor) -> bool:
@@ -117,11 +117,11 @@ def _same(one: keras.KerasTensor, other: keras.KerasTensor) -> bool:
 
 
 class RepeatError(Exception):
-    """A layer does not take what it is given; the reason is the exception that caused this.
+    """A layer does not accept its inputs; `__cause__` is the exception that it raised.
 
     Attributes:
         call: The call that was to be repeated.
-        shapes: Shapes of the tensors that it was given.
+        shapes: Shapes of its inputs.
     """
 
     def __init__(self, call: Call, shapes: Sequence[Shape]) -> None:
@@ -131,32 +131,32 @@ class RepeatError(Exception):
 
 
 def units(
-    graph: CallGraph, calls: Iterable[int], given: Iterable[int], ends: Iterable[int]
+    graph: CallGraph, calls: Iterable[int], starts: Iterable[int], ends: Iterable[int]
 ) -> list[Call]:
-    """The calls as a model holds them: a nested model is one call, unless it is taken in part.
+    """Calls as a model contains them: a nested model is one call, unless only a part is needed.
 
     Args:
         graph: The call graph.
         calls: Indices of calls, ascending.
-        given: Indices of tensors that need not be computed.
-        ends: Indices of the tensors that are asked for.
+        starts: Indices of the tensors that need not be computed.
+        ends: Indices of the tensors to compute.
     """
-    calls, given, ends = list(calls), set(given), set(ends)
-    made = given | {tensor for index in calls for tensor in graph.calls[index].outputs}
+    calls, starts, ends = list(calls), set(starts), set(ends)
+    available = starts | {tensor for index in calls for tensor in graph.calls[index].outputs}
     whole: dict[int, Call] = {}
     for nest in graph.nests:  # outer ones first
-        taken = {t for t in ends - set(nest.call.outputs) if graph.tensors[t].maker in nest.inside}
-        begun = {tensor for tensor in given if graph.tensors[tensor].maker in nest.inside}
-        if not taken | begun and made.issuperset(nest.call.reads):
+        crossing = starts | (ends - set(nest.call.outputs))
+        is_whole = not any(graph.tensors[tensor].maker in nest.inside for tensor in crossing)
+        if is_whole and available.issuperset(nest.call.reads):
             whole = dict.fromkeys(nest.inside, nest.call) | whole
     while opened := _also_opened(graph, calls, whole):
         whole = {index: call for index, call in whole.items() if call not in opened}
-    found = (whole.get(index, graph.calls[index]) for index in calls)
-    return list({(call.index, call.name): call for call in found}.values())
+    repeated = (whole.get(index, graph.calls[index]) for index in calls)
+    return list({(call.index, call.name): call for call in repeated}.values())
 
 
 def _also_opened(graph: CallGraph, calls: Sequence[int], whole: Mapping[int, Call]) -> list[Call]:
-    """Nested models that share a layer with what is opened: Keras could not load such a model."""
+    """Nested models that share a layer with opened calls: Keras could not load such a model."""
     layers = {id(graph.calls[index].layer) for index in calls if index not in whole}
     nests = {
         (call.index, call.name): call

@@ -1,4 +1,4 @@
-"""What layers and operations do to a tensor, in one word each."""
+"""The roles of layers and operations: what each does to a tensor, in one word."""
 
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -12,35 +12,32 @@ T = TypeVar("T")
 
 
 def per_class(function: Callable[[Any], T]) -> Callable[[Any], T]:
-    """Remember what a function returns for each class, for as long as the class lives.
+    """Cache a function of classes, without keeping the classes alive.
 
     A plain cache would keep a user's class, and all that its methods refer to.
     """
-    known: WeakKeyDictionary[Any, T] = WeakKeyDictionary()
+    results: WeakKeyDictionary[Any, T] = WeakKeyDictionary()
 
     @wraps(function)
-    def remembering(kind: Any) -> T:
-        try:
-            return known[kind]
-        except KeyError:
-            found = known[kind] = function(kind)
-            return found
+    def cached(kind: Any) -> T:
+        if kind not in results:
+            results[kind] = function(kind)
+        return results[kind]
 
-    return remembering
+    return cached
+
+
+def _ranks(*names: str) -> tuple[Any, ...]:
+    """Layer classes for one, two and three dimensions, by names such as `"Conv{}D"`."""
+    classes = (getattr(layers, name.format(rank), None) for name in names for rank in (1, 2, 3))
+    return tuple(filter(None, classes))
 
 
 _ROLES: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("input", (layers.InputLayer,)),
     ("model", (keras.Model,)),
-    ("depthwise", (layers.DepthwiseConv1D, layers.DepthwiseConv2D)),
-    (
-        "convolution",
-        (
-            layers.Conv1D, layers.Conv2D, layers.Conv3D,
-            layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose,
-            layers.SeparableConv1D, layers.SeparableConv2D,
-        ),
-    ),
+    ("depthwise", _ranks("DepthwiseConv{}D")),
+    ("convolution", _ranks("Conv{}D", "Conv{}DTranspose", "SeparableConv{}D")),
     ("fully connected", (layers.Dense, layers.EinsumDense)),
     ("embedding", (layers.Embedding,)),
     ("recurrent", (layers.RNN, layers.Bidirectional)),
@@ -55,31 +52,13 @@ _ROLES: tuple[tuple[str, tuple[type, ...]], ...] = (
         (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU,
          layers.Softmax),
     ),
-    (
-        "global pooling",
-        (
-            layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D,
-            layers.GlobalAveragePooling3D,
-            layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D,
-        ),
-    ),
-    (
-        "pooling",
-        (
-            layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D,
-            layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D,
-        ),
-    ),
-    (
-        "padding",
-        (layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D,
-         layers.Cropping1D, layers.Cropping2D, layers.Cropping3D),
-    ),
+    ("global pooling", _ranks("GlobalAveragePooling{}D", "GlobalMaxPooling{}D")),
+    ("pooling", _ranks("AveragePooling{}D", "MaxPooling{}D")),
+    ("padding", _ranks("ZeroPadding{}D", "Cropping{}D")),
     (
         "dropout",
-        (layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D,
-         layers.SpatialDropout3D, layers.AlphaDropout, layers.GaussianDropout,
-         layers.GaussianNoise, layers.ActivityRegularization),
+        (layers.Dropout, *_ranks("SpatialDropout{}D"), layers.AlphaDropout,
+         layers.GaussianDropout, layers.GaussianNoise, layers.ActivityRegularization),
     ),
     ("flatten", (layers.Flatten,)),
     ("rescaling", (layers.Rescaling, layers.Normalization)),
@@ -102,11 +81,11 @@ _OPERATION_ROLES = {
     ),
 }  # fmt: skip
 
-_ENLARGING = (layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D)
+_ENLARGING = _ranks("UpSampling{}D")
 
 
 def role_of(operation: keras.Operation) -> str:
-    """What a layer or operation does to a tensor, in one word; `"other"` for what we do not know.
+    """What a layer or operation does to a tensor, in one word; `"other"` if that is not known.
 
     Subclasses have the role of the layer that they extend.
 
@@ -127,7 +106,7 @@ def _role_of_class(kind: Any) -> str:
 
 
 def is_pointwise(operation: keras.Operation) -> bool:
-    """Whether a kernel covers a single position, as that of a 1×1 convolution."""
+    """Whether a kernel covers a single position, as in a 1×1 convolution."""
     kernel = getattr(operation, "kernel_size", ())
     return all(size == 1 for size in (kernel if isinstance(kernel, tuple) else (kernel,)))
 
@@ -135,24 +114,24 @@ def is_pointwise(operation: keras.Operation) -> bool:
 def stride_of(
     operation: keras.Operation, before: Sequence[int | None], after: Sequence[int | None]
 ) -> float:
-    """By how much a layer divides the resolution of a tensor; below 1 where it enlarges.
+    """The factor by which a layer divides the resolution of a tensor; below 1 if it raises it.
 
-    What the layer was told, or else the ratio of the resolutions before and after it.
+    This is the layer's own stride, or else the ratio of the resolutions before and after it.
     """
     if isinstance(operation, _ENLARGING):
         return 1 / _first(operation.size)
     strides = getattr(operation, "strides", None)
-    # A layer of a user's own may keep anything under this name.
+    # A custom layer may store anything under this name.
     if isinstance(strides, tuple | list | int) and strides:
         stride = _first(strides)
         return 1 / stride if type(operation).__name__.endswith("Transpose") else stride
     axis = 2 if getattr(operation, "data_format", None) == "channels_first" else 1
     if len(before) < 3 or len(before) != len(after):
         return 1
-    taken, given = before[axis], after[axis]
-    if not taken or not given:
+    length_before, length_after = before[axis], after[axis]
+    if not length_before or not length_after:
         return 1
-    ratio = taken / given
+    ratio = length_before / length_after
     # Padding and cropping change a margin, not the resolution.
     return float(round(ratio) if ratio >= 1.5 else 1 / round(1 / ratio) if ratio <= 0.67 else 1)
 

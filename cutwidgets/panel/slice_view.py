@@ -11,11 +11,12 @@ from ..blocks import flow
 from ..blocks.blocks import Block
 from ..errors import BypassedCutError, CutwidgetsError
 from ..graph.callgraph import CallGraph
+from ..graph.frontier import head
 from ..inference.images import takes_images
 from ..structure import reach
 from ..structure.anatomy import Anatomy
 from ..structure.places import PlaceLike, resolve
-from ..surgery.build import Section, made_before
+from ..surgery.build import Section
 from ..text import shape_text
 
 
@@ -249,9 +250,9 @@ def refusal(anatomy: Anatomy, error: Exception, names: Sequence[str | int]) -> d
         return {}
     graph, start = anatomy.graph, resolve(anatomy, names[0])
     bypassing = (
-        graph.maker(tensor)
-        for tensor in made_before(graph, start.entries)
-        if graph.maker(tensor).name in error.bypasses
+        call
+        for call in map(graph.calls.__getitem__, sorted(head(graph, start.entries)))
+        if call.name in error.bypasses
     )
     calls = start.calls or graph.tensors[start.entries[0]].users
     return {

@@ -1,4 +1,4 @@
-"""The anatomy of a model: its blocks and stages, to look up, to go through and to look at."""
+"""The anatomy of a model: its blocks and stages, by name and index, and as a diagram."""
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -23,7 +23,7 @@ class Anatomy(Rows[Block]):
         name: Name of the model.
         blocks: All blocks, in the order of computation.
         stages: Neighbouring blocks that share a resolution and a width.
-        graph: The call graph that they were found in.
+        graph: The call graph.
 
     Example:
         >>> import cutwidgets as cw
@@ -106,12 +106,12 @@ def _shape_text(block: Block) -> str:
 
 @alone
 def anatomy(model: keras.Model) -> Anatomy:
-    """Find the blocks and stages of a model, from its graph. The model is not touched.
+    """Find the blocks and stages of a model from its graph, without changing the model.
 
     Blocks begin and end at cut points: tensors that every path from input to output passes through
     (single-entry single-exit regions: Johnson, Pearson, Pingali 1994, "The program structure
-    tree"). A residual block (He et al. 2015, "Deep residual learning for image recognition")
-    merges a branch with a shortcut by addition.
+    tree"). A residual block (He et al. 2015, "Deep residual learning for image recognition") adds a
+    branch to a shortcut.
 
     Args:
         model: A built functional or Sequential model.
@@ -128,10 +128,9 @@ def anatomy(model: keras.Model) -> Anatomy:
     source = functional(model)
     state = [model.name, *state_of(source)]
     memory = memory_of(source)
-    # What was found, and the state that the graph had then.
-    then, found = memory.get("anatomy", (None, None))
-    if not isinstance(found, Anatomy) or state != then:
+    cached_state, cached = memory.get("anatomy", (None, None))
+    if not isinstance(cached, Anatomy) or state != cached_state:
         graph = read(model)
-        found = Anatomy(graph.name, *find(graph), graph)
-        memory["anatomy"] = state, found
-    return replace(found)  # without the pictures that it may have: weights may have been added
+        cached = Anatomy(graph.name, *find(graph), graph)
+        memory["anatomy"] = state, cached
+    return replace(cached)  # without cached diagrams: weights may have been added since

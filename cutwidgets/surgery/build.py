@@ -10,7 +10,8 @@ from typing import Any, Literal, TypeAlias, get_args
 import keras
 
 from ..errors import CutError
-from ..graph.callgraph import Call, CallGraph, Shape, between
+from ..graph.callgraph import Call, CallGraph, Shape
+from ..graph.frontier import carried_past
 from ..graph.keras_internals import alone, functional, memory_of, undone_on_failure
 from ..graph.rebuild import RepeatError, repeat, units
 from .copies import Copier
@@ -50,20 +51,7 @@ class Section:
 
         Empty where the end is a cut point: there, head, slice and tail rebuild the model.
         """
-        return carried_past(self.graph, self.outputs, made_before(self.graph, self.outputs))
-
-
-def made_before(graph: CallGraph, entries: Sequence[int]) -> set[int]:
-    """All tensors that the model computes on the way to some tensors, without those themselves."""
-    calls, reached = between(graph, entries, ())
-    computed = {tensor for index in calls for tensor in graph.calls[index].outputs}
-    return (computed | set(reached)) - set(entries)
-
-
-def carried_past(graph: CallGraph, exits: Sequence[int], before: set[int]) -> tuple[int, ...]:
-    """Tensors from before some exits that the model's outputs need as well as the exits."""
-    _, reached = between(graph, graph.outputs, before | set(exits))
-    return tuple(tensor for tensor in reached if tensor not in exits)
+        return carried_past(self.graph, self.outputs)
 
 
 def model_name(*parts: str | None) -> str:

@@ -6,9 +6,9 @@ from typing import NoReturn
 from ..blocks.blocks import Block
 from ..errors import BypassedCutError
 from ..graph.callgraph import CallGraph, between
+from ..graph.frontier import Start, carried_past, head
 from ..structure.anatomy import Anatomy
 from ..structure.places import Place
-from .build import made_before
 
 
 def no_way(
@@ -24,7 +24,7 @@ def no_way(
             return "it has no layers."
         where = "before" if start is None else "after"
         return f"nothing comes {where} {start or end!r}. Leave that place out."
-    if set(exits) <= made_before(graph, entries) | set(entries):
+    if head(graph, entries).issuperset(graph.tensors[tensor].maker for tensor in exits):
         return (
             f"the start {start!r} comes after the end {end!r}. Swap them; both are part of the "
             "slice."
@@ -48,9 +48,8 @@ def refuse_bypassed_start(
     graph = anatomy.graph
 
     def works(block: Block) -> bool:
-        before = made_before(graph, block.entries)
-        needed, reached = between(graph, exits, before | set(block.entries))
-        return bool(set(block.calls) & set(needed)) and not before & set(reached)
+        start = Start(graph, block.entries, block.calls)
+        return start.leads_to(exits) and not start.bypassed_by(exits)
 
     message = (
         f"Cannot start at {asked!r}: {_skips(graph, start.entries, calls, bypassing)} it, so the "
@@ -78,14 +77,12 @@ def refuse_bypassed_end(
     """
     graph = anatomy.graph
 
-    def behind(exits: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        return between(graph, graph.outputs, made_before(graph, exits) | set(exits))
+    needed = set(between(graph, graph.outputs, ())[0])
 
     def works(block: Block) -> bool:
-        needed, reached = behind(block.exits)
-        return bool(needed) and set(reached) <= set(block.exits)
+        return not needed <= head(graph, block.exits) and not carried_past(graph, block.exits)
 
-    calls, _ = behind(place.exits)
+    calls = sorted(needed - head(graph, place.exits))
     raise BypassedCutError(
         asked,
         f"Cannot split after {asked!r}: {_skips(graph, place.exits, calls, bypassing)} it, so the "

@@ -9,18 +9,11 @@ import keras
 
 from ..errors import CutError, CutwidgetsError
 from ..graph.callgraph import between
+from ..graph.frontier import Frontier, Start, head
 from ..inference.inputs import input_shapes
 from ..structure.anatomy import Anatomy, anatomy
 from ..structure.places import PlaceLike, resolve
-from .build import (
-    Section,
-    Weights,
-    build,
-    carried_past,
-    made_before,
-    model_name,
-    require_weights,
-)
+from .build import Section, Weights, build, model_name, require_weights
 from .refusals import no_way, refuse_bypassed_end, refuse_bypassed_start
 
 
@@ -120,16 +113,16 @@ def split(model: keras.Model, *ends: PlaceLike, allow_bypass: bool = False) -> l
     graph = found.graph
     places = [resolve(found, end) for end in ends]
     frontiers = []
-    before: set[int] = set()
-    for asked, place in zip(ends, places, strict=True):
-        if set(place.exits) <= before:
+    frontier, before = Frontier(graph), set[int]()
+    for end, place in zip(ends, places, strict=True):
+        if before.issuperset(graph.tensors[tensor].maker for tensor in place.exits):
             raise _out_of_order(found, ends)
-        before |= made_before(graph, place.exits)
-        carried = carried_past(graph, place.exits, before)
+        before |= head(graph, place.exits)
+        frontier.advance(sorted(before))
+        carried = tuple(sorted(frontier.live.difference(place.exits)))
         if carried and not allow_bypass:
-            refuse_bypassed_end(found, asked, place, carried)
+            refuse_bypassed_end(found, end, place, carried)
         frontiers.append((*place.exits, *carried))
-        before |= set(place.exits)
     names = [None, *(place.name for place in places), None]
     sections = []
     for i, (entries, exits) in enumerate(pairwise([graph.inputs, *frontiers, graph.outputs])):
@@ -176,15 +169,12 @@ def section(
     exits = graph.outputs if last is None else last.exits
     names = (first.name if first else None, last.name if last else None)
 
-    before = made_before(graph, entries)
-    calls, reached = between(graph, exits, before | set(entries))
-    begins = first is None or (
-        set(first.calls) & set(calls) if first.calls else set(entries) & set(reached)
-    )
-    if not calls or not begins:
+    origin = Start(graph, entries, first.calls if first else ())
+    bypassing = origin.bypassed_by(exits)
+    calls, reached = between(graph, exits, {*entries, *bypassing})
+    if not calls or not (first is None or origin.leads_to(exits)):
         reason = no_way(graph, entries, exits, *names)
         raise CutError(f"Cannot cut {anatomy.name!r} from {start!r} to {end!r}: {reason}")
-    bypassing = [tensor for tensor in reached if tensor in before]
     if bypassing and first is not None and not allow_bypass:
         refuse_bypassed_start(anatomy, start, first, exits, calls, bypassing)
     inputs = tuple(tensor for tensor in dict.fromkeys((*entries, *reached)) if tensor in reached)

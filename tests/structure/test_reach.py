@@ -7,6 +7,7 @@ from keras import layers
 
 import cutwidgets as cw
 import networks
+from cutwidgets.graph.callgraph import between
 from cutwidgets.structure import reach
 from cutwidgets.surgery.slicing import section
 from random_graphs import build, programs
@@ -60,6 +61,17 @@ def asked(anatomy, i, j):
     return None
 
 
+def searched(graph, start, end):
+    """The tensors that bypass a start, by plain searches; None if that pair works."""
+    calls, inputs = between(graph, start.entries, ())
+    before = {tensor for index in calls for tensor in graph.calls[index].outputs}
+    before = (before | set(inputs)) - set(start.entries)
+    calls, reached = between(graph, end.exits, before | set(start.entries))
+    if not set(start.calls) & set(calls):
+        return ()
+    return tuple(tensor for tensor in reached if tensor in before) or None
+
+
 def assert_agrees(anatomy):
     graph = anatomy.graph
     found = reach.ends(graph, anatomy.blocks)
@@ -71,6 +83,7 @@ def assert_agrees(anatomy):
                 assert j not in refused
                 continue
             reasons = refused.get(j)
+            assert reasons == searched(graph, anatomy[i], anatomy[j]), (i, j)
             if reasons is not None:
                 assert list(reasons) == sorted(set(reasons))
                 reasons = tuple(dict.fromkeys(graph.maker(tensor).name for tensor in reasons))

@@ -324,7 +324,7 @@ def test_a_layer_inside_of_a_wrapper_is_said_to_be_inside():
         (both.forward_layer, "both"),
         (both.forward_layer.cell, "both"),
     ]:
-        assert f"lies inside of the layer {wrapper!r}" in message_of(cw.cut, model, place)
+        assert f"lies inside the layer {wrapper!r}" in message_of(cw.cut, model, place)
         assert cw.cut(model, wrapper).layers
 
 
