@@ -14,7 +14,8 @@ from ..inference.inputs import USUAL_SIZE, shapes_asked
 from ..structure.anatomy import anatomy
 from ..tables import Column, Rows, Table
 from ..text import number_text, shape_text
-from .macs import is_own, macs_of, without_inputs
+from .macs import macs_of, without_inputs
+from .operations import is_own
 from .receptive_fields import fields, sizes, widest
 from .split_points import Splits, bytes_of, splits
 

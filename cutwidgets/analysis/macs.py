@@ -20,7 +20,7 @@ from ..graph.callgraph import Call, CallGraph
 from ..graph.keras_internals import parameters_of, specify
 from ..graph.reader import read
 from ..graph.rebuild import RepeatError, specs
-from ..graph.roles import per_class, role_of
+from .operations import is_free, keras_class
 
 Lengths = tuple[int, ...]
 
@@ -45,57 +45,26 @@ def macs_of(call: Call, symbols: Mapping[int, keras.KerasTensor]) -> int | None:
         >>> macs_of(graph.calls[1], {tensor.index: tensor.symbol for tensor in graph.tensors})
         3888
     """
-    rule = _rule_of(_kind(call.layer))
+    rule = _rule_of(call.layer)
     if rule is None:
         return 0 if is_free(call.layer) else None
     outputs = [symbols[tensor] for tensor in call.outputs]
     return _apply(rule, call.layer, call.fill(symbols), outputs)
 
 
-def _kind(operation: Any) -> Any:
-    return type(operation)
-
-
-def is_own(operation: Any) -> bool:
-    """Whether what an operation does is written in Keras itself, so that we know it.
-
-    So it is for a class of the user's that extends a layer of Keras and leaves its `call` alone.
-    """
-    return _is_own(_kind(operation))
-
-
-@per_class
-def _is_own(kind: Any) -> bool:
-    writer = next(base for base in kind.__mro__ if "call" in vars(base))
-    opens = issubclass(kind, layers.Lambda | layers.Wrapper | keras.Model)
-    return writer.__module__.partition(".")[0] == "keras" and not opens
-
-
-def is_free(operation: Any) -> bool:
-    """Whether an operation without a rule multiplies element by element, if at all."""
-    kind = _kind(operation)
-    if not is_own(operation) or kind.__name__ in _HEAVY or kind.__module__.endswith(".linalg"):
-        return False
-    # Vectors scale and shift; a product with a matrix takes a matrix.
-    return role_of(operation) in _FREE_ROLES or all(
-        len(weight.shape) < 2 for weight in getattr(operation, "weights", ())
-    )
-
-
 def _apply(
     rule: Rule, layer: Any, arguments: Any, outputs: Sequence[keras.KerasTensor]
 ) -> int | None:
     args, kwargs = arguments
-    kind = _kind(layer)
-    given = dict(zip(parameters_of(kind), args, strict=False)) | kwargs
-    if kind.__name__ == "Einsum":  # takes *operands
+    given = dict(zip(parameters_of(type(layer)), args, strict=False)) | kwargs
+    if keras_class(layer) == "Einsum":  # takes *operands
         given = {"operands": args}
     return rule(layer, given, [_lengths(output) for output in outputs])
 
 
 def _inner(layer: Any, *inputs: keras.KerasTensor) -> int | None:
     """The MACs of a layer that another one holds, on one input."""
-    rule = _rule_of(_kind(layer))
+    rule = _rule_of(layer)
     if rule is None:
         return 0 if is_free(layer) else None
     arguments: tuple[Any, dict[str, Any]] = (inputs, {})
@@ -249,8 +218,8 @@ def _sum(counts: Sequence[int | None]) -> int | None:
 
 def _product(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int:
     """A product over the last axis of what comes first; with a scalar there is nothing to add."""
-    first, second = _tensors(given)[:2]
-    return prod(made[0]) * first[-1] if first and second else 0
+    shapes = _tensors(given)[:2]
+    return prod(made[0]) * shapes[0][-1] if len(shapes) == 2 and all(shapes) else 0
 
 
 def _dot_layer(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int:
@@ -291,7 +260,7 @@ def _labels(terms: Sequence[str], shapes: Sequence[Lengths]) -> int:
 def _kernel_operation(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int:
     """A convolution as an operation, of a kernel (*size, inputs, outputs)."""
     taken, kernel, *pointwise = _tensors(given)
-    kind = type(layer).__name__
+    kind = keras_class(layer)
     if kind == "ConvTranspose":  # (*size, outputs, inputs)
         return prod(taken) * prod(kernel[:-1])
     if kind == "DepthwiseConv":
@@ -310,27 +279,24 @@ _GATES: tuple[tuple[Any, int], ...] = (
     (layers.LSTMCell, 4), (layers.GRUCell, 3), (layers.SimpleRNNCell, 1),
 )  # fmt: skip
 
-_RULES: tuple[tuple[tuple[Any, ...], Rule], ...] = (
-    ((layers.Conv1D, layers.Conv2D, layers.Conv3D), _convolution),
-    ((layers.DepthwiseConv1D, layers.DepthwiseConv2D), _depthwise),
-    ((layers.SeparableConv1D, layers.SeparableConv2D), _separable),
-    (
-        (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose),
-        _transposed,
-    ),
-    ((layers.Dense,), _dense),
-    ((layers.EinsumDense,), _einsum_dense),
-    ((layers.Embedding, getattr(layers, "ReversibleEmbedding", layers.Embedding)), _embedding),
-    ((layers.MultiHeadAttention,), _multi_head),
-    ((layers.GroupQueryAttention,), _grouped_query),
-    ((layers.Attention, layers.AdditiveAttention), _attention),
-    ((layers.LSTM, layers.GRU, layers.SimpleRNN, layers.RNN), _recurrent),
-    ((layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D), _convolutional_lstm),
-    ((layers.Bidirectional,), _both_directions),
-    ((layers.TimeDistributed,), _each_step),
-    ((layers.SpectralNormalization,), _wrapped),
-    ((layers.Dot,), _dot_layer),
-)
+_LAYER_RULES: dict[str, Rule] = {
+    **dict.fromkeys(("Conv1D", "Conv2D", "Conv3D"), _convolution),
+    **dict.fromkeys(("DepthwiseConv1D", "DepthwiseConv2D"), _depthwise),
+    **dict.fromkeys(("SeparableConv1D", "SeparableConv2D"), _separable),
+    **dict.fromkeys(("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"), _transposed),
+    "Dense": _dense,
+    "EinsumDense": _einsum_dense,
+    **dict.fromkeys(("Embedding", "ReversibleEmbedding"), _embedding),
+    "MultiHeadAttention": _multi_head,
+    "GroupedQueryAttention": _grouped_query,
+    **dict.fromkeys(("Attention", "AdditiveAttention"), _attention),
+    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN", "RNN"), _recurrent),
+    **dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), _convolutional_lstm),
+    "Bidirectional": _both_directions,
+    "TimeDistributed": _each_step,
+    "SpectralNormalization": _wrapped,
+    "Dot": _dot_layer,
+}
 
 _OPERATION_RULES: dict[str, Rule] = {
     "Matmul": _product,
@@ -343,32 +309,10 @@ _OPERATION_RULES: dict[str, Rule] = {
     **dict.fromkeys(("Conv", "DepthwiseConv", "SeparableConv", "ConvTranspose"), _kernel_operation),
 }
 
-_FREE_ROLES = ("normalization", "activation", "rescaling", "dropout")
 
-# What Keras has that multiplies and adds in another way, or calls functions of a user.
-_HEAVY = frozenset(
-    (
-        "AffineTransform", "AssociativeScan", "Cond", "Correlate", "ElasticTransform", "FFT",
-        "FFT2", "ForiLoop", "GaussianBlur", "IFFT2", "IRFFT", "ISTFT", "JVP", "Map",
-        "MelSpectrogram", "PerspectiveTransform", "RFFT", "SSIM", "STFT", "STFTSpectrogram",
-        "Scan", "SobelEdges", "VectorizedMap", "WhileLoop",
-    )
-)  # fmt: skip
-
-
-@per_class
-def _rule_of(kind: Any) -> Rule | None:
-    """The rule for a class; not for one that extends a layer but computes something else."""
-    if issubclass(kind, keras.Model):
+def _rule_of(operation: Any) -> Rule | None:
+    """The rule for an operation; none for a class that computes something of its own."""
+    if isinstance(operation, keras.Model):
         return _model
-    if not issubclass(kind, keras.Layer):
-        return _OPERATION_RULES.get(kind.__name__) if _is_own(kind) else None
-    return next(
-        (
-            rule
-            for kinds, rule in _RULES
-            for one in kinds
-            if issubclass(kind, one) and kind.call is one.call
-        ),
-        None,
-    )
+    rules = _LAYER_RULES if isinstance(operation, keras.Layer) else _OPERATION_RULES
+    return rules.get(keras_class(operation) or "")

@@ -18,7 +18,7 @@ import keras
 from keras import layers
 
 from ..graph.callgraph import Call, CallGraph
-from .macs import is_own
+from .operations import ELEMENTWISE, LOCAL_LAYERS, is_own, keras_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +130,9 @@ def _behind(
         layer = layer.layer
     if not is_own(layer):
         return None
+    activation = getattr(getattr(layer, "activation", None), "__name__", "")
+    if channels_first and activation in _ALONG_THE_LAST_AXIS:
+        return None
     window = _window(call, layer, lengths, len(field))
     if window is not None:
         return tuple(
@@ -137,15 +140,20 @@ def _behind(
             else reach.window(size, stride, dilation)
             for reach, size, stride, dilation in zip(field, *window, strict=True)
         )  # fmt: skip
-    if call.role == "embedding":
+    kind = keras_class(layer)
+    if kind in _EMBEDDINGS:
         return field
-    if call.role == "padding":
-        return field if len(lengths[-1]) == len(field) else None
-    keeps = all(shape == lengths[0] for shape in lengths) and len(lengths[0]) == len(field)
-    joins = call.role == "concatenation" and len(lengths[-1]) == len(field)
-    if not keeps and not joins:
+    *taken, length = lengths
+    if len(length) != len(field):
         return None
-    return field if _is_local(layer, call.kind, len(field), channels_first) else None
+    # A single tensor beside constants, such as the class token of a vision transformer, is padded.
+    is_padded = (
+        kind == "Concatenate" and len(taken) == 1 and len(set(call.reads)) == len(call.reads)
+    )
+    if kind in _PADDING or is_padded:
+        return field
+    keeps = all(other == length for other in taken)
+    return field if keeps and _is_local(layer, len(field), channels_first) else None
 
 
 Window = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
@@ -153,11 +161,9 @@ Window = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 def _window(call: Call, layer: Any, lengths: Sequence[Any], rank: int) -> Window | None:
     """Size, stride and dilation on each axis; a negative stride enlarges. `None` for no window."""
-    kind = type(layer).__name__
-    if hasattr(layer, "kernel_size") and call.role != "recurrent":
-        size = layer.kernel_size
-    elif hasattr(layer, "pool_size"):
-        size = layer.pool_size
+    kind = keras_class(layer)
+    if kind in _WINDOWED:
+        size = layer.pool_size if hasattr(layer, "pool_size") else layer.kernel_size
     elif kind in ("Conv", "DepthwiseConv", "SeparableConv", "ConvTranspose"):
         args, kwargs = call.arguments.args, call.arguments.kwargs
         kernel = args[1] if len(args) > 1 else next(v for k, v in kwargs.items() if "kernel" in k)
@@ -169,7 +175,7 @@ def _window(call: Call, layer: Any, lengths: Sequence[Any], rank: int) -> Window
     else:
         return _resizing(layer, lengths, rank)
     strides = _each(size if getattr(layer, "strides", None) is None else layer.strides, rank)
-    if "Transpose" in _ancestry(layer):
+    if "Transpose" in kind:
         strides = tuple(-stride for stride in strides)
     return _window_of(size, strides, getattr(layer, "dilation_rate", 1), rank)
 
@@ -205,52 +211,43 @@ def _each(value: Any, rank: int) -> tuple[int, ...]:
     return (value,) * rank if isinstance(value, int) else tuple(value)
 
 
-def _ancestry(layer: Any) -> str:
-    return " ".join(kind.__name__ for kind in type(layer).__mro__)
+def _is_local(layer: Any, rank: int, channels_first: bool) -> bool:
+    """Whether an element is known to depend on the elements at the same position alone.
 
-
-def _is_local(layer: Any, kind: str, rank: int, channels_first: bool) -> bool:
-    """Whether an element depends on the elements at the same position only.
-
-    It is asked only about what Keras has and what leaves the spatial lengths as they are.
+    The layer is one that leaves the spatial lengths as they are.
     """
-    channel = 1 if channels_first else rank + 1
-    if isinstance(layer, layers.Dense):
+    kind = keras_class(layer)
+    if kind in ("Dense", "Masking"):
         return not channels_first
-    if isinstance(layer, layers.EinsumDense):
+    if kind == "EinsumDense":
         taken, _, result = layer.equation.replace(" ", "").partition("->")
         taken, _, kernel = taken.partition(",")
         return result.startswith(taken[:-1]) and not set(taken[:-1].strip(".")) & set(kernel)
-    if isinstance(layer, layers.BatchNormalization):
-        return True
-    if isinstance(layer, _GLOBAL) or kind in _MIXING:
-        return False
-    if isinstance(layer, _ALONG_AN_AXIS) or kind in ("Softmax", "LogSoftmax"):
+    if kind in _ALONG_AN_AXIS:
+        channel = 1 if channels_first else rank + 1
         axes = layer.axis if isinstance(layer.axis, list | tuple) else (layer.axis,)
         return all(axis is not None and axis % (rank + 2) == channel for axis in axes)
-    return True
+    return kind in (LOCAL_LAYERS if isinstance(layer, keras.Layer) else ELEMENTWISE)
 
 
-_GLOBAL: tuple[Any, ...] = (
-    layers.RNN, layers.Bidirectional, layers.Attention, layers.MultiHeadAttention,
-    layers.GroupQueryAttention, layers.GroupNormalization, layers.Dot, layers.Permute,
+_WINDOWED = (
+    "AveragePool", "AveragePooling1D", "AveragePooling2D", "AveragePooling3D", "Conv1D",
+    "Conv1DTranspose", "Conv2D", "Conv2DTranspose", "Conv3D", "Conv3DTranspose",
+    "DepthwiseConv1D", "DepthwiseConv2D", "MaxPool", "MaxPooling1D", "MaxPooling2D",
+    "MaxPooling3D", "SeparableConv1D", "SeparableConv2D",
 )  # fmt: skip
 
-_ALONG_AN_AXIS: tuple[Any, ...] = tuple(
-    getattr(layers, name)
-    for name in ("LayerNormalization", "RMSNormalization", "UnitNormalization", "Softmax")
-    if hasattr(layers, name)
-)
+_EMBEDDINGS = ("Embedding", "ReversibleEmbedding")
 
-# What may leave the shape as it is, and yet reads other positions.
-_MIXING = frozenset(
-    (
-        "AffineTransform", "Argsort", "AssociativeScan", "Cond", "Correlate", "Cross", "Cummax",
-        "Cummin", "Cumprod", "Cumsum", "Dot", "DotProductAttention", "Einsum", "ElasticTransform",
-        "FFT", "FFT2", "Flip", "ForiLoop", "GaussianBlur", "GetItem", "IFFT2", "IRFFT", "Kron",
-        "LayerNorm", "Map", "MapCoordinates", "Matmul", "Moveaxis", "Normalize", "Permute",
-        "PerspectiveTransform", "RFFT", "RMSNorm", "Roll", "Rot90", "STFT", "ScaleAndTranslate",
-        "Scan", "Scatter", "ScatterUpdate", "SobelEdges", "Sort", "Swapaxes", "Take",
-        "TakeAlongAxis", "Tensordot", "Transpose", "Tril", "Triu", "VectorizedMap", "WhileLoop",
-    )
+# What keeps neighbours together, wherever it puts them.
+_PADDING = (
+    "Cropping1D", "Cropping2D", "Cropping3D", "Pad", "ZeroPadding1D", "ZeroPadding2D",
+    "ZeroPadding3D",
 )  # fmt: skip
+
+_ALONG_AN_AXIS = (
+    "LayerNormalization", "LogSoftmax", "RMSNormalization", "Softmax", "Sparsemax",
+    "UnitNormalization",
+)  # fmt: skip
+
+_ALONG_THE_LAST_AXIS = ("log_softmax", "softmax", "sparsemax")  # activations

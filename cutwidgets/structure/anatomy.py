@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import keras
 
@@ -13,6 +14,9 @@ from ..graph.keras_internals import alone, functional, memory_of, state_of
 from ..graph.reader import read
 from ..tables import Column, Rows, Table
 from ..text import shape_text
+
+if TYPE_CHECKING:
+    import pydot
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,6 +73,23 @@ class Anatomy(Rows[Block]):
             True
         """
         return rendering.render(layer_diagram.source(self.graph, self[block].calls))
+
+    def to_pydot(self) -> "pydot.Dot":
+        """The diagram as a graph of pydot, as `keras.utils.model_to_dot` returns one: to edit it.
+
+        Example:
+            >>> import cutwidgets as cw
+            >>> import keras
+            >>> graph = cw.anatomy(keras.applications.VGG16(weights=None)).to_pydot()
+            >>> graph.set_rankdir("LR")
+            >>> graph.to_string()[:7]
+            'digraph'
+        """
+        import pydot  # slow to import
+
+        graphs = pydot.graph_from_dot_data(self.dot)
+        assert graphs is not None  # pydot's answer to DOT that it cannot read
+        return graphs[0]
 
     def html_table(self) -> str:
         """The blocks as a table of HTML.

@@ -433,7 +433,7 @@ def test_exits_find_the_cheapest_of_the_good(left):
     table["share"] = table["macs"] / 5e3
     found = replace(left, table=table, whole=0.9, macs=5_000_000)
     assert "right in 90.0 % with 5 MMACs" in found.finding
-    assert "sure to 0.9, in 89.5 % with 2,000 (40 %)" in found.finding
+    assert "sure to 0.9, in 89.5 % with 2 kMACs (40.0 %)" in found.finding
     assert "loses more than half a point" in replace(found, whole=0.99).finding
     assert "4 GMACs" in replace(found, table=table[3:]).finding
 
