@@ -1,4 +1,4 @@
-"""The anatomy of a model: its blocks and stages, to look up, to go through and to look at."""
+"""The anatomy of a model: its blocks and stages, with lookup, tables and diagrams."""
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -27,7 +27,7 @@ class Anatomy(Rows[Block]):
         name: Name of the model.
         blocks: All blocks, in the order of computation.
         stages: Neighbouring blocks that share a resolution and a width.
-        graph: The call graph that they were found in.
+        graph: The call graph of the model.
 
     Example:
         >>> import cutwidgets as cw
@@ -149,10 +149,9 @@ def anatomy(model: keras.Model) -> Anatomy:
     source = functional(model)
     state = [model.name, *state_of(source)]
     memory = memory_of(source)
-    # What was found, and the state that the graph had then.
-    then, found = memory.get("anatomy", (None, None))
-    if not isinstance(found, Anatomy) or state != then:
+    last_state, last = memory.get("anatomy", (None, None))
+    if not isinstance(last, Anatomy) or state != last_state:
         graph = read(model)
-        found = Anatomy(graph.name, *find(graph), graph)
-        memory["anatomy"] = state, found
-    return replace(found)  # without the pictures that it may have: weights may have been added
+        last = Anatomy(graph.name, *find(graph), graph)
+        memory["anatomy"] = state, last
+    return replace(last)  # without its cached pictures: weights may have been added
