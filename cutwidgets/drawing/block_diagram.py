@@ -104,7 +104,7 @@ def source(name: str, blocks: Sequence[Block], stages: Sequence[Stage]) -> str:
 def _add_edges(
     graph: "graphviz.Digraph", blocks: Sequence[Block], sources: Sequence[Sequence[int]]
 ) -> None:
-    """The spine from the input to the output, the shortcuts past it, and what skips blocks."""
+    """The spine from the input to the output, the shortcuts past it, and long skip connections."""
     leaves = [f"joint-{i}" if block.shortcut else f"block-{i}" for i, block in enumerate(blocks)]
     leaves.append("input")  # at position -1
     for i, block in enumerate(blocks):

@@ -55,8 +55,9 @@ def draw(dot: str, form: str) -> bytes:
     command = [sys.executable, "-P", "-c", _DRAW, form, str(folder)]
     process = subprocess.run(command, input=dot.encode(), capture_output=True, check=False)
     if process.returncode:
-        problem = process.stderr.decode(errors="replace").strip()
-        raise CutwidgetsError(f"Graphviz cannot draw the diagram: {problem}")
+        lines = process.stderr.decode(errors="replace").splitlines()
+        problem = [line for line in lines if not line.startswith("Fontconfig")][:1]
+        raise CutwidgetsError(f"Graphviz cannot draw the diagram. {''.join(problem)}")
     return process.stdout
 
 
