@@ -75,7 +75,7 @@ class Table:
         Example:
             >>> table = Table([Column("block", value=str), Column("letters", value=len)], ["Stem"])
             >>> table.frame().to_dict("records")
-            [{'block': 'stem', 'letters': 4}]
+            [{'block': 'Stem', 'letters': 4}]
         """
         import pandas as pd  # slow to import, and not everybody has it
 

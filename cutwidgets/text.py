@@ -20,14 +20,13 @@ def number_text(number: float, unit: str = "") -> str:
 
 
 def percent_text(share: float) -> str:
-    """A share in percent with one decimal, or two digits where that would leave none.
+    """A share in percent, with one decimal.
 
     Example:
-        >>> percent_text(0.931), percent_text(0), percent_text(0.000123)
-        ('93.1 %', '0.0 %', '0.012 %')
+        >>> percent_text(0.931), percent_text(0)
+        ('93.1 %', '0.0 %')
     """
-    percent = 100 * share
-    return f"{percent:.2g} %" if 0 < percent < 0.1 else f"{percent:.1f} %"
+    return f"{100 * share:.1f} %"
 
 
 def shape_text(shape: tuple[int | None, ...], scale: float = 1) -> str:

@@ -14,7 +14,8 @@ from ..inference.inputs import USUAL_SIZE, input_shapes
 from ..structure.anatomy import anatomy
 from ..tables import Column, Rows, Table
 from ..text import number_text, shape_text
-from .macs import is_own, macs_of, without_inputs
+from .macs import macs_of, without_inputs
+from .operations import is_own
 from .receptive_fields import fields, sizes, widest
 from .split_points import Splits, bytes_of, splits
 
@@ -31,14 +32,14 @@ class Cost:
         macs: Multiply-accumulate operations of convolutions, matrix products, attention and
             recurrent layers, in inference; each is two FLOPs. Biases, normalisations, activations
             and pooling are not counted, as in papers (He et al. 2015, table 1).
-        activation_bytes: Bytes of all tensors that its layers give: what training keeps if every
-            one of them is kept. What a layer makes inside, as attention its scores, is not in it.
-        receptive_field: On how many positions of the model's input an element of its output can
-            depend, along each spatial axis (Araujo, Norris, Sim 2019, "Computing receptive fields
-            of convolutional neural networks"). Not cut off at the size of the input. `None` where
-            it has no bound, as behind global pooling, attention and all that normalises over
-            positions; where it is not known; and where the input has no spatial axes.
-        uncounted: Names of the layers whose operations are not known, and not in `macs`.
+        activation_bytes: Bytes of the outputs of all its layers: what training keeps if it keeps
+            every one. Tensors inside a layer, such as attention scores, are not included.
+        receptive_field: How many positions of the model's input an element of its output can
+            depend on, along each spatial axis (Araujo, Norris, Sim 2019, "Computing receptive
+            fields of convolutional neural networks"). It may exceed the size of the input. `None`
+            where it is unbounded (after global pooling, attention and normalisation over
+            positions), where it is unknown, and where the input has no spatial axes.
+        uncounted: Names of the layers whose operations are unknown and missing from `macs`.
     """
 
     name: str
@@ -55,10 +56,10 @@ class Costs(Rows[Cost]):
 
     Attributes:
         name: Name of the model.
-        input_shapes: For which input shapes, with the batch axis; the costs are for one example.
+        input_shapes: The input shapes, with the batch axis. The costs are for one example.
         rows: A `Cost` for each block, in the order of the anatomy.
-        splits: What crosses, and what comes before and after, where `split` can cut: to choose
-            where to part a model between two machines.
+        splits: The data that crosses, and the costs on both sides, wherever `split` can cut: to
+            choose where to divide a model between two machines.
 
     Example:
         >>> import cutwidgets as cw
@@ -87,12 +88,11 @@ class Costs(Rows[Cost]):
 
         Args:
             first: Position of the first block, counted from 0.
-            last: Position of the last block. If it is before the first, there are no blocks, and
-                all is zero: so is the head of a slice that begins with the model.
+            last: Position of the last block. If it is before the first, there are no blocks and
+                all costs are zero, as for the head of a slice that starts at the model's input.
 
         Returns:
-            Their sum, a layer that they share counted once, and the receptive field behind the
-            last.
+            Their sum, with shared layers counted once, and the receptive field of the last block.
 
         Raises:
             UnknownPlaceError: If there are no such blocks.
@@ -115,13 +115,13 @@ class Costs(Rows[Cost]):
 
     def _sum(self, name: str, first: int, last: int) -> Cost:
         rows = self.rows[first : last + 1] if first <= last else ()
-        # The later one of two equal keys stands, and they are of the same layer.
-        params = {
+        # Equal keys stand for the same layer.
+        sizes_by_layer = {
             n: count for i, _ in enumerate(rows, first) for n, count in self._layers[i].items()
         }
         return Cost(
             name=name,
-            parameters=sum(params.values()),
+            parameters=sum(sizes_by_layer.values()),
             macs=sum(row.macs for row in rows),
             activation_bytes=sum(row.activation_bytes for row in rows),
             receptive_field=rows[-1].receptive_field if rows else self._start,
@@ -151,19 +151,19 @@ class Costs(Rows[Cost]):
 
 
 def costs(model: keras.Model, input_shape: Any = None) -> Costs:
-    """What each block of a model costs, for one example. The model is not touched and not run.
+    """Compute what each block of a model costs for one example, without running the model.
 
     Args:
         model: A built functional or Sequential model.
         input_shape: Shape of an input, with or without the batch axis; for several inputs a list
-            of them, or a dictionary by their names. `None` for the shapes of the model. A length
-            that neither says is 224 where there are four axes, as of images, and 16 elsewhere.
+            of them, or a dictionary by their names. `None` for the model's own shapes. Lengths
+            that neither of them fixes are 224 for inputs with four axes (images), else 16.
 
     Returns:
         A `Cost` for each block of `anatomy(model)`, and their sums.
 
     Raises:
-        CutwidgetsError: If the shape does not fit the model, or a layer does not take it.
+        CutwidgetsError: If the shape does not fit the model, or a layer does not accept it.
         UnsupportedModelError: If the model is subclassed, not built or no Keras model.
 
     Example:
@@ -175,15 +175,15 @@ def costs(model: keras.Model, input_shape: Any = None) -> Costs:
         >>> round(costs(resnet, (448, 448, 3)).total.macs / found.total.macs, 1)
         4.0
     """
-    found = anatomy(model)
-    graph = found.graph
+    model_anatomy = anatomy(model)
+    graph = model_anatomy.graph
     shapes = _shapes(graph, input_shape)
     symbols = _symbols(graph, shapes)
-    seen = fields(graph, symbols)
+    receptive_fields = fields(graph, symbols)
     counts = {call.index: macs_of(call, symbols) for call in without_inputs(graph)}
     numbers: dict[int, int] = {}
     rows, layers = [], []
-    for block in found:
+    for block in model_anatomy:
         called = {id(graph.calls[i].layer): graph.calls[i].layer for i in block.calls}
         layers.append(
             {
@@ -193,26 +193,26 @@ def costs(model: keras.Model, input_shape: Any = None) -> Costs:
             }
         )
         macs, uncounted = _macs(graph, block.calls, counts)
-        made = [symbols[tensor] for i in block.calls for tensor in graph.calls[i].outputs]
+        outputs = [symbols[tensor] for i in block.calls for tensor in graph.calls[i].outputs]
         rows.append(
             Cost(
                 name=block.name,
                 parameters=block.parameters,
                 macs=macs // _batch(graph),
-                activation_bytes=sum(map(bytes_of, made)) // _batch(graph),
-                receptive_field=sizes(widest([seen[tensor] for tensor in block.exits])),
+                activation_bytes=sum(map(bytes_of, outputs)) // _batch(graph),
+                receptive_field=sizes(widest([receptive_fields[tensor] for tensor in block.exits])),
                 uncounted=uncounted,
             )
         )
-    start = sizes(widest([seen[tensor] for tensor in graph.inputs]))
-    crossing = splits(found, symbols, counts, _batch(graph))
-    return Costs(found.name, tuple(rows), shapes, crossing, tuple(layers), start)
+    start = sizes(widest([receptive_fields[tensor] for tensor in graph.inputs]))
+    crossing = splits(model_anatomy, symbols, counts, _batch(graph))
+    return Costs(model_anatomy.name, tuple(rows), shapes, crossing, tuple(layers), start)
 
 
 def _macs(
     graph: CallGraph, calls: Sequence[int], counts: Mapping[int, int | None]
 ) -> tuple[int, tuple[str, ...]]:
-    """The MACs of calls, and the names of those that no rule knows."""
+    """The MACs of calls, and the names of those whose MACs are unknown."""
     return (
         sum(counts.get(i) or 0 for i in calls),
         tuple(graph.calls[i].name for i in calls if counts.get(i, 0) is None),
@@ -220,7 +220,7 @@ def _macs(
 
 
 def _batch(graph: CallGraph) -> int:
-    """How many examples a model takes at once: 1, unless it was built for a fixed number."""
+    """The batch size that a model was built for; 1 if it is not fixed."""
     return next((shape[0] for shape in _own_shapes(graph) if shape and shape[0]), 1)
 
 
@@ -228,17 +228,16 @@ def _own_shapes(graph: CallGraph) -> list[Shape]:
     return [graph.tensors[tensor].shape for tensor in graph.inputs]
 
 
-def _shapes(graph: CallGraph, asked: Any) -> tuple[Shape, ...]:
+def _shapes(graph: CallGraph, input_shape: Any) -> tuple[Shape, ...]:
     """The shapes of the inputs, with the batch axis and all other lengths fixed."""
-    usual = _own_shapes(graph)
-    given = usual
-    if asked is not None:
-        given = input_shapes(f"model {graph.name!r}", graph, graph.inputs, asked)
-    return tuple(_fixed(shape, old) for shape, old in zip(given, usual, strict=True))
+    own = shapes = _own_shapes(graph)
+    if input_shape is not None:
+        shapes = list(input_shapes(f"model {graph.name!r}", graph, graph.inputs, input_shape))
+    return tuple(_fixed(shape, usual) for shape, usual in zip(shapes, own, strict=True))
 
 
 def _fixed(shape: Shape, usual: Shape) -> Shape:
-    """A shape without lengths that nobody knows; its batch axis is that of the model."""
+    """A shape with all lengths fixed but for the batch axis, which is the model's."""
     free = USUAL_SIZE if len(usual) == 4 else USUAL_LENGTH
     lengths = zip(shape[1:], usual[1:], strict=True)
     return (usual[0], *(length or own or free for length, own in lengths))
@@ -249,35 +248,37 @@ def _symbols(graph: CallGraph, shapes: Sequence[Shape]) -> dict[int, keras.Keras
     own = {tensor.index: tensor.symbol for tensor in graph.tensors}
     if list(shapes) == _own_shapes(graph) and _is_settled(graph):
         return own
-    given = {
+    inputs = {
         tensor: keras.KerasTensor((shape[0] or 1, *shape[1:]), dtype=own[tensor].dtype)
         for tensor, shape in zip(graph.inputs, shapes, strict=True)
     }
     try:
-        return specs(graph, without_inputs(graph), given)
+        return specs(graph, without_inputs(graph), inputs)
     except RepeatError as error:
-        takes = ", ".join(map(str, error.shapes))
+        refused = ", ".join(map(str, error.shapes))
         raise CutwidgetsError(
             f"Cannot count the costs of {graph.name!r} at the input shape "
-            f"{', '.join(map(str, shapes))}: the layer {error.call.name!r} would be called on "
-            f"{takes}, and does not take that ({error.__cause__}). The model itself takes "
+            f"{', '.join(map(str, shapes))}: the layer {error.call.name!r} does not accept "
+            f"{refused} ({error.__cause__}). The model itself accepts "
             f"{', '.join(map(str, _own_shapes(graph)))}."
         ) from error
 
 
 def _is_settled(graph: CallGraph) -> bool:
-    """Whether the model's own shapes say it all, with 1 for the batch axis.
+    """Whether the model's own shapes are those for one example, with 1 for the batch axis.
 
-    They do not where a length is free, or where examples may be folded into the batch axis, as a
-    reshape to (-1, 49, 96) does with windows.
+    They are not where a length is free, or where a layer may fold positions into the batch axis,
+    as a reshape of windows to (-1, 49, 96) does.
     """
     for call in graph.calls:
-        taken = [graph.tensors[tensor].shape for tensor in call.inputs]
+        input_shapes = [graph.tensors[tensor].shape for tensor in call.inputs]
         is_known = call.role != "other" or (
             isinstance(call.layer, keras.Layer) and is_own(call.layer)
         )
         for shape in (graph.tensors[tensor].shape for tensor in call.outputs):
-            if None in shape[1:] or (None in shape[:1] and not is_known and shape not in taken):
+            if None in shape[1:] or (
+                None in shape[:1] and not is_known and shape not in input_shapes
+            ):
                 return False
     return True
 

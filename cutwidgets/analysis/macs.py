@@ -1,11 +1,11 @@
-"""Multiply-accumulate operations of a call of a layer, from the shapes that go in and come out.
+"""Multiply-accumulate operations of a call, from the shapes of its inputs and outputs.
 
 A convolution or a matrix product takes one multiplication and one addition for each weight that
-meets a value: one MAC, or two FLOPs. "Multiply-adds" are counted so in papers (He et al. 2015,
-"Deep residual learning for image recognition", table 1: 3.8·10⁹ for ResNet-50; Howard et al. 2017,
-"MobileNets", equations 2 to 5). Biases, normalisations, activations, pooling and all that works
-element by element are not counted. At the border the whole kernel is counted, also where padding
-lies beneath it.
+is applied to a value: one MAC, or two FLOPs. Papers count "multiply-adds" in the same way (He et
+al. 2015, "Deep residual learning for image recognition", table 1: 3.8·10⁹ for ResNet-50; Howard et
+al. 2017, "MobileNets", equations 2 to 5). Biases, normalisations, activations, pooling and
+elementwise operations are not counted. At borders the whole kernel counts, including the part on
+the padding.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,11 +20,11 @@ from ..graph.callgraph import Call, CallGraph
 from ..graph.keras_internals import parameters_of, specify
 from ..graph.reader import read
 from ..graph.rebuild import RepeatError, specs
-from ..graph.roles import per_class, role_of
+from .operations import is_free, keras_class
 
 Lengths = tuple[int, ...]
 
-# Of a layer, its arguments by their names, and the shapes that it gives; `None` for "not known".
+# From a layer, its arguments by name and its output shapes; `None` for "not known".
 Rule = Callable[[Any, Mapping[str, Any], Sequence[Lengths]], int | None]
 
 
@@ -33,10 +33,10 @@ def macs_of(call: Call, symbols: Mapping[int, keras.KerasTensor]) -> int | None:
 
     Args:
         call: A call.
-        symbols: Shapes of the tensors that it reads and makes. A length that is `None` counts as 1.
+        symbols: Its input and output tensors, for their shapes. A length of `None` counts as 1.
 
     Returns:
-        Their number; `None` where no rule knows the layer and it may have some.
+        Their number; `None` if it is not known.
 
     Example:
         >>> import keras
@@ -45,57 +45,26 @@ def macs_of(call: Call, symbols: Mapping[int, keras.KerasTensor]) -> int | None:
         >>> macs_of(graph.calls[1], {tensor.index: tensor.symbol for tensor in graph.tensors})
         3888
     """
-    rule = _rule_of(_kind(call.layer))
+    rule = _rule_of(call.layer)
     if rule is None:
         return 0 if is_free(call.layer) else None
     outputs = [symbols[tensor] for tensor in call.outputs]
     return _apply(rule, call.layer, call.fill(symbols), outputs)
 
 
-def _kind(operation: Any) -> Any:
-    return type(operation)
-
-
-def is_own(operation: Any) -> bool:
-    """Whether what an operation does is written in Keras itself, so that we know it.
-
-    So it is for a class of the user's that extends a layer of Keras and leaves its `call` alone.
-    """
-    return _is_own(_kind(operation))
-
-
-@per_class
-def _is_own(kind: Any) -> bool:
-    writer = next(base for base in kind.__mro__ if "call" in vars(base))
-    opens = issubclass(kind, layers.Lambda | layers.Wrapper | keras.Model)
-    return writer.__module__.partition(".")[0] == "keras" and not opens
-
-
-def is_free(operation: Any) -> bool:
-    """Whether an operation without a rule multiplies element by element, if at all."""
-    kind = _kind(operation)
-    if not is_own(operation) or kind.__name__ in _HEAVY or kind.__module__.endswith(".linalg"):
-        return False
-    # Vectors scale and shift; a product with a matrix takes a matrix.
-    return role_of(operation) in _FREE_ROLES or all(
-        len(weight.shape) < 2 for weight in getattr(operation, "weights", ())
-    )
-
-
 def _apply(
     rule: Rule, layer: Any, arguments: Any, outputs: Sequence[keras.KerasTensor]
 ) -> int | None:
     args, kwargs = arguments
-    kind = _kind(layer)
-    given = dict(zip(parameters_of(kind), args, strict=False)) | kwargs
-    if kind.__name__ == "Einsum":  # takes *operands
-        given = {"operands": args}
-    return rule(layer, given, [_lengths(output) for output in outputs])
+    arguments = dict(zip(parameters_of(type(layer)), args, strict=False)) | kwargs
+    if keras_class(layer) == "Einsum":  # takes *operands
+        arguments = {"operands": args}
+    return rule(layer, arguments, [_lengths(output) for output in outputs])
 
 
 def _inner(layer: Any, *inputs: keras.KerasTensor) -> int | None:
-    """The MACs of a layer that another one holds, on one input."""
-    rule = _rule_of(_kind(layer))
+    """The MACs of a layer inside another one, for one input."""
+    rule = _rule_of(layer)
     if rule is None:
         return 0 if is_free(layer) else None
     arguments: tuple[Any, dict[str, Any]] = (inputs, {})
@@ -106,13 +75,13 @@ def _lengths(value: Any) -> Lengths:
     return tuple(1 if length is None else int(length) for length in value.shape)
 
 
-def _tensors(given: Mapping[str, Any]) -> list[Lengths]:
-    """Shapes of all tensors among the arguments; arrays and variables are such as well."""
-    return [_lengths(v) for v in keras.tree.flatten(dict(given)) if hasattr(v, "shape")]
+def _tensors(arguments: Mapping[str, Any]) -> list[Lengths]:
+    """Shapes of all tensors among the arguments, arrays and variables included."""
+    return [_lengths(v) for v in keras.tree.flatten(dict(arguments)) if hasattr(v, "shape")]
 
 
-def _input(given: Mapping[str, Any]) -> Lengths:
-    return _lengths(keras.tree.flatten(next(iter(given.values())))[0])
+def _input(arguments: Mapping[str, Any]) -> Lengths:
+    return _lengths(keras.tree.flatten(next(iter(arguments.values())))[0])
 
 
 def _channels(layer: Any, shape: Lengths) -> int:
@@ -123,58 +92,58 @@ def _volume(layer: Any) -> int:
     return prod(map(int, layer.kernel_size))
 
 
-def _convolution(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int:
-    width = _channels(layer, _input(given)) // int(layer.groups)
-    return prod(made[0]) * _volume(layer) * width
+def _convolution(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int:
+    width = _channels(layer, _input(arguments)) // int(layer.groups)
+    return prod(outputs[0]) * _volume(layer) * width
 
 
-def _depthwise(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int:
-    return prod(made[0]) * _volume(layer)
+def _depthwise(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int:
+    return prod(outputs[0]) * _volume(layer)
 
 
-def _separable(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int:
-    positions = prod(made[0]) // layer.filters
-    width = _channels(layer, _input(given)) * int(layer.depth_multiplier)
+def _separable(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int:
+    positions = prod(outputs[0]) // layer.filters
+    width = _channels(layer, _input(arguments)) * int(layer.depth_multiplier)
     return int(positions * width * (_volume(layer) + int(layer.filters)))
 
 
-def _transposed(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int:
-    return prod(_input(given)) * _volume(layer) * int(layer.filters)
+def _transposed(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int:
+    return prod(_input(arguments)) * _volume(layer) * int(layer.filters)
 
 
-def _dense(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int:
-    return prod(made[0]) * _input(given)[-1]
+def _dense(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int:
+    return prod(outputs[0]) * _input(arguments)[-1]
 
 
-def _einsum_dense(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int:
+def _einsum_dense(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int:
     taken, _, result = layer.equation.replace(" ", "").partition("->")
-    # What the kernel has is in the input or in the output, or both.
-    return _labels([taken.partition(",")[0], result], [_input(given), made[0]])
+    # Every letter of the kernel is in the input, the output, or both.
+    return _labels([taken.partition(",")[0], result], [_input(arguments), outputs[0]])
 
 
-def _embedding(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int:
+def _embedding(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int:
     # `ReversibleEmbedding` also multiplies with its table.
-    return prod(made[0]) * _input(given)[-1] if given.get("reverse") else 0
+    return prod(outputs[0]) * _input(arguments)[-1] if arguments.get("reverse") else 0
 
 
-def _multi_head(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int:
-    query, value = _lengths(given["query"]), _lengths(given["value"])
-    key = value if given.get("key") is None else _lengths(given["key"])
+def _multi_head(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int:
+    query, value = _lengths(arguments["query"]), _lengths(arguments["value"])
+    key = value if arguments.get("key") is None else _lengths(arguments["key"])
     rank, heads = len(query), int(layer.num_heads)
     axes = [axis % rank for axis in layer.attention_axes or range(1, rank - 1)]
     projections = (prod(query) + prod(key)) * heads * int(layer.key_dim)
-    projections += (prod(value) + prod(made[0])) * heads * int(layer.value_dim)
+    projections += (prod(value) + prod(outputs[0])) * heads * int(layer.value_dim)
     if getattr(layer, "use_gate", False):
         projections += prod(query) * heads * int(layer.value_dim)
     pairs = prod(query[:-1]) * prod(value[axis] for axis in axes)
     return projections + pairs * heads * int(layer.key_dim + layer.value_dim)
 
 
-def _grouped_query(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int:
-    query, value = _lengths(given["query"]), _lengths(given["value"])
-    key = value if given.get("key") is None else _lengths(given["key"])
+def _grouped_query(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int:
+    query, value = _lengths(arguments["query"]), _lengths(arguments["value"])
+    key = value if arguments.get("key") is None else _lengths(arguments["key"])
     gates = prod(query) if getattr(layer, "use_gate", False) else 0
-    for_queries = prod(query) + prod(made[0]) + gates
+    for_queries = prod(query) + prod(outputs[0]) + gates
     pairs = prod(query[:-1]) * value[1]
     return int(layer.head_dim) * (
         int(layer.num_query_heads) * (for_queries + 2 * pairs)
@@ -182,13 +151,13 @@ def _grouped_query(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]
     )
 
 
-def _attention(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int:
-    query, value = (_lengths(tensor) for tensor in given["inputs"][:2])
+def _attention(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int:
+    query, value = (_lengths(tensor) for tensor in arguments["inputs"][:2])
     return prod(query[:-1]) * value[1] * (query[-1] + value[-1])
 
 
-def _recurrent(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int | None:
-    batch, steps, *features = _input(given)
+def _recurrent(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int | None:
+    batch, steps, *features = _input(arguments)
     cells = layer.cell.cells if isinstance(layer.cell, layers.StackedRNNCells) else [layer.cell]
     total, width = 0, prod(features)
     for cell in cells:
@@ -200,37 +169,41 @@ def _recurrent(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) ->
     return batch * steps * total
 
 
-def _convolutional_lstm(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int:
-    taken = _input(given)
+def _convolutional_lstm(
+    layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]
+) -> int:
+    taken = _input(arguments)
     filters = int(layer.filters)
-    positions = prod(made[0]) // filters
+    positions = prod(outputs[0]) // filters
     steps = 1 if layer.return_sequences else taken[1]
     width = taken[2] if layer.data_format == "channels_first" else taken[-1]
     return steps * positions * _volume(layer) * 4 * filters * (width + filters)
 
 
-def _both_directions(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int | None:
-    taken = next(iter(given.values()))
+def _both_directions(
+    layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]
+) -> int | None:
+    taken = next(iter(arguments.values()))
     counts = [_inner(one, taken) for one in (layer.forward_layer, layer.backward_layer)]
     return _sum(counts)
 
 
-def _each_step(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int | None:
-    taken = next(iter(given.values()))
+def _each_step(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int | None:
+    taken = next(iter(arguments.values()))
     step = keras.KerasTensor((taken.shape[0], *taken.shape[2:]), dtype=taken.dtype)
     count = _inner(layer.layer, step)
     return None if count is None else count * (taken.shape[1] or 1)
 
 
-def _wrapped(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int | None:
-    return _inner(layer.layer, next(iter(given.values())))
+def _wrapped(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int | None:
+    return _inner(layer.layer, next(iter(arguments.values())))
 
 
-def _model(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int | None:
-    """A model that the call graph does not open, such as one that is called with a mask."""
+def _model(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int | None:
+    """A model that the call graph does not open, such as one called with a mask."""
     try:
         graph = read(layer)
-        inputs = keras.tree.flatten(next(iter(given.values())))
+        inputs = keras.tree.flatten(next(iter(arguments.values())))
         symbols = specs(graph, without_inputs(graph), dict(zip(graph.inputs, inputs, strict=True)))
     except (CutwidgetsError, RepeatError, ValueError):
         return None
@@ -247,38 +220,40 @@ def _sum(counts: Sequence[int | None]) -> int | None:
     return sum(known) if len(known) == len(counts) else None
 
 
-def _product(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int:
-    """A product over the last axis of what comes first; with a scalar there is nothing to add."""
-    first, second = _tensors(given)[:2]
-    return prod(made[0]) * first[-1] if first and second else 0
+def _product(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int:
+    """A product over the last axis of the first tensor; a scalar only scales."""
+    shapes = _tensors(arguments)[:2]
+    return prod(outputs[0]) * shapes[0][-1] if len(shapes) == 2 and all(shapes) else 0
 
 
-def _dot_layer(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int:
+def _dot_layer(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int:
     axis = layer.axes if isinstance(layer.axes, int) else layer.axes[0]
-    return prod(made[0]) * _input(given)[axis]
+    return prod(outputs[0]) * _input(arguments)[axis]
 
 
-def _tensor_dot(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int:
-    first = _tensors(given)[0]
+def _tensor_dot(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int:
+    first = _tensors(arguments)[0]
     if isinstance(layer.axes, int):
-        return prod(made[0]) * prod(first[len(first) - layer.axes :])
+        return prod(outputs[0]) * prod(first[len(first) - layer.axes :])
     axes = layer.axes[0]
-    return prod(made[0]) * prod(first[axis] for axis in ([axes] if isinstance(axes, int) else axes))
+    return prod(outputs[0]) * prod(
+        first[axis] for axis in ([axes] if isinstance(axes, int) else axes)
+    )
 
 
-def _vector_dot(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int:
-    return prod(_tensors(given)[0])
+def _vector_dot(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int:
+    return prod(_tensors(arguments)[0])
 
 
-def _einsum(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int | None:
+def _einsum(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int | None:
     terms = layer.subscripts.replace(" ", "").partition("->")[0].split(",")
     if len(terms) > 2:
         return None  # that depends on the order of the products
-    return _labels(terms, _tensors(given)) if len(terms) == 2 else 0
+    return _labels(terms, _tensors(arguments)) if len(terms) == 2 else 0
 
 
 def _labels(terms: Sequence[str], shapes: Sequence[Lengths]) -> int:
-    """The product of the lengths of all letters of an equation, of each once."""
+    """The product of the lengths of all letters of an equation, each counted once."""
     lengths: dict[Any, int] = {}
     for term, shape in zip(terms, shapes, strict=True):
         before, _, after = term.partition("...")
@@ -288,21 +263,23 @@ def _labels(terms: Sequence[str], shapes: Sequence[Lengths]) -> int:
     return prod(lengths.values())
 
 
-def _kernel_operation(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int:
+def _kernel_operation(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int:
     """A convolution as an operation, of a kernel (*size, inputs, outputs)."""
-    taken, kernel, *pointwise = _tensors(given)
-    kind = type(layer).__name__
+    taken, kernel, *pointwise = _tensors(arguments)
+    kind = keras_class(layer)
     if kind == "ConvTranspose":  # (*size, outputs, inputs)
         return prod(taken) * prod(kernel[:-1])
     if kind == "DepthwiseConv":
-        return prod(made[0]) * prod(kernel[:-2])
+        return prod(outputs[0]) * prod(kernel[:-2])
     if pointwise:
-        return prod(made[0]) // pointwise[0][-1] * (prod(kernel) + prod(pointwise[0]))
-    return prod(made[0]) * prod(kernel[:-1])
+        return prod(outputs[0]) // pointwise[0][-1] * (prod(kernel) + prod(pointwise[0]))
+    return prod(outputs[0]) * prod(kernel[:-1])
 
 
-def _attention_operation(layer: Any, given: Mapping[str, Any], made: Sequence[Lengths]) -> int:
-    query, key = _lengths(given["query"]), _lengths(given["key"])
+def _attention_operation(
+    layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]
+) -> int:
+    query, key = _lengths(arguments["query"]), _lengths(arguments["key"])
     return 2 * prod(query) * key[1]
 
 
@@ -310,27 +287,24 @@ _GATES: tuple[tuple[Any, int], ...] = (
     (layers.LSTMCell, 4), (layers.GRUCell, 3), (layers.SimpleRNNCell, 1),
 )  # fmt: skip
 
-_RULES: tuple[tuple[tuple[Any, ...], Rule], ...] = (
-    ((layers.Conv1D, layers.Conv2D, layers.Conv3D), _convolution),
-    ((layers.DepthwiseConv1D, layers.DepthwiseConv2D), _depthwise),
-    ((layers.SeparableConv1D, layers.SeparableConv2D), _separable),
-    (
-        (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose),
-        _transposed,
-    ),
-    ((layers.Dense,), _dense),
-    ((layers.EinsumDense,), _einsum_dense),
-    ((layers.Embedding, getattr(layers, "ReversibleEmbedding", layers.Embedding)), _embedding),
-    ((layers.MultiHeadAttention,), _multi_head),
-    ((layers.GroupQueryAttention,), _grouped_query),
-    ((layers.Attention, layers.AdditiveAttention), _attention),
-    ((layers.LSTM, layers.GRU, layers.SimpleRNN, layers.RNN), _recurrent),
-    ((layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D), _convolutional_lstm),
-    ((layers.Bidirectional,), _both_directions),
-    ((layers.TimeDistributed,), _each_step),
-    ((layers.SpectralNormalization,), _wrapped),
-    ((layers.Dot,), _dot_layer),
-)
+_LAYER_RULES: dict[str, Rule] = {
+    **dict.fromkeys(("Conv1D", "Conv2D", "Conv3D"), _convolution),
+    **dict.fromkeys(("DepthwiseConv1D", "DepthwiseConv2D"), _depthwise),
+    **dict.fromkeys(("SeparableConv1D", "SeparableConv2D"), _separable),
+    **dict.fromkeys(("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"), _transposed),
+    "Dense": _dense,
+    "EinsumDense": _einsum_dense,
+    **dict.fromkeys(("Embedding", "ReversibleEmbedding"), _embedding),
+    "MultiHeadAttention": _multi_head,
+    "GroupedQueryAttention": _grouped_query,
+    **dict.fromkeys(("Attention", "AdditiveAttention"), _attention),
+    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN", "RNN"), _recurrent),
+    **dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), _convolutional_lstm),
+    "Bidirectional": _both_directions,
+    "TimeDistributed": _each_step,
+    "SpectralNormalization": _wrapped,
+    "Dot": _dot_layer,
+}
 
 _OPERATION_RULES: dict[str, Rule] = {
     "Matmul": _product,
@@ -343,32 +317,10 @@ _OPERATION_RULES: dict[str, Rule] = {
     **dict.fromkeys(("Conv", "DepthwiseConv", "SeparableConv", "ConvTranspose"), _kernel_operation),
 }
 
-_FREE_ROLES = ("normalization", "activation", "rescaling", "dropout")
 
-# What Keras has that multiplies and adds in another way, or calls functions of a user.
-_HEAVY = frozenset(
-    (
-        "AffineTransform", "AssociativeScan", "Cond", "Correlate", "ElasticTransform", "FFT",
-        "FFT2", "ForiLoop", "GaussianBlur", "IFFT2", "IRFFT", "ISTFT", "JVP", "Map",
-        "MelSpectrogram", "PerspectiveTransform", "RFFT", "SSIM", "STFT", "STFTSpectrogram",
-        "Scan", "SobelEdges", "VectorizedMap", "WhileLoop",
-    )
-)  # fmt: skip
-
-
-@per_class
-def _rule_of(kind: Any) -> Rule | None:
-    """The rule for a class; not for one that extends a layer but computes something else."""
-    if issubclass(kind, keras.Model):
+def _rule_of(operation: Any) -> Rule | None:
+    """The rule for an operation; none for a class that computes something of its own."""
+    if isinstance(operation, keras.Model):
         return _model
-    if not issubclass(kind, keras.Layer):
-        return _OPERATION_RULES.get(kind.__name__) if _is_own(kind) else None
-    return next(
-        (
-            rule
-            for kinds, rule in _RULES
-            for one in kinds
-            if issubclass(kind, one) and kind.call is one.call
-        ),
-        None,
-    )
+    rules = _LAYER_RULES if isinstance(operation, keras.Layer) else _OPERATION_RULES
+    return rules.get(keras_class(operation) or "")

@@ -1,12 +1,12 @@
 """Receptive fields: how much of the model's input an element of a tensor can depend on.
 
 Araujo, Norris, Sim 2019, "Computing receptive fields of convolutional neural networks" (Distill):
-a window of k positions, d apart, on a tensor whose positions lie j pixels of the input apart, makes
-the field (k - 1)·d·j pixels larger, and a stride of s makes j s times larger. Of several paths the
-largest field counts. Where positions are put between others, as a transposed convolution does, j
-gets smaller, and not each position of a window has a source: with j pixels from source to source,
-what windows add is rounded down to a multiple of that. So it is exact for windows that lie centred
-on each other, and an upper bound where enlarging and reducing alternate.
+a window of k positions, d apart, on a tensor whose positions are j input pixels apart, enlarges the
+field by (k - 1)·d·j pixels, and a stride of s multiplies j by s. The largest field of several paths
+counts. An enlarging layer, such as a transposed convolution, reduces j by inserting positions
+without sources; later windows then add a multiple of the distance between sources, rounded down.
+The result is exact for windows centred on each other, and an upper bound where enlarging and
+reducing layers alternate.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,18 +18,19 @@ import keras
 from keras import layers
 
 from ..graph.callgraph import Call, CallGraph
-from .macs import is_own
+from .operations import ELEMENTWISE, LOCAL_LAYERS, is_own, keras_class
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How far an element sees along one axis, in pixels of the input.
+    """The receptive field of an element along one axis, in pixels of the input.
 
     Attributes:
-        sources: What a single source sees: an element of the last tensor that was not enlarged.
-        pitch: From source to source.
-        spread: How far windows on the enlarged tensor go.
-        jump: From element to element.
+        sources: Size of the field of a single source: an element of the last tensor that was not
+            enlarged.
+        pitch: Distance between neighbouring sources.
+        spread: Extent of the windows on the enlarged tensor.
+        jump: Distance between neighbouring elements.
     """
 
     sources: int = 1
@@ -43,20 +44,20 @@ class Reach:
         return int(self.sources + self.spread // self.pitch * self.pitch)
 
     def window(self, size: int, stride: int = 1, dilation: int = 1) -> "Reach":
-        """Behind a convolution or pooling."""
+        """The field after a convolution or pooling."""
         spread = self.spread + (size - 1) * dilation * self.jump
         return Reach(self.sources, self.pitch, spread, self.jump * stride)
 
     def enlarged(self, size: int, factor: int, dilation: int = 1) -> "Reach":
-        """Behind a transposed convolution: zeros between the elements, then a window."""
+        """The field after a transposed convolution: zeros between elements, then a window."""
         before = self if self.jump <= self.pitch else Reach(self.size, self.jump, jump=self.jump)
         return Reach(before.sources, before.pitch, before.spread, self.jump / factor).window(
             size, dilation=dilation
         )
 
 
-# One for each spatial axis; `()` where no input with spatial axes is seen, and `None` where all of
-# the input is, or nobody knows how much.
+# One for each spatial axis; `()` without dependence on an input with spatial axes; `None` where it
+# is unbounded or unknown.
 Field = tuple[Reach, ...] | None
 
 
@@ -79,20 +80,20 @@ def fields(graph: CallGraph, symbols: Mapping[int, keras.KerasTensor]) -> dict[i
         [7, 7]
     """
     first = graph.channel_axis == 1
-    found: dict[int, Field] = {
+    results: dict[int, Field] = {
         tensor: tuple(Reach() for _ in range(_spatial_axes(graph, tensor)))
         for tensor in graph.inputs
     }
     for call in graph.calls:
-        field = widest([found[tensor] for tensor in call.inputs])
+        field = widest([results[tensor] for tensor in call.inputs])
         if field:
-            # What has no spatial axes of its own, as a vector that scales channels, does not count.
-            seen = [tensor for tensor in call.inputs if found[tensor]]
-            shapes = [symbols[tensor].shape for tensor in (*seen, *call.outputs)]
-            field = _behind(call, field, [_lengths(shape, first) for shape in shapes], first)
+            # Inputs without spatial axes, such as a vector that scales channels, do not count.
+            spatial = [tensor for tensor in call.inputs if results[tensor]]
+            shapes = [symbols[tensor].shape for tensor in (*spatial, *call.outputs)]
+            field = _after(call, field, [_lengths(shape, first) for shape in shapes], first)
         for tensor in call.outputs:
-            found.setdefault(tensor, field)
-    return found
+            results.setdefault(tensor, field)
+    return results
 
 
 def sizes(field: Field) -> tuple[int, ...] | None:
@@ -100,18 +101,17 @@ def sizes(field: Field) -> tuple[int, ...] | None:
     return tuple(reach.size for reach in field) if field else None
 
 
-def widest(found: Sequence[Field]) -> Field:
+def widest(fields: Sequence[Field]) -> Field:
     """The largest of several receptive fields, on each axis."""
-    ranks = {len(field) for field in found if field}
-    if None in found or len(ranks) > 1:
+    ranks = {len(field) for field in fields if field}
+    if None in fields or len(ranks) > 1:
         return None
-    seen = [field for field in found if field]
-    axes = zip(*seen, strict=True)
+    axes = zip(*filter(None, fields), strict=True)
     return tuple(max(axis, key=lambda reach: (reach.size, reach.spread)) for axis in axes)
 
 
 def _spatial_axes(graph: CallGraph, index: int) -> int:
-    """How many axes of an input are spatial: all but batch and channels, or those of tokens."""
+    """The number of spatial axes of an input: all but the batch, and the channels if it has any."""
     tensor = graph.tensors[index]
     are_tokens = any(graph.calls[user].role == "embedding" for user in tensor.users)
     return max(0, len(tensor.shape) - (1 if are_tokens else 2))
@@ -121,14 +121,17 @@ def _lengths(shape: Sequence[Any], channels_first: bool) -> tuple[Any, ...]:
     return tuple(shape[2:] if channels_first else shape[1:-1])
 
 
-def _behind(
+def _after(
     call: Call, field: tuple[Reach, ...], lengths: Sequence[tuple[Any, ...]], channels_first: bool
 ) -> Field:
-    """The field behind a call; the spatial lengths are those that it takes, then what it gives."""
+    """The field after a call; `lengths` are the spatial lengths of its inputs, then outputs."""
     layer: Any = call.layer
     if isinstance(layer, layers.SpectralNormalization):
         layer = layer.layer
     if not is_own(layer):
+        return None
+    activation = getattr(getattr(layer, "activation", None), "__name__", "")
+    if channels_first and activation in _ALONG_THE_LAST_AXIS:
         return None
     window = _window(call, layer, lengths, len(field))
     if window is not None:
@@ -137,15 +140,20 @@ def _behind(
             else reach.window(size, stride, dilation)
             for reach, size, stride, dilation in zip(field, *window, strict=True)
         )  # fmt: skip
-    if call.role == "embedding":
+    kind = keras_class(layer)
+    if kind in _EMBEDDINGS:
         return field
-    if call.role == "padding":
-        return field if len(lengths[-1]) == len(field) else None
-    keeps = all(shape == lengths[0] for shape in lengths) and len(lengths[0]) == len(field)
-    joins = call.role == "concatenation" and len(lengths[-1]) == len(field)
-    if not keeps and not joins:
+    *others, length = lengths
+    if len(length) != len(field):
         return None
-    return field if _is_local(layer, call.kind, len(field), channels_first) else None
+    # Constants beside a single tensor, such as the class token of a vision transformer, pad it.
+    is_padded = (
+        kind == "Concatenate" and len(others) == 1 and len(set(call.reads)) == len(call.reads)
+    )
+    if kind in _PADDING or is_padded:
+        return field
+    keeps = all(other == length for other in others)
+    return field if keeps and _is_local(layer, len(field), channels_first) else None
 
 
 Window = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
@@ -153,11 +161,9 @@ Window = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 def _window(call: Call, layer: Any, lengths: Sequence[Any], rank: int) -> Window | None:
     """Size, stride and dilation on each axis; a negative stride enlarges. `None` for no window."""
-    kind = type(layer).__name__
-    if hasattr(layer, "kernel_size") and call.role != "recurrent":
-        size = layer.kernel_size
-    elif hasattr(layer, "pool_size"):
-        size = layer.pool_size
+    kind = keras_class(layer)
+    if kind in _WINDOWED:
+        size = layer.pool_size if hasattr(layer, "pool_size") else layer.kernel_size
     elif kind in ("Conv", "DepthwiseConv", "SeparableConv", "ConvTranspose"):
         args, kwargs = call.arguments.args, call.arguments.kwargs
         kernel = args[1] if len(args) > 1 else next(v for k, v in kwargs.items() if "kernel" in k)
@@ -169,13 +175,13 @@ def _window(call: Call, layer: Any, lengths: Sequence[Any], rank: int) -> Window
     else:
         return _resizing(layer, lengths, rank)
     strides = _each(size if getattr(layer, "strides", None) is None else layer.strides, rank)
-    if "Transpose" in _ancestry(layer):
+    if "Transpose" in kind:
         strides = tuple(-stride for stride in strides)
     return _window_of(size, strides, getattr(layer, "dilation_rate", 1), rank)
 
 
 def _resizing(layer: Any, lengths: Sequence[Any], rank: int) -> Window | None:
-    """The window of what enlarges by whole factors."""
+    """The window of a layer that enlarges by whole factors."""
     ups = layers.UpSampling1D | layers.UpSampling2D | layers.UpSampling3D
     if not isinstance(layer, ups | layers.Resizing) and type(layer).__name__ != "Resize":
         return None
@@ -192,7 +198,7 @@ def _resizing(layer: Any, lengths: Sequence[Any], rank: int) -> Window | None:
     return _window_of(size, tuple(-factor for factor in factors), 1, rank)
 
 
-# How many elements are read for one, on each axis.
+# How many elements one output element reads, on each axis.
 _SOURCES = {"nearest": 1, "bilinear": 2, "bicubic": 4, "lanczos3": 6, "lanczos5": 10}
 
 
@@ -205,52 +211,43 @@ def _each(value: Any, rank: int) -> tuple[int, ...]:
     return (value,) * rank if isinstance(value, int) else tuple(value)
 
 
-def _ancestry(layer: Any) -> str:
-    return " ".join(kind.__name__ for kind in type(layer).__mro__)
+def _is_local(layer: Any, rank: int, channels_first: bool) -> bool:
+    """Whether an element is known to depend on the elements at the same position alone.
 
-
-def _is_local(layer: Any, kind: str, rank: int, channels_first: bool) -> bool:
-    """Whether an element depends on the elements at the same position only.
-
-    It is asked only about what Keras has and what leaves the spatial lengths as they are.
+    The layer is one that leaves the spatial lengths as they are.
     """
-    channel = 1 if channels_first else rank + 1
-    if isinstance(layer, layers.Dense):
+    kind = keras_class(layer)
+    if kind in ("Dense", "Masking"):
         return not channels_first
-    if isinstance(layer, layers.EinsumDense):
-        taken, _, result = layer.equation.replace(" ", "").partition("->")
-        taken, _, kernel = taken.partition(",")
-        return result.startswith(taken[:-1]) and not set(taken[:-1].strip(".")) & set(kernel)
-    if isinstance(layer, layers.BatchNormalization):
-        return True
-    if isinstance(layer, _GLOBAL) or kind in _MIXING:
-        return False
-    if isinstance(layer, _ALONG_AN_AXIS) or kind in ("Softmax", "LogSoftmax"):
+    if kind == "EinsumDense":
+        operands, _, result = layer.equation.replace(" ", "").partition("->")
+        inputs, _, kernel = operands.partition(",")
+        return result.startswith(inputs[:-1]) and not set(inputs[:-1].strip(".")) & set(kernel)
+    if kind in _ALONG_AN_AXIS:
+        channel = 1 if channels_first else rank + 1
         axes = layer.axis if isinstance(layer.axis, list | tuple) else (layer.axis,)
         return all(axis is not None and axis % (rank + 2) == channel for axis in axes)
-    return True
+    return kind in (LOCAL_LAYERS if isinstance(layer, keras.Layer) else ELEMENTWISE)
 
 
-_GLOBAL: tuple[Any, ...] = (
-    layers.RNN, layers.Bidirectional, layers.Attention, layers.MultiHeadAttention,
-    layers.GroupQueryAttention, layers.GroupNormalization, layers.Dot, layers.Permute,
+_WINDOWED = (
+    "AveragePool", "AveragePooling1D", "AveragePooling2D", "AveragePooling3D", "Conv1D",
+    "Conv1DTranspose", "Conv2D", "Conv2DTranspose", "Conv3D", "Conv3DTranspose",
+    "DepthwiseConv1D", "DepthwiseConv2D", "MaxPool", "MaxPooling1D", "MaxPooling2D",
+    "MaxPooling3D", "SeparableConv1D", "SeparableConv2D",
 )  # fmt: skip
 
-_ALONG_AN_AXIS: tuple[Any, ...] = tuple(
-    getattr(layers, name)
-    for name in ("LayerNormalization", "RMSNormalization", "UnitNormalization", "Softmax")
-    if hasattr(layers, name)
-)
+_EMBEDDINGS = ("Embedding", "ReversibleEmbedding")
 
-# What may leave the shape as it is, and yet reads other positions.
-_MIXING = frozenset(
-    (
-        "AffineTransform", "Argsort", "AssociativeScan", "Cond", "Correlate", "Cross", "Cummax",
-        "Cummin", "Cumprod", "Cumsum", "Dot", "DotProductAttention", "Einsum", "ElasticTransform",
-        "FFT", "FFT2", "Flip", "ForiLoop", "GaussianBlur", "GetItem", "IFFT2", "IRFFT", "Kron",
-        "LayerNorm", "Map", "MapCoordinates", "Matmul", "Moveaxis", "Normalize", "Permute",
-        "PerspectiveTransform", "RFFT", "RMSNorm", "Roll", "Rot90", "STFT", "ScaleAndTranslate",
-        "Scan", "Scatter", "ScatterUpdate", "SobelEdges", "Sort", "Swapaxes", "Take",
-        "TakeAlongAxis", "Tensordot", "Transpose", "Tril", "Triu", "VectorizedMap", "WhileLoop",
-    )
+# They shift positions without reordering them.
+_PADDING = (
+    "Cropping1D", "Cropping2D", "Cropping3D", "Pad", "ZeroPadding1D", "ZeroPadding2D",
+    "ZeroPadding3D",
 )  # fmt: skip
+
+_ALONG_AN_AXIS = (
+    "LayerNormalization", "LogSoftmax", "RMSNormalization", "Softmax", "Sparsemax",
+    "UnitNormalization",
+)  # fmt: skip
+
+_ALONG_THE_LAST_AXIS = ("log_softmax", "softmax", "sparsemax")  # activations

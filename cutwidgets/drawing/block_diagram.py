@@ -26,7 +26,7 @@ from .dot import (
     COLOURS,
     GAP,
     GREY,
-    LONGEST,
+    MAX_NAME,
     SHORTCUT,
     STRAIGHT,
     add_edge,
@@ -104,7 +104,7 @@ def source(name: str, blocks: Sequence[Block], stages: Sequence[Stage]) -> str:
 def _add_edges(
     graph: "graphviz.Digraph", blocks: Sequence[Block], sources: Sequence[Sequence[int]]
 ) -> None:
-    """The spine from the input to the output, the shortcuts past it, and what skips blocks."""
+    """The spine from the input to the output, the shortcuts past it, and long skip connections."""
     leaves = [f"joint-{i}" if block.shortcut else f"block-{i}" for i, block in enumerate(blocks)]
     leaves.append("input")  # at position -1
     for i, block in enumerate(blocks):
@@ -174,7 +174,7 @@ def _legend(
     lines = [(3 * GAP).join(["shortcut", *map(_sample, kinds)])] if kinds else []
     if any(len(others) > 1 for others in sources):
         line = f'<FONT COLOR="{_GREEN}"><B>{_SAMPLES["identity"]}</B></FONT>'
-        lines.append(f"{line}{GAP}{GAP}skips blocks")
+        lines.append(f"{line}{GAP}{GAP}long skip connection")
     for line in lines:
         rows += f'<TR><TD></TD><TD COLSPAN="3" ALIGN="LEFT">{GAP}{line}</TD></TR>'
     return table(rows)
@@ -219,6 +219,6 @@ def _widths(blocks: Sequence[Block]) -> list[int]:
     Graphviz widens a column where its fonts need more; where it finds no fonts at all, or others
     than the browser has, this keeps the texts within their cards.
     """
-    names = [6.5 * min(len(block.name), LONGEST) + 5.5 * len(_kind(block)) for block in blocks]
+    names = [6.5 * min(len(block.name), MAX_NAME) + 5.5 * len(_kind(block)) for block in blocks]
     shapes = [6 * len(shape_text(block.output_shape, block.scale)) for block in blocks]
     return [round(max(names, default=0)) + 10, max(shapes, default=0) + 8, 60]

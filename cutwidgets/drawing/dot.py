@@ -37,7 +37,7 @@ SHORTCUT = {"color": _ORANGE, "tailport": "s", "headport": "ne", "penwidth": "1.
 
 GAP = "&#160;"  # Browsers drop plain blanks at the ends of a text.
 
-LONGEST = 30  # letters of a name that a card shows
+MAX_NAME = 30  # letters of a name that a card shows
 
 
 def empty() -> "graphviz.Digraph":
@@ -73,7 +73,7 @@ def table(rows: str) -> str:
 
 def escaped(name: str) -> str:
     """A name as text of a label: shortened, printable, nothing in it is markup."""
-    shown = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+    shown = name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
     printable = "".join(letter if letter.isprintable() else "�" for letter in shown)
     # Graphviz replaces \N, \G and others by names of its own, and \\ by a single backslash.
     return escape(printable).replace("\\", "\\\\")

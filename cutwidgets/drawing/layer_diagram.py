@@ -25,7 +25,7 @@ from .dot import (
     COLOURS,
     GAP,
     GREY,
-    LONGEST,
+    MAX_NAME,
     SHORTCUT,
     STRAIGHT,
     add_edge,
@@ -245,11 +245,11 @@ def _short(name: str) -> str:
         >>> _short("expanded_conv_5_squeeze_excite_conv_1")
         'expanded_…queeze_excite_conv_1'
     """
-    end = LONGEST * 2 // 3
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - end - 1]}…{name[-end:]}"
+    end = MAX_NAME * 2 // 3
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - end - 1]}…{name[-end:]}"
 
 
 def _width(texts: Iterable[str], each: float) -> float:
     """How wide texts are beside each other, in points: see `diagram`, which has it from letters."""
-    letters = "".join(text[:LONGEST] + " " for text in texts)
+    letters = "".join(text[:MAX_NAME] + " " for text in texts)
     return each * sum(2 if east_asian_width(letter) in "WF" else 1 for letter in letters)

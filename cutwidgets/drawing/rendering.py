@@ -1,29 +1,18 @@
-"""DOT to SVG: in process by pygraphviz, or by a system's `dot`."""
+"""DOT to SVG: by pygraphviz, or by a system's `dot`."""
 
 import re
+import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from os import close, dup, dup2
+from importlib.util import find_spec
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING
 
 from ..errors import CutwidgetsError
-
-if TYPE_CHECKING:
-    pass
 
 STYLESHEET = Path(__file__).with_name("diagram.css").read_text("utf-8")
 
 
 def render(dot: str) -> str:
     """Draw DOT as SVG.
-
-    The wheel of pygraphviz draws it: alone among the wheels that we tried it holds a whole and real
-    Graphviz for Linux, macOS and Windows, so that nobody has to install one, and it does so within
-    the process. Where it cannot be imported, the system's `dot` draws instead.
 
     Args:
         dot: A graph in DOT.
@@ -32,7 +21,7 @@ def render(dot: str) -> str:
         An `<svg>` element as text, without prolog, comments and tooltips.
 
     Raises:
-        CutwidgetsError: If there is no Graphviz at all.
+        CutwidgetsError: If there is no Graphviz at all, or it cannot draw the graph.
 
     Example:
         >>> render('digraph { a [id="first"] }')[:4]
@@ -46,25 +35,39 @@ def render(dot: str) -> str:
 def draw(dot: str, form: str) -> bytes:
     """Draw DOT as a file of the form `"svg"` or `"png"`, as `render` does.
 
+    The wheels of pygraphviz contain a complete Graphviz for Linux, macOS and Windows, so that
+    nobody has to install one. Without pygraphviz, the system's `dot` draws.
+
     Raises:
-        CutwidgetsError: If there is no Graphviz at all.
+        CutwidgetsError: If there is no Graphviz at all, or it cannot draw the graph.
 
     Example:
         >>> draw("digraph { a }", "png")[1:4]
         b'PNG'
     """
-    try:
-        return _draw_in_process(dot, form)
-    except ImportError:
+    wheel = find_spec("pygraphviz")
+    if wheel is None or wheel.origin is None:
         return _draw_by_system(dot, form)
+    # In a process of its own: the Fontconfig of the wheel writes warnings about newer settings of
+    # the system to the file descriptor of stderr, whatever the environment says. Graphviz is not
+    # thread-safe either.
+    folder = Path(wheel.origin).parents[1]
+    command = [sys.executable, "-P", "-c", _DRAW, form, str(folder)]
+    process = subprocess.run(command, input=dot.encode(), capture_output=True, check=False)
+    if process.returncode:
+        lines = process.stderr.decode(errors="replace").splitlines()
+        problem = [line for line in lines if not line.startswith("Fontconfig")][:1]
+        raise CutwidgetsError(f"Graphviz cannot draw the diagram. {''.join(problem)}")
+    return process.stdout
 
 
-def _draw_in_process(dot: str, form: str) -> bytes:
-    import pygraphviz
-
-    with _RENDERING, _without_font_warnings():
-        drawn: bytes = pygraphviz.AGraph(string=dot).draw(format=form, prog="dot")
-    return drawn
+_DRAW = """
+import sys
+sys.path.append(sys.argv[2])
+import pygraphviz
+graph = pygraphviz.AGraph(string=sys.stdin.buffer.read().decode())
+sys.stdout.buffer.write(graph.draw(format=sys.argv[1], prog="dot"))
+"""
 
 
 def _draw_by_system(dot: str, form: str) -> bytes:
@@ -77,52 +80,26 @@ def _draw_by_system(dot: str, form: str) -> bytes:
     return drawn
 
 
-_RENDERING = Lock()  # Graphviz keeps global state, and all threads share one stderr.
-
 _NO_GRAPHVIZ = (
     "The diagram cannot be drawn: neither the Python package pygraphviz nor Graphviz's program "
-    "'dot' was found. Install one of them and start Python anew. "
-    "Any system: pip install pygraphviz (its wheel carries Graphviz). "
+    "'dot' was found. Install one of them and restart Python. "
+    "Any system: pip install pygraphviz (its wheel contains Graphviz). "
     "Linux: sudo apt install graphviz, or sudo dnf install graphviz. "
     "macOS: brew install graphviz. "
     "Windows: winget install Graphviz.Graphviz. "
     "conda: conda install -c conda-forge graphviz. "
-    "All but the picture works without it."
+    "Everything but the picture works without it."
 )
 
 
-@contextmanager
-def _without_font_warnings() -> Iterator[None]:
-    """Keep what Fontconfig says about the machine's fonts off stderr, and only that.
-
-    Fontconfig writes to the file descriptor, past `sys.stderr`.
-    """
-    with tempfile.TemporaryFile() as caught:
-        try:
-            stderr = dup(2)
-        except OSError:  # There is no stderr, as in a Windows program without a console.
-            yield
-            return
-        dup2(caught.fileno(), 2)
-        try:
-            yield
-        finally:
-            dup2(stderr, 2)
-            close(stderr)
-            caught.seek(0)
-            for line in caught.read().decode(errors="replace").splitlines(keepends=True):
-                if not line.startswith("Fontconfig "):
-                    sys.stderr.write(line)
-
-
 def html(svg: str) -> str:
-    """The diagram for a page: it follows JupyterLab's theme, or else the browser's.
+    """The diagram for a page, in the colours of JupyterLab's theme or else of the browser's.
 
     Args:
-        svg: What `render` gave.
+        svg: An SVG from `render`.
 
     Returns:
-        A `<div>` with its own style sheet, which concerns nothing outside of it.
+        A `<div>` with its own style sheet, which affects nothing outside it.
 
     Example:
         >>> html("<svg></svg>").startswith('<div class="cutwidgets-diagram">')

@@ -18,7 +18,7 @@ from ..graph.interpreter import Edit, compute
 from ..inference.backend import compiled, gradients
 from ..progress import track
 from ..structure.anatomy import Anatomy, anatomy
-from ..text import number_text, percent_text
+from ..text import number_text
 from .labels import labelled, residual_blocks, the_loss, the_merge
 from .results import Result, by_number, frame
 
@@ -112,7 +112,7 @@ class PathGradients(Result):
         return (
             f"{self.name}: {100 * _LEVEL:.0f} % of the gradient comes through {self.shortest} to "
             f"{self.longest} of {len(self.table) - 1} residual branches; these are "
-            f"{percent_text(self.effective)} of all paths."
+            f"{100 * self.effective:.3g} % of all paths."
         )
 
     def _draw(self, axes: Any, colour: str) -> None:

@@ -1,7 +1,8 @@
-"""The anatomy of a model: its blocks and stages, by name and index, and as a diagram."""
+"""The anatomy of a model: its blocks and stages, with lookup, tables and diagrams."""
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import keras
 
@@ -14,6 +15,9 @@ from ..graph.reader import read
 from ..tables import Column, Rows, Table
 from ..text import shape_text
 
+if TYPE_CHECKING:
+    import pydot
+
 
 @dataclass(frozen=True, repr=False)
 class Anatomy(Rows[Block]):
@@ -23,7 +27,7 @@ class Anatomy(Rows[Block]):
         name: Name of the model.
         blocks: All blocks, in the order of computation.
         stages: Neighbouring blocks that share a resolution and a width.
-        graph: The call graph.
+        graph: The call graph of the model.
 
     Example:
         >>> import cutwidgets as cw
@@ -69,6 +73,23 @@ class Anatomy(Rows[Block]):
             True
         """
         return rendering.render(layer_diagram.source(self.graph, self[block].calls))
+
+    def to_pydot(self) -> "pydot.Dot":
+        """The diagram as a graph of pydot, as `keras.utils.model_to_dot` returns one: to edit it.
+
+        Example:
+            >>> import cutwidgets as cw
+            >>> import keras
+            >>> graph = cw.anatomy(keras.applications.VGG16(weights=None)).to_pydot()
+            >>> graph.set_rankdir("LR")
+            >>> graph.to_string()[:7]
+            'digraph'
+        """
+        import pydot  # slow to import
+
+        graphs = pydot.graph_from_dot_data(self.dot)
+        assert graphs is not None  # pydot's answer to DOT that it cannot read
+        return graphs[0]
 
     def html_table(self) -> str:
         """The blocks as a table of HTML.
@@ -128,9 +149,9 @@ def anatomy(model: keras.Model) -> Anatomy:
     source = functional(model)
     state = [model.name, *state_of(source)]
     memory = memory_of(source)
-    cached_state, cached = memory.get("anatomy", (None, None))
-    if not isinstance(cached, Anatomy) or state != cached_state:
+    last_state, last = memory.get("anatomy", (None, None))
+    if not isinstance(last, Anatomy) or state != last_state:
         graph = read(model)
-        cached = Anatomy(graph.name, *find(graph), graph)
-        memory["anatomy"] = state, cached
-    return replace(cached)  # without cached diagrams: weights may have been added since
+        last = Anatomy(graph.name, *find(graph), graph)
+        memory["anatomy"] = state, last
+    return replace(last)  # without its cached pictures: weights may have been added

@@ -411,7 +411,7 @@ def test_shapes_that_do_not_fit(shape):
 
 def test_a_layer_that_refuses():
     model = chain((8, 8, 3), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(2, name="top"))
-    with pytest.raises(cw.CutwidgetsError, match=r"'top'.*does not take.*\(None, 8, 8, 3\)"):
+    with pytest.raises(cw.CutwidgetsError, match=r"'top'.*does not accept.*\(None, 8, 8, 3\)"):
         costs(model, (16, 16, 3))
     with pytest.raises(cw.UnsupportedModelError):
         costs(keras.Sequential([layers.Dense(1)]))
