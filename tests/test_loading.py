@@ -247,7 +247,7 @@ def other_files(model):
         "only.weights.h5": "model.load_weights('only.weights.h5')", "data.h5": "no Keras model",
         "hdf5.keras": "'hdf5.h5'", "zip.h5": "'zip.keras'", "zip.model": "'zip.keras'",
         "arrays.npz": "no 'config.json', but 'x.npy'", "torch.pt": "PyTorch",
-        "empty.keras": "empty", "empty.h5": "empty", "frozen.pb": "frozen graph", "a.onnx": "ONNX",
+        "empty.keras": "empty", "empty.h5": "empty", "frozen.pb": "frozen TensorFlow graph", "a.onnx": "ONNX",
         "a.tflite": "TensorFlow Lite", "lite.h5": "TensorFlow Lite", "text.keras": "damaged",
         "lfs.keras": "git lfs pull", "text.txt": "not a Keras model file", "page.h5": "web page",
         "a.safetensors": "only weights", "a.json": "model_from_json", "link.keras": "'gone.keras'",
