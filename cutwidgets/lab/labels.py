@@ -10,7 +10,7 @@ import numpy as np
 
 from ..blocks.blocks import Block
 from ..errors import CutwidgetsError
-from ..inference.backend import compiled, finite, in_batches
+from ..inference.backend import finite, in_batches
 from ..inference.inputs import as_inputs
 from ..structure.anatomy import Anatomy, anatomy
 from ..surgery.removal import removable
@@ -65,14 +65,13 @@ class Subject:
         """Apply a function of tensors to all examples, in batches.
 
         Args:
-            function: From tensors, by the indices of the model's inputs, to one with the batch
-                axis. It is compiled.
+            function: A compiled function from tensors, by the indices of the model's inputs, to one
+                with the batch axis.
 
         Raises:
             CutwidgetsError: If a layer does not accept these values, or the result is not finite.
         """
-        output = in_batches(compiled(function), self.inputs, self.at_once)
-        return finite(self.anatomy.name, output)
+        return finite(self.anatomy.name, in_batches(function, self.inputs, self.at_once))
 
     def score(self, output: np.ndarray, whole: np.ndarray) -> float:
         """How wrong an output is, in the measure of `kind`.

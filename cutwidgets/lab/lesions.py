@@ -18,7 +18,7 @@ from ..extras import needs
 from ..progress import track
 from ..surgery.effects import swappable
 from ..text import percent_text
-from .interventions import Gated, Reordered
+from .interventions import gated, reorderable
 from .labels import lesionable, subject
 from .results import Result, block_frame, by_number, frame
 
@@ -107,9 +107,9 @@ def lesions(model: keras.Model, x: Any, y: Any = None) -> Lesions:
     """
     case = subject(model, x, y)
     blocks = lesionable(case.anatomy)
-    gated = Gated(case, blocks)
-    whole = gated()
-    scores = [case.score(gated([b.name]), whole) for b in track(blocks, "removing blocks")]
+    without = gated(case, blocks)
+    whole = without([])
+    scores = [case.score(without([b.name]), whole) for b in track(blocks, "removing blocks")]
     shortcuts = [block.shortcut for block in blocks]
     table = block_frame(blocks, **{"shortcut": shortcuts, case.kind: scores})
     return Lesions(case.anatomy.name, table, case.kind, case.score(whole, whole))
@@ -174,8 +174,8 @@ def random_lesions(
             f"The model {case.anatomy.name!r} has {len(names)} blocks that can be removed, and "
             f"repeats must be at least 1. Received: counts={counts!r}, repeats={repeats!r}."
         )
-    gated = Gated(case, blocks)
-    whole = gated()
+    without = gated(case, blocks)
+    whole = without([])
     random = np.random.default_rng(seed)
     draws = [
         (count, random.choice(names, count, replace=False).tolist())
@@ -184,7 +184,7 @@ def random_lesions(
         for _ in range(min(repeats, comb(len(names), count)))
     ]
     rows = [
-        (count, case.score(gated(closed), whole))
+        (count, case.score(without(closed), whole))
         for count, closed in track(draws, "removing blocks")
     ]
     scores = frame(rows, ["blocks", case.kind]).groupby("blocks")[case.kind]
@@ -265,7 +265,7 @@ def shuffles(
             f"swaps and repeats must be at least 1. Received: swaps={swaps!r}, repeats={repeats!r}."
         )
     random = np.random.default_rng(seed)
-    reordered = Reordered(case, rows)
+    reordered = reorderable(case, rows)
     whole = reordered(rows)
     # Weigh rows by their number of pairs, so that all pairs are equally likely.
     pairs = np.array([comb(len(row), 2) for row in rows])

@@ -15,6 +15,7 @@ from ..errors import CutwidgetsError
 from ..extras import needs
 from ..graph.callgraph import Tensor
 from ..graph.interpreter import compute
+from ..inference.backend import compiled
 from ..progress import track
 from ..structure.anatomy import Anatomy
 from ..text import percent_text
@@ -192,7 +193,7 @@ def features(case: Subject, ends: Sequence[int]) -> list[np.ndarray]:
         return keras.ops.concatenate(pooled, axis=1)
 
     # In float32 the classifier's solver can get stuck, and warns.
-    pooled = case.computed(function).astype("float64")
+    pooled = case.computed(compiled(function)).astype("float64")
     return np.split(pooled, np.cumsum(widths)[:-1], axis=1)
 
 

@@ -158,7 +158,7 @@ def path_gradients(
     if counts != [comb(number, length) for length in range(number + 1)]:
         raise CutwidgetsError(
             f"Not every path through the model {case.anatomy.name!r} passes all of its {number} "
-            "residual blocks, so drawing blocks at random does not give paths of known length. "
+            "residual blocks, so blocks drawn at random are not paths of known length. "
             "Use cutwidgets.cut to get a part in which the blocks stand in a row."
         )
     if repeats < 1:
