@@ -34,7 +34,7 @@ def no_way(
 
 def refuse_bypassed_start(
     anatomy: Anatomy,
-    asked: object,
+    written: object,
     start: Place,
     exits: Sequence[int],
     calls: Sequence[int],
@@ -52,7 +52,7 @@ def refuse_bypassed_start(
         return start.leads_to(exits) and not start.bypassed_by(exits)
 
     message = (
-        f"Cannot start at {asked!r}: {_skips(graph, start.entries, calls, bypassing)} it, so the "
+        f"Cannot start at {written!r}: {_skips(graph, start.entries, calls, bypassing)} it, so the "
         "end cannot be computed from there alone."
     )
     last = _last_end(graph, start.entries, calls, exits)
@@ -60,7 +60,7 @@ def refuse_bypassed_start(
         message += f" Starting there, you can end anywhere up to {last!r}."
     position = min(start.calls, default=graph.tensors[start.entries[0]].maker + 1)
     raise BypassedCutError(
-        asked,
+        written,
         message + " With allow_bypass=True, tensors that bypass the start become extra inputs.",
         _makers(graph, bypassing),
         _nearest(anatomy, position, lambda block: min(block.calls), works),
@@ -68,7 +68,7 @@ def refuse_bypassed_start(
 
 
 def refuse_bypassed_end(
-    anatomy: Anatomy, asked: object, place: Place, bypassing: Sequence[int]
+    anatomy: Anatomy, written: object, place: Place, bypassing: Sequence[int]
 ) -> NoReturn:
     """Refuse to split after a place that is bypassed by tensors which the outputs need.
 
@@ -84,10 +84,10 @@ def refuse_bypassed_end(
 
     calls = sorted(needed - head(graph, place.exits))
     raise BypassedCutError(
-        asked,
-        f"Cannot split after {asked!r}: {_skips(graph, place.exits, calls, bypassing)} it, so the "
-        "rest of the model cannot be computed from there alone. With allow_bypass=True, the pieces "
-        "pass the bypassing tensors along.",
+        written,
+        f"Cannot split after {written!r}: {_skips(graph, place.exits, calls, bypassing)} it, so "
+        "the rest of the model cannot be computed from there alone. With allow_bypass=True, the "
+        "pieces pass the bypassing tensors along.",
         _makers(graph, bypassing),
         _nearest(
             anatomy,

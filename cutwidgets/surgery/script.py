@@ -53,8 +53,8 @@ def to_code(
 ) -> str:
     """Write a slice as a plain Keras script that builds it from the model, without cutwidgets.
 
-    The script loads the model from a file and calls its layers again. In the end it builds what
-    `cut` returns for the same arguments.
+    The script loads the model from a file and calls its layers again. It builds what `cut`
+    returns for the same arguments.
 
     Args:
         model: A built functional or Sequential model.

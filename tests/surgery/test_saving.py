@@ -106,8 +106,11 @@ def test_after_each_error_the_model_is_what_it_was(name):
         [(layer.name, layer.trainable, len(layer._inbound_nodes)) for layer in model.layers],
         [np.array(weight) for weight in model.get_weights()],
     )
-    with pytest.raises(cw.CutError) as caught:
+    # An input that does not fit is not a cut that is impossible.
+    of_input = name.endswith(" on another shape") or name == "activations of another shape"
+    with pytest.raises(cw.CutwidgetsError) as caught:
         refusals()[name](model)
+    assert isinstance(caught.value, cw.CutError) is not of_input
     assert len(str(caught.value)) > 40
     assert before[0] == model.get_config()
     assert before[1] == [(x.name, x.trainable, len(x._inbound_nodes)) for x in model.layers]

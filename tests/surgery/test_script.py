@@ -471,6 +471,12 @@ def test_errors_are_those_of_cut():
         to_code(model, "conv9")
     with pytest.raises(cw.BypassedCutError):
         to_code(model, "conv3_block2_2_conv", "conv3")
+    with pytest.raises(cw.CutError, match="'share' or 'copy'.*'lend'"):
+        to_code(model, "conv3", weights="lend")
+    with pytest.raises(cw.CutError, match="input_shape does not fit.*'conv2_block3_out'"):
+        to_code(model, "conv3", input_shape=(16, 16))
+    with pytest.raises(cw.CutError, match="'conv3_block1_1_conv'.*does not accept another shape"):
+        to_code(model, "conv3", input_shape=(16, 16, 3))
     with pytest.raises(cw.CutError, match="Cannot remove 'stem'"):
         to_code(model, remove="stem")
     for start, end in [("conv3_block1", "conv3_block2_add"), ("conv3_block2", "conv3_block2")]:
