@@ -2,7 +2,7 @@
 
 const ALLOW_BYPASS = "Let skip connections become extra inputs";
 
-// The top row: start and end without the diagram, undo, redo, clear, bypass, run.
+// The top row: start and end without the diagram, undo, redo, clear, search, run. And a row below.
 function createControls(blocks, search, on) {
   const start = createChoice("Start", blocks, on.start);
   const end = createChoice("End", blocks, on.end);
@@ -12,13 +12,14 @@ function createControls(blocks, search, on) {
   const bypass = h("input", { type: "checkbox", "data-part": "bypass", ...OWN_KEYS });
   bypass.addEventListener("change", () => on.bypass(bypass.checked));
   const title = "Tensors that bypass the start become extra inputs of the slice";
+  const allow = h("label", { title }, [bypass, ALLOW_BYPASS]);
   const row = h("div", { class: "cw-controls", role: "group", "aria-label": "Slice" }, [
-    start.label, end.label, undo, redo, clear,
-    h("label", { title }, [bypass, ALLOW_BYPASS]),
+    start.label, end.label, undo, redo, clear, search ? null : allow,
     h("span", { class: "cw-space" }, search ?? []),
     on.run,
   ]);
   const hint = h("p", { class: "cw-hint", "data-part": "hint" });
+  const below = h("div", { class: "cw-controls" }, search ? [hint, allow] : []);
 
   function show({ selection, first, pending, allowed, past, future }) {
     start.show(pending === null ? selection[0] : pending, 0);
@@ -33,10 +34,10 @@ function createControls(blocks, search, on) {
       pending !== null
         ? `Start: ${pending}. Click the block where the slice ends. Esc cancels.`
         : selection.length
-          ? "Click to choose a new start. Shift+click moves the end. Esc clears the selection."
+          ? "Click for a new start. Shift+click moves the end. Esc clears."
           : "Click the block where the slice starts, then the block where it ends.";
   }
-  return { row, hint, show };
+  return { row, below, show };
 }
 
 function createChoice(name, blocks, chosen) {

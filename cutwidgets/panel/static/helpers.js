@@ -7,7 +7,7 @@ const LOST_AFTER = 8000;
 const LONG_AFTER = 60_000; // for answers that may take long
 const TIP_AFTER = 350;
 const LARGEST_UPLOAD = 8e6; // bytes: the limit of a message on a notebook's connection
-const OWN_KEYS = { "data-lm-suppress-shortcuts": "true" }; // JupyterLab leaves the keys to this element
+const OWN_KEYS = { "data-lm-suppress-shortcuts": "true" }; // no shortcuts here
 
 // An HTML element; `content` is text, or a list of elements and texts. Text is never markup.
 function h(tag, attributes = {}, content = []) {

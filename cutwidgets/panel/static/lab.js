@@ -27,9 +27,8 @@ function createLabTab(at) {
     return option;
   });
   const select = h("select", { "data-part": "experiment", ...OWN_KEYS }, options);
-  const run = button("Run experiment", "Run the experiment, and colour the diagram by its result", () => {
-    at.ask("lab", { study: select.value });
-  });
+  const run = button("Run experiment", "Run the experiment, and colour the diagram by its result",
+    () => at.ask("lab", { study: select.value }));
   const stop = button("Stop", "Stop the experiment", () => {
     if (ending()) return;
     stopping = true;

@@ -122,12 +122,12 @@ function createPanel(model, prefix) {
   const left = shows.has("diagram") &&
     h("div", { class: "cw-left" }, [toolbar.row, canvas]);
   const [first, ...others] = chosenTabs.length ? tabs.elements : [];
-  const right = h("div", { class: "cw-right" }, // nothing above the list of tabs, so that it never moves
+  const right = h("div", { class: "cw-right" }, // nothing above the tabs may move them
     others.length ? [first, error.element, ...others] : [error.element, first]);
   const both = left && chosenTabs.length;
   const root = h("div", { class: "cutwidgets cw-panel" }, [
     left || on.run ? controls.row : null,
-    left ? controls.hint : null,
+    left ? controls.below : null,
     h("div", { class: both ? "cw-body" : "cw-body cw-single" }, [left || null, right]),
     live,
   ]);
@@ -245,7 +245,7 @@ function createPanel(model, prefix) {
   function find(text) {
     const match = positions.has(text) ? text : [...positions.keys()].find((name) =>
       name.toLowerCase().includes(text.toLowerCase()));
-    if (match === undefined && at.offline()) return error.show(`No block or layer is named ${text}.`);
+    if (match === undefined && at.offline()) return error.show(`Nothing is named ${text}.`);
     if (match === undefined) return at.ask("find", { text });
     goToPlace(blocks[positions.get(match)].name, names.has(match) ? null : match);
   }

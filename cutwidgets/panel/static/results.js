@@ -122,7 +122,7 @@ function createRunTab(at) {
     if (!answer || !maps) {
       const text = at.offline()
         ? NEEDS_PYTHON
-        : "Click Run: the head computes the slice's input from the photograph, then the slice runs.";
+        : "Click Run: the head computes the slice's input from the photograph; the slice runs on it.";
       features.replaceChildren(noSlice(at) ?? empty(text));
       return;
     }
@@ -205,7 +205,7 @@ function bar(share) {
 function createPhotoChoice(at) {
   const select = h("select", { "data-part": "photo", ...OWN_KEYS });
   const file = h("input", {
-    type: "file", accept: "image/*", "data-part": "upload", "aria-label": "Upload your own photograph",
+    type: "file", accept: "image/*", "data-part": "upload", "aria-label": "Upload a photograph",
     ...OWN_KEYS,
   });
   const element = h("div", { class: "cw-photo" }, [h("label", {}, ["Photograph ", select]), file]);

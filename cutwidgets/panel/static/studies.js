@@ -1,8 +1,8 @@
 // -------------------------------------------------------- check, code, costs, surgery, files
 
 function createCheckTab(at) {
-  const check = button("Run the check", "Run the model, then head, slice and tail, and compare the outputs", () =>
-    at.ask("check"));
+  const check = button("Run the check",
+    "Run the model, then head, slice and tail, and compare the outputs", () => at.ask("check"));
   const outcome = h("div", {});
   const words = "Do head, slice and tail, run one after another, give the full model's output?";
   const element = h("div", { "data-part": "check" }, [h("p", {}, words), check, outcome]);
@@ -37,7 +37,8 @@ function createCodeTab(at) {
     if (!answer) {
       const failed = at.model.get("_code")?.failed;
       element.replaceChildren(noSlice(at) ??
-        empty(at.offline() ? NEEDS_PYTHON : failed ? "This slice cannot be written as a script (see above)." : "…"));
+        empty(at.offline() ? NEEDS_PYTHON
+          : failed ? "This slice cannot be written as a script (see above)." : "…"));
       const key = JSON.stringify([at.selection(), at.result()?.count]);
       if (at.visible("code") && at.result()?.rows && asked !== key) {
         asked = key;
@@ -205,7 +206,8 @@ function createSaveTab(at) {
   const status = h("p", { class: "cw-aside", role: "status" });
   const element = h("div", { "data-part": "save", class: "cw-save" }, [
     ...buttons, status,
-    h("p", { class: "cw-aside" }, "The slice is saved next to the notebook; the rest is downloaded."),
+    h("p", { class: "cw-aside" },
+      "The slice is saved next to the notebook; the rest is downloaded."),
   ]);
   let waiting = false; // other views of this panel receive the answer too, and save nothing
 
