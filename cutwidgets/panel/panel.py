@@ -338,7 +338,7 @@ class CutPanel(BackgroundWidget):
     @property
     def _input(self) -> Callable[[], tuple[dict[int, Any], Answer]]:
         """Computes values for the current model's inputs, and how the page shows them."""
-        current = (self.model, self._anatomy.graph, self._image, self._preprocess)
+        current = (self._anatomy.graph, self._image, self._preprocess)
         return partial(result_views.shown_input, *current)
 
     def _study(self, study: str) -> Callable[[], Answer]:

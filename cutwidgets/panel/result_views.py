@@ -61,7 +61,7 @@ def forward_pass(part: Section, model: keras.Model, values: Mapping[int, Any]) -
         >>> from cutwidgets.surgery.build import build
         >>> resnet = keras.applications.ResNet50(include_top=False, weights=None)
         >>> graph = cw.anatomy(resnet).graph
-        >>> pixels, _ = shown_input(resnet, graph, pictures.photo(), None)
+        >>> pixels, _ = shown_input(graph, pictures.photo(), None)
         >>> middle = section(cw.anatomy(resnet), "conv3", "conv4")
         >>> forward_pass(middle, build(resnet, middle), pixels).outputs[0].shape
         (1, 14, 14, 1024)
@@ -73,7 +73,6 @@ def forward_pass(part: Section, model: keras.Model, values: Mapping[int, Any]) -
 
 
 def shown_input(
-    model: keras.Model,
     graph: CallGraph,
     image: Image.Image,
     preprocess: Callable[[np.ndarray], np.ndarray] | None,
