@@ -302,7 +302,12 @@ class CutPanel(BackgroundWidget):
 
     def _script(self) -> Answer:
         self._chosen()
-        script = to_code(self.model, *self._places(), allow_bypass=self.allow_bypass)
+        script = to_code(
+            self.model,
+            *self._places(),
+            weights=self.weights,
+            allow_bypass=self.allow_bypass,
+        )
         return {"script": script, "lines": self.code}
 
     def _count_costs(self) -> Answer:
