@@ -83,7 +83,7 @@ class Extractor:
                 f"{len(graph.inputs)}. Give data that are ready for it."
             )
         detect = preprocess is not None or examples.ids is str
-        self.preprocessing = preprocessing(model, preprocess) if detect else None
+        self.preprocessing = preprocessing(graph, preprocess) if detect else None
         self._function = compiled(lambda values: compute(graph, graph.outputs, values))
         self._names = output_names(graph)
 

@@ -16,7 +16,6 @@ from PIL import Image, ImageOps
 from ..blocks.regions import WEIGHTED
 from ..errors import CutwidgetsError
 from ..graph.callgraph import CallGraph
-from ..graph.reader import read
 from .inputs import USUAL_SIZE
 
 
@@ -46,11 +45,11 @@ def takes_images(graph: CallGraph) -> bool:
     return len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][graph.channel_axis] in (1, 3)
 
 
-def preprocessing(model: keras.Model, function: Callable[..., Any] | None = None) -> Preprocessing:
+def preprocessing(graph: CallGraph, function: Callable[..., Any] | None = None) -> Preprocessing:
     """Choose the preprocessing for a model.
 
     Args:
-        model: A built functional or Sequential model.
+        graph: The call graph of the model.
         function: The user's own function, which comes first.
 
     Returns:
@@ -59,18 +58,19 @@ def preprocessing(model: keras.Model, function: Callable[..., Any] | None = None
 
     Example:
         >>> import keras
-        >>> preprocessing(keras.applications.ResNet50(weights=None)).name
+        >>> from cutwidgets.graph.reader import read
+        >>> preprocessing(read(keras.applications.ResNet50(weights=None))).name
         'keras.applications.resnet.preprocess_input'
         >>> own = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
-        >>> preprocessing(own).name
+        >>> preprocessing(read(own)).name
         'pixels scaled to 0–1 (a guess; pass preprocess= for another one)'
     """
     if function is not None:
         return Preprocessing(getattr(function, "__name__", "your own function"), function)
-    before_weights = takewhile(lambda call: call.role not in WEIGHTED, read(model).calls)
+    before_weights = takewhile(lambda call: call.role not in WEIGHTED, graph.calls)
     if any(call.role == "rescaling" for call in before_weights):
         return Preprocessing("none: the model rescales its pixels itself", lambda pixels: pixels)
-    module = _application(model)
+    module = _application(graph.name)
     if module is not None:
         name = module.__name__.rpartition(".")[2]
         return Preprocessing(
@@ -84,7 +84,7 @@ def preprocessing(model: keras.Model, function: Callable[..., Any] | None = None
     )
 
 
-def _application(model: keras.Model) -> ModuleType | None:
+def _application(model_name: str) -> ModuleType | None:
     """The module of `keras.applications` that a model comes from, judging by the model's name.
 
     The longest match counts: `mobilenetv2_1.00_224` starts with `MobileNet` and `MobileNetV2`.
@@ -97,7 +97,7 @@ def _application(model: keras.Model) -> ModuleType | None:
         (name, module)
         for module in _application_modules()
         for name in vars(module)
-        if name[0].isupper() and plain(model.name).startswith(plain(name))
+        if name[0].isupper() and plain(model_name).startswith(plain(name))
     ]
     return max(matches, key=lambda match: len(match[0]))[1] if matches else None
 

@@ -187,7 +187,7 @@ def _photo(model: keras.Model, graph: CallGraph, photo: Any) -> np.ndarray:
     shapes = [graph.tensors[tensor].shape for tensor in graph.inputs]
     if photo is None or len(shapes) != 1 or len(shapes[0]) != 4:
         pixels = images.pixels(graph, pictures.photo())  # or the error that there can be none
-        photo = images.preprocessing(model).function(pixels)
+        photo = images.preprocessing(graph).function(pixels)
     array, wanted = np.asarray(photo), shapes[0][1:]
     array = array[0] if array.ndim == 4 and len(array) == 1 else array
     fits = [want in (None, got) for want, got in zip(wanted, array.shape, strict=False)]

@@ -41,7 +41,7 @@ def shown_input(
         shapes = ", ".join(str(graph.tensors[tensor].shape) for tensor in graph.inputs)
         words = f"random numbers: the model takes {shapes}, which is no photograph"
         return inputs.random_input(graph, seed=0), {"facts": [("Shown", words)]}
-    preprocessing = images.preprocessing(model, preprocess)
+    preprocessing = images.preprocessing(graph, preprocess)
     pixels = images.pixels(graph, image)
     try:
         given = {graph.inputs[0]: preprocessing.function(pixels)}

@@ -89,7 +89,7 @@ def test_features_of_a_folder_are_those_of_the_model(model, tmp_path):
     names = [f"inner/{i:03d}.png" for i in (0, 3, 9)]
     assert list(ids) == [f"{i:03d}.png" for i in (2, 4, 5, 7, 8)] + names == list(table["id"])
     given = np.concatenate([pixels(read(model), photo(folder / name)) for name in ids])
-    wanted = model(preprocessing(model).function(given), training=False)
+    wanted = model(preprocessing(read(model)).function(given), training=False)
     np.testing.assert_allclose(values, wanted, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(np.stack(table["features"]), values)
     assert found.examples == 10

@@ -382,7 +382,7 @@ def preprocess_of(build_it):
 @pytest.mark.parametrize(("build_it", "name"), applications())
 def test_networks_of_keras_applications_are_told_by_their_names(build_it, name):
     own, function = preprocess_of(build_it)
-    found = preprocessing(taking(4, 4, 3, name=name))
+    found = preprocessing(read(taking(4, 4, 3, name=name)))
     assert found.name == f"keras.applications.{own}.preprocess_input"
     array = np.random.default_rng(2).uniform(0, 255, (1, 4, 4, 3)).astype("float32")
     assert np.array_equal(found.function(array), function(array.copy()))
@@ -394,7 +394,7 @@ def test_networks_of_keras_applications_are_told_by_their_names(build_it, name):
 def test_the_function_of_a_network(name):
     build_it = getattr(keras.applications, name)
     _, function = preprocess_of(build_it)
-    found = preprocessing(networks.application(name))
+    found = preprocessing(read(networks.application(name)))
     array = np.random.default_rng(3).uniform(0, 255, (1, 64, 64, 3)).astype("float32")
     before = array.copy()
     assert np.array_equal(found.function(array), function(array.copy()))
@@ -403,7 +403,7 @@ def test_the_function_of_a_network(name):
 
 @pytest.mark.parametrize("name", ["EfficientNetB0", "MobileNetV3Small"])
 def test_networks_that_rescale_by_themselves_get_pixels(name):
-    found = preprocessing(networks.application(name))
+    found = preprocessing(read(networks.application(name)))
     assert found.name.startswith("none")
     array = np.random.default_rng(4).uniform(0, 255, (1, 4, 4, 3))
     assert np.array_equal(found.function(array), array)
@@ -413,11 +413,11 @@ def test_a_rescaling_behind_the_first_weights_is_none_of_the_input():
     model = keras.Sequential(
         [keras.Input((8, 8, 3)), layers.Conv2D(2, 3), layers.Rescaling(0.5), layers.Flatten()]
     )
-    assert "0–1" in preprocessing(model).name
+    assert "0–1" in preprocessing(read(model)).name
 
 
 def test_other_networks_get_pixels_from_0_to_1_and_are_told():
-    found = preprocessing(taking(4, 4, 3, name="my_own"))
+    found = preprocessing(read(taking(4, 4, 3, name="my_own")))
     assert "a guess" in found.name
     assert np.array_equal(found.function(np.array([0.0, 51.0, 255.0])), [0, 0.2, 1])
 
@@ -426,7 +426,7 @@ def test_the_users_own_function_comes_first():
     def halve(array):
         return array / 2
 
-    found = preprocessing(networks.application("ResNet50"), halve)
+    found = preprocessing(read(networks.application("ResNet50")), halve)
     assert found.name == "halve"
     assert found.function is halve
 
