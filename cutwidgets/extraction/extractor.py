@@ -75,6 +75,7 @@ class Extractor:
         batch: int,
     ) -> None:
         self.graph, self.examples, self.batch = graph, examples, batch
+        self.preprocess = preprocess
         if preprocess is not None and len(graph.inputs) > 1:
             raise CutwidgetsError(
                 f"preprocess is for a model of one input, and {graph.name!r} takes "

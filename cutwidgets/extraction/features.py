@@ -14,6 +14,8 @@ import numpy as np
 from ..errors import CutwidgetsError
 from ..extras import needs
 from ..graph.reader import read
+from .datasets import examples_of
+from .extractor import Extractor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -170,7 +172,8 @@ def features(
         import pandas as pd
 
         from .run import run
-    store = run(model, graph, data, to, preprocess, int(batch), engine, workers, version)
+    extractor = Extractor(graph, examples_of(data, graph), preprocess, int(batch))
+    store = run(model, extractor, to, engine, workers, version)
     broken = store.manifest["broken"]
     ids = list(broken) if store.manifest["data"]["ids"] == "str" else list(map(int, broken))
     return Features(

@@ -9,21 +9,12 @@ import functools
 import importlib.util
 import sys
 import threading
+import types
 import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import chain
-from types import (
-    BuiltinMethodType,
-    CodeType,
-    FunctionType,
-    GetSetDescriptorType,
-    MappingProxyType,
-    MemberDescriptorType,
-    MethodType,
-    ModuleType,
-)
 from typing import Any
 
 import keras
@@ -32,6 +23,7 @@ import numpy as np
 from ..errors import CutwidgetsError
 from ..graph.callgraph import CallGraph
 from ..graph.reader import read
+from . import layer_state
 from .hashing import (
     OF_SOURCE,
     atom,
@@ -43,22 +35,12 @@ from .hashing import (
     of_library,
     values_hash,
 )
-from .layer_state import (
-    OF_TRAINING,
-    adds_to_configuration,
-    assets,
-    is_random,
-    keras_attributes,
-    without_inner,
-)
 
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented))
 
-_CONTAINERS = (list, tuple, dict, MappingProxyType, set, frozenset)
+_CONTAINERS = (list, tuple, dict, types.MappingProxyType, set, frozenset)
 
 _READS_GLOBAL = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
-
-_NAMED = {*dis.hasname, *dis.haslocal, *dis.hasfree, *dis.hascompare}
 
 _JUMPS = {*dis.hasjrel, *dis.hasjabs}
 
@@ -68,6 +50,8 @@ _OF_CLASSES = {
     *("__dict__", "__weakref__", "__annotations__", "__annotate_func__", "__annotations_cache__"),
     *("__abstractmethods__", "_abc_impl", "__orig_bases__", "__parameters__"),
 }
+
+_SLOTS = (types.GetSetDescriptorType, types.MemberDescriptorType)
 
 _LOCKS = (type(threading.Lock()), type(threading.RLock()))
 
@@ -136,7 +120,7 @@ class Identifier:
         if type(value) in _CONTAINERS or type(value).__module__.startswith("keras."):
             if isinstance(value, list | tuple):
                 return self._sequence(value)
-            if isinstance(value, dict | MappingProxyType):
+            if isinstance(value, dict | types.MappingProxyType):
                 return self._mapping(value)
             if isinstance(value, set | frozenset):
                 return hashed("set", *sorted(map(self._of, value)))
@@ -157,28 +141,28 @@ class Identifier:
 
     def _kinds(self) -> Iterator[tuple[Any, Callable[[Any], bytes]]]:
         """Types and how to describe their values; the first match counts."""
-        yield FunctionType, self._function
+        yield types.FunctionType, self._function
         yield type, self._class
-        yield MethodType, lambda v: hashed("method", self._of(v.__func__), self._of(v.__self__))
-        yield CodeType, lambda v: self._code(v, {})
-        yield ModuleType, self._module
+        yield types.MethodType, self._method
+        yield types.CodeType, lambda v: self._code(v, {})
+        yield types.ModuleType, self._module
         yield CallGraph, self._graph
         yield keras.Layer, self._layer
         yield keras.Operation, self._operation
         yield keras.Variable, self._variable
         yield keras.KerasTensor, lambda v: hashed("symbol", v.dtype, v.shape)
         yield keras.random.SeedGenerator, lambda v: hashed("seeds", self._variable(v.state))
-        yield (*OF_TRAINING, *_LOCKS), lambda v: b""
+        yield (*layer_state.OF_TRAINING, *_LOCKS), lambda v: b""
         yield np.ndarray, self._array
         yield (staticmethod, classmethod), lambda v: hashed(_kind(v), self._of(v.__func__))
         yield property, lambda v: hashed("property", *map(self._of, (v.fget, v.fset, v.fdel)))
         yield functools.cached_property, lambda v: hashed("property", self._of(v.func))
-        yield (GetSetDescriptorType, MemberDescriptorType), lambda v: hashed("slot", v.__name__)
-        yield BuiltinMethodType, self._builtin
+        yield _SLOTS, lambda v: hashed("slot", v.__name__)
+        yield types.BuiltinMethodType, self._builtin
 
     # Code
 
-    def _function(self, function: FunctionType) -> bytes:
+    def _function(self, function: types.FunctionType) -> bytes:
         if name := library_name(function):
             return hashed("named", name)
         code = function.__code__
@@ -191,7 +175,10 @@ class Identifier:
             "function", self._code(code, function.__globals__), *cells, *map(self._of, more)
         )
 
-    def _code(self, code: CodeType, scope: Mapping[str, Any]) -> bytes:
+    def _method(self, method: types.MethodType) -> bytes:
+        return hashed("method", self._of(method.__func__), self._of(method.__self__))
+
+    def _code(self, code: types.CodeType, scope: Mapping[str, Any]) -> bytes:
         """Instructions with the constants and global variables that they read."""
         computing = instructions(code)
         offsets = [instruction.offset for instruction in computing]
@@ -206,14 +193,14 @@ class Identifier:
         for i, instruction in enumerate(computing):
             op, value = instruction.opcode, instruction.argval
             parts.append(instruction.opname)
-            if isinstance(value, CodeType):
+            if isinstance(value, types.CodeType):
                 parts.append(self._code(value, scope))
             elif op in dis.hasconst:
                 parts.append(self._of(value))
             elif op in _JUMPS:
                 parts.append(bisect_left(offsets, value))
             else:
-                parts.append(repr(value if op in _NAMED else instruction.arg))
+                parts.append(repr(value))
             if instruction.opname in _READS_GLOBAL and value in scope:
                 parts.append(self._read(scope[value], f"the variable {value!r}", code.co_names))
             if instruction.opname == "IMPORT_NAME":
@@ -223,7 +210,7 @@ class Identifier:
 
     def _read(self, value: Any, label: str, names: tuple[str, ...]) -> bytes:
         """A variable; a module only by those of its members that the code names."""
-        if not isinstance(value, ModuleType):
+        if not isinstance(value, types.ModuleType):
             return self._of(value, label)
         if id(value) in self._open:
             return hashed("module")
@@ -244,7 +231,7 @@ class Identifier:
             for end in range(1, len(parents) + 1):
                 yield self._read(importlib.import_module(".".join(parents[:end])), "", names)
 
-    def _module(self, module: ModuleType, names: tuple[str, ...] = ()) -> bytes:
+    def _module(self, module: types.ModuleType, names: tuple[str, ...] = ()) -> bytes:
         """A library by its version; a module of the user by the given members, or by all."""
         version = library(module.__name__)
         if version is not None:
@@ -314,7 +301,7 @@ class Identifier:
         name, owner = library_name(value), value.__self__
         if name:
             return hashed("named", name)
-        if owner is None or isinstance(owner, ModuleType):
+        if owner is None or isinstance(owner, types.ModuleType):
             return self._unreadable(value)
         return hashed("method", value.__name__, self._of(owner))
 
@@ -332,11 +319,13 @@ class Identifier:
         own = {
             key: value
             for key, value in vars(layer).items()
-            if key not in keras_attributes() and not key.startswith("_self_")
+            if key not in layer_state.keras_attributes() and not key.startswith("_self_")
         }
         if of_library(type(layer)):  # mostly identified by its configuration and state
-            own = {key: value for key, value in own.items() if adds_to_configuration(value)}
-            if self._with_seeds and is_random(layer):
+            own = {
+                key: value for key, value in own.items() if layer_state.adds_to_configuration(value)
+            }
+            if self._with_seeds and layer_state.is_random(layer):
                 own["seeds"] = [
                     v for v in vars(layer).values() if isinstance(v, keras.random.SeedGenerator)
                 ]
@@ -346,7 +335,7 @@ class Identifier:
         return hashed("layer", self._of(type(layer)), self._config(layer), self._attributes(own))
 
     def _operation(self, operation: keras.Operation) -> bytes:
-        own = {k: v for k, v in vars(operation).items() if k not in keras_attributes()}
+        own = {k: v for k, v in vars(operation).items() if k not in layer_state.keras_attributes()}
         return hashed("operation", self._of(type(operation)), self._attributes(own))
 
     def _graph(self, graph: CallGraph) -> bytes:
@@ -369,7 +358,9 @@ class Identifier:
         if isinstance(layer, keras.layers.Lambda):
             # Keras writes code with its place in a file, or by its name alone.
             left_out += ["function", "output_shape", "mask"]
-        return self._of({k: without_inner(v) for k, v in config.items() if k not in left_out})
+        return self._of(
+            {k: layer_state.without_inner(v) for k, v in config.items() if k not in left_out}
+        )
 
     def _layer_state(self, layer: keras.Layer) -> None:
         """Add everything to the states that Keras would save of a layer besides its config."""
@@ -381,8 +372,9 @@ class Identifier:
             if type(layer).save_own_variables is not keras.Layer.save_own_variables:
                 layer.save_own_variables(saved)
             if hasattr(layer, "save_assets"):
-                saved |= assets(layer)
-            if hasattr(layer, "get_vocabulary"):  # one from the constructor is not in the assets
+                saved |= layer_state.assets(layer)
+            # The assets leave out a vocabulary that was given to the constructor.
+            if hasattr(layer, "get_vocabulary"):
                 saved["vocabulary"] = list(map(str, layer.get_vocabulary()))
         except Exception:  # whatever a user's own layer raises
             self.unknown.append(label)

@@ -6,7 +6,7 @@ Ray is an extra and slow to import, so this module is only imported for `engine=
 import os
 import pickle
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,7 @@ with needs("ray", "engine='ray'"):
 
 
 def chunks_by_ray(
-    store: Store,
-    extractor: Extractor,
-    model: keras.Model,
-    preprocess: Callable[..., Any] | None,
-    workers: int | None,
+    store: Store, extractor: Extractor, model: keras.Model, workers: int | None
 ) -> Iterator[Chunk]:
     """Compute the missing chunks, in any order.
 
@@ -40,7 +36,6 @@ def chunks_by_ray(
         store: The chunks that are stored.
         extractor: What computes chunks in this process.
         model: The model.
-        preprocess: The user's own preprocessing.
         workers: The number of actors; `None` for one per processor.
 
     Raises:
@@ -55,7 +50,8 @@ def chunks_by_ray(
     missing = [n for n in range(-(-examples.size // size)) if n not in store.parts]
     if not missing:
         return
-    shipped = (_packed(model, extractor), examples, preprocess, extractor.batch, size)
+    arguments = (examples, extractor.preprocess, extractor.batch)
+    shipped = (_packed(model, extractor), arguments, size)
     is_ours = not ray.is_initialized()
     if is_ours:
         ray.init(log_to_driver=False, configure_logging=False)
@@ -106,10 +102,10 @@ class _Worker:
     """
 
     def __init__(self, reference: Any) -> None:
-        packed, examples, preprocess, batch, self._size = ray.get(reference)
+        packed, arguments, self._size = ray.get(reference)
         self._error = ""
         try:
-            self._extractor = Extractor(read(_unpacked(*packed)), examples, preprocess, batch)
+            self._extractor = Extractor(read(_unpacked(*packed)), *arguments)
         except Exception as error:  # whatever a user's own layer raises
             self._error = (
                 f"The model cannot be rebuilt in a Ray process: {error} A custom layer needs a "

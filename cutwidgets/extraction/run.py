@@ -1,7 +1,8 @@
 """A run of `features`: identify it, compute the chunks that are missing, and store them."""
 
+import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
@@ -9,9 +10,6 @@ import keras
 from tqdm.auto import tqdm
 
 from ..errors import CutwidgetsError
-from ..graph.callgraph import CallGraph
-from .datasets import examples_of
-from .examples import Examples
 from .extractor import Chunk, Extractor, Output, chunk_size, output_names
 from .identity import Identifier
 from .store import SHUFFLES, Store
@@ -19,24 +17,28 @@ from .store import SHUFFLES, Store
 
 def run(
     model: keras.Model,
-    graph: CallGraph,
-    data: Any,
-    to: Any,
-    preprocess: Callable[..., Any] | None,
-    batch: int,
+    extractor: Extractor,
+    to: str | os.PathLike[str],
     engine: str,
     workers: int | None,
     version: str | None,
 ) -> Store:
-    """Compute and store features, or what is missing of them; the arguments of `features`."""
+    """Compute and store the features that are missing.
+
+    Args:
+        model: The model of the extractor.
+        extractor: What computes them.
+        to: Where to store them.
+        engine: Where to compute: `"local"` or `"ray"`.
+        workers: The number of Ray processes.
+        version: The user's own version of the features.
+    """
     store = Store(to)
-    examples = examples_of(data, graph)
-    extractor = Extractor(graph, examples, preprocess, batch)
-    identity = {**_identity(extractor, preprocess, version), "batch": batch}
+    identity = _identity(extractor, version)
 
     def measure() -> tuple[dict[str, Output], int]:
         outputs = extractor.outputs()
-        return outputs, chunk_size(outputs, batch)
+        return outputs, chunk_size(outputs, extractor.batch)
 
     with store.locked():
         store.begin(identity, measure)
@@ -46,28 +48,27 @@ def run(
             if engine == "ray":
                 from .ray_engine import chunks_by_ray
 
-                chunks = chunks_by_ray(store, extractor, model, preprocess, workers)
-            _store_all(store, chunks, examples)
+                chunks = chunks_by_ray(store, extractor, model, workers)
+            _store_all(store, chunks, extractor.examples.size)
             store.finish()
     return store
 
 
-def _identity(
-    extractor: Extractor, preprocess: Callable[..., Any] | None, version: str | None
-) -> dict[str, Any]:
+def _identity(extractor: Extractor, version: str | None) -> dict[str, Any]:
     """What distinguishes this run from others, for JSON; warns about what cannot be identified."""
     of_model, of_code = Identifier(), Identifier()
     name = getattr(extractor.preprocessing, "name", "none")
-    if preprocess is None:
+    if extractor.preprocess is None:
         code = f"{name} {keras.config.image_data_format()}"
     else:
-        code = of_code.value(preprocess, "preprocess")
+        code = of_code.value(extractor.preprocess, "preprocess")
     examples = extractor.examples
     identity = {
         **of_model.model(extractor.graph),
         "outputs' names": output_names(extractor.graph),
         "data": {**examples.identity(), "ids": examples.ids.__name__},
         "preprocessing": {"name": name, "hash": code},
+        "batch": extractor.batch,
         "version": version,
     }
     unknown = dict.fromkeys([*of_model.unknown, *of_code.unknown, *examples.unknown])
@@ -112,16 +113,11 @@ def _missing_chunks(store: Store, extractor: Extractor) -> Iterator[Chunk]:
             return
 
 
-def _store_all(store: Store, chunks: Iterator[Chunk], examples: Examples) -> None:
+def _store_all(store: Store, chunks: Iterator[Chunk], size: int | None) -> None:
     """Store chunks, with a progress bar."""
-    with tqdm(
-        desc="features",
-        total=examples.size,
-        initial=store.stored(),
-        unit=" examples",
-        delay=1,
-        leave=False,
-    ) as bar:
+    done = store.stored()
+    unit = " examples"
+    with tqdm(desc="features", total=size, initial=done, unit=unit, delay=1, leave=False) as bar:
         for chunk in chunks:
             store.write(chunk)
             bar.update(len(chunk.ids))
