@@ -7,6 +7,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from .errors import UnknownPlaceError, similar
+from .extras import needs
 from .text import number_text
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ class Table:
             >>> table.frame().to_dict("records")
             [{'block': 'Stem', 'letters': 4}]
         """
-        import pandas as pd  # slow to import, and not everybody has it
+        with needs("lab", "A table"):  # slow to import, and not everybody has it
+            import pandas as pd
 
         values = {column.name: list(map(column.value_of, self.rows)) for column in self.columns}
         return pd.DataFrame(values)
