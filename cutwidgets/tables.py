@@ -150,7 +150,7 @@ def _style(column: Column) -> str:
 
 def _bar(share: float) -> str:
     """A bar below a number; none for a share of 0."""
-    # This blue can be told from white and from black.
+    # This blue stands out on white and on black.
     style = f"width:{100 * share:.0f}%;height:3px;margin-left:auto;background:#4a8fd0"
     return f'<div style="{style}"></div>' if share else ""
 

@@ -116,9 +116,9 @@ def _dense(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths])
 
 
 def _einsum_dense(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int:
-    taken, _, result = layer.equation.replace(" ", "").partition("->")
+    operands, _, result = layer.equation.replace(" ", "").partition("->")
     # Every letter of the kernel is in the input, the output, or both.
-    return _labels([taken.partition(",")[0], result], [_input(arguments), outputs[0]])
+    return _labels([operands.partition(",")[0], result], [_input(arguments), outputs[0]])
 
 
 def _embedding(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int:
@@ -172,27 +172,28 @@ def _recurrent(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengt
 def _convolutional_lstm(
     layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]
 ) -> int:
-    taken = _input(arguments)
+    shape = _input(arguments)
     filters = int(layer.filters)
     positions = prod(outputs[0]) // filters
-    steps = 1 if layer.return_sequences else taken[1]
-    width = taken[2] if layer.data_format == "channels_first" else taken[-1]
+    steps = 1 if layer.return_sequences else shape[1]
+    width = shape[2] if layer.data_format == "channels_first" else shape[-1]
     return steps * positions * _volume(layer) * 4 * filters * (width + filters)
 
 
 def _both_directions(
     layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]
 ) -> int | None:
-    taken = next(iter(arguments.values()))
-    counts = [_inner(one, taken) for one in (layer.forward_layer, layer.backward_layer)]
+    sequence = next(iter(arguments.values()))
+    counts = [_inner(one, sequence) for one in (layer.forward_layer, layer.backward_layer)]
     return _sum(counts)
 
 
 def _each_step(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int | None:
-    taken = next(iter(arguments.values()))
-    step = keras.KerasTensor((taken.shape[0], *taken.shape[2:]), dtype=taken.dtype)
+    sequence = next(iter(arguments.values()))
+    batch, steps, *shape = sequence.shape
+    step = keras.KerasTensor((batch, *shape), dtype=sequence.dtype)
     count = _inner(layer.layer, step)
-    return None if count is None else count * (taken.shape[1] or 1)
+    return None if count is None else count * (steps or 1)
 
 
 def _wrapped(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int | None:
@@ -265,10 +266,10 @@ def _labels(terms: Sequence[str], shapes: Sequence[Lengths]) -> int:
 
 def _kernel_operation(layer: Any, arguments: Mapping[str, Any], outputs: Sequence[Lengths]) -> int:
     """A convolution as an operation, of a kernel (*size, inputs, outputs)."""
-    taken, kernel, *pointwise = _tensors(arguments)
+    inputs, kernel, *pointwise = _tensors(arguments)
     kind = keras_class(layer)
     if kind == "ConvTranspose":  # (*size, outputs, inputs)
-        return prod(taken) * prod(kernel[:-1])
+        return prod(inputs) * prod(kernel[:-1])
     if kind == "DepthwiseConv":
         return prod(outputs[0]) * prod(kernel[:-2])
     if pointwise:

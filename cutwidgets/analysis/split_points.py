@@ -1,7 +1,7 @@
-"""What crosses a split, and what is left to do on both sides: where to cut between two machines.
+"""Split points: the data that crosses each, and the work on both sides.
 
-A device computes the head of a model and sends what it gives; a server computes the tail (Kang et
-al. 2017, "Neurosurgeon: collaborative intelligence between the cloud and mobile edge").
+A device computes the head of a model and sends its outputs; a server computes the tail (Kang et al.
+2017, "Neurosurgeon: collaborative intelligence between the cloud and mobile edge").
 """
 
 import re
@@ -19,26 +19,26 @@ from ..structure.anatomy import Anatomy
 from ..tables import Column, Rows, Table
 from ..text import number_text, shape_text
 
-INPUT_ROW = "input"  # the name of the row where nothing is computed before
+INPUT_ROW = "input"  # the row before the first block
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """What crosses a split behind a block, and what comes before and after it, for one example.
+    """A split after a block: the data that crosses it, and the work before and after, per example.
 
     Attributes:
-        after: Name of the block; `"input"` where the model's own input crosses, and all of the
-            model comes after.
-        shapes: Shapes of the tensors that cross, with the batch axis: of one, but where a model has
-            several inputs or a block several outputs.
+        after: Name of the block; `"input"` if the model's own input crosses and the tail is the
+            whole model.
+        shapes: Shapes of the tensors that cross, with the batch axis. There are several if the
+            model has several inputs or the block several outputs.
         dtypes: Their dtypes.
-        bytes: Their size. The model's input counts as the model takes it: a photograph of `float32`
-            has four times the bytes of its pixels, and its file has fewer still. Texts have none.
+        bytes: Their size. The model's input counts in the model's dtype: a `float32` photograph has
+            four times as many bytes as its pixels. Texts count as zero.
         macs_before: Multiply-accumulate operations of the head, counted as in `Cost`.
-        macs_after: Those of the tail.
+        macs_after: Multiply-accumulate operations of the tail.
         parameters_before: Number of parameters of the head's layers. A layer that both sides call
-            is needed on both, and counts on both.
-        parameters_after: That of the tail's.
+            counts on both.
+        parameters_after: Number of parameters of the tail's layers.
     """
 
     after: str
@@ -53,23 +53,23 @@ class Split:
 
 @dataclass(frozen=True, repr=False)
 class Splits(Rows[Split]):
-    """All blocks that `split` can cut behind. Shows itself as a table in a notebook.
+    """All blocks after which `split` can cut. Notebooks show it as a table.
 
-    The pieces are plain Keras models, and go to their machines as such: `head.export("head")` for
-    TensorFlow Serving, `head.export("head.tflite", format="litert")`, or `format="onnx"`.
+    The pieces are plain Keras models and can be exported: `head.export("head")` for TensorFlow
+    Serving, `head.export("head.tflite", format="litert")`, or `format="onnx"`.
 
     Attributes:
         name: Name of the model.
-        rows: A `Split` for its input and for each such block, in the order of computation.
-        uncounted: Names of the layers whose operations are not known, and in no row.
+        rows: A `Split` for its input and one for each such block, in the order of computation.
+        uncounted: Names of the layers whose operations are not known; no row includes them.
 
     Example:
         >>> import cutwidgets as cw
         >>> import keras
-        >>> found = cw.costs(keras.applications.ResNet50(weights=None)).splits
-        >>> found["conv5_block3"].shapes, found["conv5_block3"].bytes
+        >>> splits = cw.costs(keras.applications.ResNet50(weights=None)).splits
+        >>> splits["conv5_block3"].shapes, splits["conv5_block3"].bytes
         (((None, 7, 7, 2048),), 401408)
-        >>> [row.after for row in found.best]
+        >>> [row.after for row in splits.best]
         ['input', 'conv5_block1']
     """
 
@@ -79,22 +79,22 @@ class Splits(Rows[Split]):
 
     @property
     def best(self) -> tuple[Split, ...]:
-        """The rows for which no other has fewer bytes without more operations before the split.
+        """The Pareto-optimal rows: no other has fewer bytes without more operations before it.
 
-        These are the Pareto-optimal ones: which of them is fastest depends on the two machines and
-        the line between them. Of several rows with equal numbers it is the first.
+        Which of them is fastest depends on the two machines and their connection. Of rows with
+        equal numbers, the first counts.
         """
-        found: list[Split] = []
+        best: list[Split] = []
         for row in sorted(self.rows, key=lambda row: (row.macs_before, row.bytes)):
-            if not found or row.bytes < found[-1].bytes:
-                found.append(row)
-        return tuple(found)
+            if not best or row.bytes < best[-1].bytes:
+                best.append(row)
+        return tuple(best)
 
     def plot(self, axes: Any = None) -> Any:
-        """Draw the bytes that cross against the operations before, the best rows by their names.
+        """Plot the bytes that cross against the operations before, and label the best rows.
 
         Args:
-            axes: Axes of matplotlib to draw into; `None` for a new figure.
+            axes: Matplotlib axes to draw into; `None` for a new figure.
 
         Returns:
             The axes.
@@ -139,41 +139,41 @@ class Splits(Rows[Split]):
 
 
 def splits(
-    found: Anatomy,
+    anatomy: Anatomy,
     symbols: Mapping[int, keras.KerasTensor],
     macs: Mapping[int, int | None],
     batch: int,
 ) -> Splits:
-    """What crosses behind each block that `split` can cut behind.
+    """List the places where `split` can cut.
 
     Args:
-        found: The anatomy of a model.
-        symbols: Shapes of all its tensors.
-        macs: The operations of each call, all examples together; `None` where nobody knows.
-        batch: The number of examples in these shapes.
+        anatomy: The anatomy of a model.
+        symbols: Shapes and dtypes of all its tensors.
+        macs: Operations of each call for the whole batch; `None` if not known.
+        batch: Number of examples in the batch.
 
     Example:
         >>> import cutwidgets as cw
         >>> import keras
-        >>> found = cw.anatomy(keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)]))
-        >>> symbols = {tensor.index: tensor.symbol for tensor in found.graph.tensors}
-        >>> [(row.after, row.bytes) for row in splits(found, symbols, {0: 0, 1: 32}, 1)]
+        >>> anatomy = cw.anatomy(keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)]))
+        >>> symbols = {tensor.index: tensor.symbol for tensor in anatomy.graph.tensors}
+        >>> [(row.after, row.bytes) for row in splits(anatomy, symbols, {0: 0, 1: 32}, 1)]
         [('input', 32)]
     """
-    graph = found.graph
+    graph = anatomy.graph
     sides = _Sides(graph, macs)
     rows = [_row(graph, INPUT_ROW, graph.inputs, symbols, sides, batch)]
-    for block, calls in _legal(graph, found.blocks):
+    for block, calls in _legal(graph, anatomy.blocks):
         sides.move(calls)
         rows.append(_row(graph, block.name, block.exits, symbols, sides, batch))
     uncounted = tuple(graph.calls[i].name for i, count in macs.items() if count is None)
-    return Splits(found.name, tuple(rows), uncounted)
+    return Splits(anatomy.name, tuple(rows), uncounted)
 
 
 def _legal(graph: CallGraph, blocks: Sequence[Block]) -> Iterator[tuple[Block, list[int]]]:
-    """The blocks that `split` can cut behind, each with the calls since the one before.
+    """The blocks after which `split` can cut, each with the calls since the previous one.
 
-    Blocks are in an order of computation, so behind each the calls before it are the head.
+    Blocks are in an order of computation, so the head consists of all calls up to a block's end.
     """
     needed = set(between(graph, graph.outputs, ())[0])
     frontier, calls = Frontier(graph, needed), list[int]()
@@ -186,7 +186,7 @@ def _legal(graph: CallGraph, blocks: Sequence[Block]) -> Iterator[tuple[Block, l
 
 
 class _Sides:
-    """What lies before and after a split that moves through a graph."""
+    """Operations and parameters before and after a split that moves through a graph."""
 
     def __init__(self, graph: CallGraph, macs: Mapping[int, int | None]) -> None:
         self._layers = {
@@ -202,7 +202,7 @@ class _Sides:
         self.parameters = (0, sum(self._params.values()))
 
     def move(self, calls: Iterable[int]) -> None:
-        """Take calls to the side before."""
+        """Move calls to the side before the split."""
         for index in calls:
             before, after = self.macs
             self.macs = (before + self._macs[index], after - self._macs[index])
@@ -240,16 +240,16 @@ def _row(
 
 
 def _shape(graph: CallGraph, tensor: int, symbol: keras.KerasTensor) -> Shape:
-    """A shape at the lengths that are asked for, its batch axis as free as in the model.
+    """The shape of a tensor, with the batch axis of the model: `None` where it is free.
 
-    Where examples are folded into that axis, as windows of a picture, it says into how many.
+    If the model folds windows or the like into that axis, its length is for one example.
     """
     own = graph.tensors[tensor].shape
     return (*own[:1], *symbol.shape[1:]) if symbol.shape[:1] == (1,) else tuple(symbol.shape)
 
 
 def bytes_of(symbol: keras.KerasTensor) -> int:
-    """The size of a tensor, with 1 for free lengths; texts have none."""
+    """The size of a tensor, with free lengths as 1; zero for texts."""
     bits = re.search(r"\d+", symbol.dtype)
     width = int(bits.group()) // 8 if bits else int(symbol.dtype == "bool")
     for length in symbol.shape:
@@ -262,16 +262,16 @@ def _shapes_text(row: Split) -> str:
 
 
 def _draw(axes: Any, rows: Sequence[Split], best: Sequence[Split]) -> None:
-    """Points for all rows; the best ones filled, joined by steps, and named."""
-    # Okabe and Ito 2008, "Color universal design": vermilion and blue, which the colour-blind tell
-    # apart; the filled ones are larger, so that nobody needs to.
+    """Draw a point for each row; the best ones are filled, joined by steps, and labelled."""
+    # Vermilion and blue of Okabe and Ito 2008, "Color universal design". The best points are also
+    # filled and larger, so that colour is not the only difference.
     others = [row for row in rows if row not in best]
     x, y = ([getattr(row, name) for row in others] for name in ("macs_before", "bytes"))
     axes.plot(x, y, "o", color="#0072b2", markerfacecolor="none", label="other splits")
     x, y = ([getattr(row, name) for row in best] for name in ("macs_before", "bytes"))
     axes.step(x, y, where="post", color="#d55e00", linewidth=1)
     axes.plot(x, y, "o", color="#d55e00", markersize=8, label="fewest bytes for their MACs")
-    # Below and to the left of a best row there is no other.
+    # No other point lies below and to the left of a best one.
     for i, row in enumerate(best):
         axes.annotate(
             row.after,

@@ -1,14 +1,14 @@
-"""The diagram of a network: blocks and stages as DOT, and DOT as SVG.
+"""The diagram of a network: its blocks and stages as DOT.
 
-From top to bottom: a card for every block, a frame around every stage, and for every residual block
-a joint, the addition at which its branch and its shortcut meet. Towers stand side by side.
+From top to bottom, each block is a card and each stage a frame. A residual block also has a joint:
+the addition at which its branch and its shortcut meet. Towers stand side by side.
 
 Every part of the SVG has an id, where i is the position of a block and j that of a stage:
 `block-i`, `joint-i` (residual blocks only), `branch-i` (from the card to the joint), `shortcut-i`
-(the arc into the joint), `spine-i` (into the card; the last one into the output), `skip-i-k` (what
-else enters the card, or the output, from further above), `stage-j`, `input`, `output`, `legend`.
-Classes say what a part is, such as `block residual`, `joint`, `shortcut projection`; by them
-`diagram.css` lets the diagram follow the theme of a page.
+(the arc into the joint), `spine-i` (into the card; the last one into the output), `skip-i-k` (a
+long skip connection into the card or the output), `stage-j`, `input`, `output`, `legend`.
+Classes say what a part is, such as `block residual`, `joint`, `shortcut projection`; through them
+`diagram.css` adapts the diagram to the page's theme.
 """
 
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ from ..blocks import flow
 from ..blocks.blocks import Block, Stage
 from ..text import number_text, shape_text
 from .dot import (
-    _FONT,
-    _GREEN,
-    _MUTED,
-    _ORANGE,
-    _TEXT,
     COLOURS,
+    FONT,
     GAP,
+    GREEN,
     GREY,
     MAX_NAME,
+    MUTED,
+    ORANGE,
     SHORTCUT,
     STRAIGHT,
+    TEXT,
     add_edge,
     add_node,
     empty,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _FRAME = {
     "style": "rounded,filled", "color": "#d8dce2", "fillcolor": "#eef1f5",
-    "fontname": _FONT, "fontsize": "9", "fontcolor": _MUTED,
+    "fontname": FONT, "fontsize": "9", "fontcolor": MUTED,
 }  # fmt: skip
 
 _JOINT = {"shape": "circle", "fixedsize": "true", "width": "0.16", "margin": "0"}
@@ -55,11 +55,11 @@ _STYLES = {
 
 _SAMPLES = {"identity": "——", "projection": "– – –", "pooling": "· · · ·"}
 
-_SKIP = {"color": _GREEN, "penwidth": "1.2", "weight": "0"}
+_SKIP = {"color": GREEN, "penwidth": "1.2", "weight": "0"}
 
 
 def source(name: str, blocks: Sequence[Block], stages: Sequence[Stage]) -> str:
-    """The diagram in DOT, the language of Graphviz.
+    """Write the diagram in DOT, the language of Graphviz.
 
     Args:
         name: Name of the model.
@@ -104,7 +104,7 @@ def source(name: str, blocks: Sequence[Block], stages: Sequence[Stage]) -> str:
 def _add_edges(
     graph: "graphviz.Digraph", blocks: Sequence[Block], sources: Sequence[Sequence[int]]
 ) -> None:
-    """The spine from the input to the output, the shortcuts past it, and long skip connections."""
+    """Add the spine from input to output, the shortcuts beside it, and long skip connections."""
     leaves = [f"joint-{i}" if block.shortcut else f"block-{i}" for i, block in enumerate(blocks)]
     leaves.append("input")  # at position -1
     for i, block in enumerate(blocks):
@@ -120,7 +120,7 @@ def _add_edges(
 
 
 def _add_entries(graph: "graphviz.Digraph", i: int, card: str, sources: Sequence[str]) -> None:
-    """What enters a card, or the output: the spine, and what comes from further above."""
+    """Add the edges into a card or the output: the spine, then long skip connections."""
     add_edge(graph, sources[0], card, f"spine-{i}", "spine", **STRAIGHT)
     for k, source in enumerate(sources[1:], 1):
         add_edge(graph, source, card, f"skip-{i}-{k}", "skip", **_SKIP)
@@ -129,7 +129,7 @@ def _add_entries(graph: "graphviz.Digraph", i: int, card: str, sources: Sequence
 def _add_block(
     graph: "graphviz.Digraph", i: int, block: Block, widths: Sequence[int], column: int
 ) -> None:
-    """A card: name left, numbers right; and the joint of a residual block."""
+    """Add a card, with the name left and numbers right, and the joint of a residual block."""
     colour = COLOURS.get(block.kind, GREY)
     label = table(_row(_texts(block), widths, colour))
     look = {"group": f"spine-{column}"} if column else {}
@@ -139,7 +139,7 @@ def _add_block(
 
 
 def _frame(j: int, stage: Stage, widths: Sequence[int]) -> dict[str, str]:
-    """What surrounds a stage: nothing where it is a single block of the same name."""
+    """Attributes of the frame around a stage; invisible around a single block of the same name."""
     look = {"id": f"stage-{j}", "class": "stage", "labeljust": "l", "margin": "5", **_FRAME}
     if stage.name == stage.blocks[0].name:
         return look | {"label": "", "style": "", "peripheries": "0", "margin": "0"}
@@ -167,13 +167,13 @@ def _output_label(blocks: Sequence[Block], count: int) -> str:
 def _legend(
     name: str, blocks: Sequence[Block], sources: Sequence[Sequence[int]], widths: Sequence[int]
 ) -> str:
-    """The name of the model, what the columns of the cards are, and how shortcuts are drawn."""
-    title = f'<FONT POINT-SIZE="11" COLOR="{_TEXT}"><B>{GAP}{escaped(name)}</B></FONT>'
+    """The model's name, the columns of the cards, and how shortcuts are drawn."""
+    title = f'<FONT POINT-SIZE="11" COLOR="{TEXT}"><B>{GAP}{escaped(name)}</B></FONT>'
     rows = _row([title, muted("output"), muted("parameters")], widths)
     kinds = [kind for kind in _STYLES if any(block.shortcut == kind for block in blocks)]
     lines = [(3 * GAP).join(["shortcut", *map(_sample, kinds)])] if kinds else []
     if any(len(others) > 1 for others in sources):
-        line = f'<FONT COLOR="{_GREEN}"><B>{_SAMPLES["identity"]}</B></FONT>'
+        line = f'<FONT COLOR="{GREEN}"><B>{_SAMPLES["identity"]}</B></FONT>'
         lines.append(f"{line}{GAP}{GAP}long skip connection")
     for line in lines:
         rows += f'<TR><TD></TD><TD COLSPAN="3" ALIGN="LEFT">{GAP}{line}</TD></TR>'
@@ -181,11 +181,11 @@ def _legend(
 
 
 def _sample(shortcut: str) -> str:
-    return f'<FONT COLOR="{_ORANGE}"><B>{_SAMPLES[shortcut]}</B></FONT>{GAP}{GAP}{shortcut}'
+    return f'<FONT COLOR="{ORANGE}"><B>{_SAMPLES[shortcut]}</B></FONT>{GAP}{GAP}{shortcut}'
 
 
 def _row(texts: Sequence[str], widths: Sequence[int], bar: str = "transparent") -> str:
-    """A row of a card behind a bar of its colour. The columns of all cards are equally wide."""
+    """A row of a card, after a bar in its colour. All cards have the same column widths."""
     (name, *numbers), (wide, *narrow) = texts, widths
     return (
         f'<TR><TD FIXEDSIZE="TRUE" WIDTH="3" HEIGHT="11" BGCOLOR="{bar}"></TD>'
@@ -199,7 +199,7 @@ def _row(texts: Sequence[str], widths: Sequence[int], bar: str = "transparent") 
 
 
 def _texts(block: Block) -> tuple[str, str, str]:
-    """What a card says: the name of the block, its output shape and number of parameters."""
+    """The texts of a card: name and kind, output shape, number of parameters."""
     return (
         f"<B>{GAP}{escaped(block.name)}</B>{GAP}{GAP}{muted(_kind(block))}",
         muted(shape_text(block.output_shape, block.scale)),
@@ -208,16 +208,16 @@ def _texts(block: Block) -> tuple[str, str, str]:
 
 
 def _kind(block: Block) -> str:
-    """The kind of a block, unless its joint and its shortcut show it, or its name says it."""
+    """The kind of a block, unless its joint or its name already says it."""
     own = block.name.rpartition("/")[2]
     return "" if block.shortcut or own.startswith(block.kind) else block.kind
 
 
 def _widths(blocks: Sequence[Block]) -> list[int]:
-    """Widths of the three columns in points, from the number of letters.
+    """Widths of the three columns in points, estimated from the number of letters.
 
-    Graphviz widens a column where its fonts need more; where it finds no fonts at all, or others
-    than the browser has, this keeps the texts within their cards.
+    Graphviz widens a column if its own fonts need more. The estimate keeps texts inside their cards
+    if Graphviz has no fonts, or others than the browser.
     """
     names = [6.5 * min(len(block.name), MAX_NAME) + 5.5 * len(_kind(block)) for block in blocks]
     shapes = [6 * len(shape_text(block.output_shape, block.scale)) for block in blocks]

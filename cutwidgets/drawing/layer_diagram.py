@@ -1,13 +1,13 @@
-"""The diagram of a block's layers: calls as DOT, in the style of the diagram of blocks.
+"""The diagram of a block's layers: its calls as DOT, in the style of the block diagram.
 
-From top to bottom: a card for every call, above them what enters, below them what leaves. The
-longest way through them is the straight spine; ways beside it have straight lines of their own.
+From top to bottom, each call is a card; entering tensors stand above, leaving tensors below. The
+longest path is a straight spine, and each parallel path a straight line beside it.
 
 Every part of the SVG has an id, where i is the index of a call and k counts the tensors that enter
-or leave: `call-i`, `entry-k`, `exit-k`, and for edges `edge-a-b` of what follows `call-` at both
-ends, or the whole id where that is an entry or an exit (`edge-3-4`, `edge-entry-0-3`). Classes say
-what a part is: `call convolution`, `entry`, `exit`, `spine`, and `shortcut` for an edge past calls
-that lead to where it leads. `diagram.css` knows them.
+or leave: `call-i`, `entry-k`, `exit-k`. An edge's id joins the ids of its ends, without `call-`:
+`edge-3-4`, `edge-entry-0-3`. Classes say what a part is: `call convolution`, `entry`, `exit`,
+`spine`, and `shortcut` for an edge that skips calls on another path to its end. `diagram.css`
+styles them.
 """
 
 from collections import defaultdict
@@ -41,16 +41,16 @@ if TYPE_CHECKING:
 
 _SIGNS = {"addition": "+", "multiplication": "×"}
 
-# What enters and leaves is no card: it belongs to other blocks.
+# Entries and exits are not cards: they belong to other blocks.
 _OUTSIDE = {"shape": "plaintext", "style": ""}
 
 
 def source(graph: CallGraph, calls: Sequence[int]) -> str:
-    """The diagram of some calls in DOT, the language of Graphviz.
+    """Write the diagram of some calls in DOT, the language of Graphviz.
 
     Args:
         graph: The call graph.
-        calls: Indices of the calls, ascending, as those of a block.
+        calls: Indices of the calls, ascending, such as those of a block.
 
     Returns:
         The DOT source of a directed graph.
@@ -77,7 +77,7 @@ def source(graph: CallGraph, calls: Sequence[int]) -> str:
     _add_cards(drawn, [graph.calls[index] for index in calls], shapes, lines)
     for k, tensor in enumerate(exits):
         label = _outside("to", _readers(graph, calls, tensor))
-        # It stands below the call that makes it.
+        # Below the call that computes it.
         lines[f"exit-{k}"] = lines[_id(graph.tensors[tensor].maker)]
         add_node(drawn, f"exit-{k}", "exit", label, group=lines[f"exit-{k}"], **_OUTSIDE)
     _add_edges(drawn, edges, lines)
@@ -86,7 +86,7 @@ def source(graph: CallGraph, calls: Sequence[int]) -> str:
 
 
 def _shapes(graph: CallGraph) -> list[str]:
-    """For each tensor its shape as people write it."""
+    """For each tensor, its shape as text."""
     scales = resolutions(graph)
     return [shape_text(tensor.shape, scales[tensor.index]) for tensor in graph.tensors]
 
@@ -97,14 +97,16 @@ def _add_cards(
     shapes: Sequence[str],
     lines: Mapping[str, str],
 ) -> None:
-    """A card for each call, all equally wide."""
-    given = {call.index: ", ".join(shapes[tensor] for tensor in call.outputs[:1]) for call in calls}
+    """Add a card for each call, all equally wide."""
+    outputs = {
+        call.index: ", ".join(shapes[tensor] for tensor in call.outputs[:1]) for call in calls
+    }
     widths = [
-        max(_width([call.name], 6.5), _width([*_about(call), given[call.index], "+ "], 5.5))
+        max(_width([call.name], 6.5), _width([*_about(call), outputs[call.index], "+ "], 5.5))
         for call in calls
     ]
     for call in calls:
-        card = _card(call, round(max(widths)), given[call.index])
+        card = _card(call, round(max(widths)), outputs[call.index])
         node = _id(call.index)
         add_node(drawn, node, f"call {call.role}", card, group=lines[node])
 
@@ -114,18 +116,18 @@ def _id(index: int) -> str:
 
 
 def _leaving(graph: CallGraph, calls: Sequence[int]) -> list[int]:
-    """The tensors that calls make and that others read, or that the model gives."""
+    """The tensors of some calls that other calls read or the model returns."""
     inside = set(calls)
-    made = (tensor for index in calls for tensor in graph.calls[index].outputs)
+    tensors = (tensor for index in calls for tensor in graph.calls[index].outputs)
     return [
         tensor
-        for tensor in made
+        for tensor in tensors
         if tensor in graph.outputs or not inside.issuperset(graph.tensors[tensor].users)
     ]
 
 
 def _readers(graph: CallGraph, calls: Sequence[int], tensor: int) -> list[str]:
-    """Who reads a tensor outside of some calls."""
+    """Names of the calls that read a tensor, without some calls."""
     users = [graph.calls[user].name for user in graph.tensors[tensor].users if user not in calls]
     return users + ["the output"] * (tensor in graph.outputs)
 
@@ -133,42 +135,42 @@ def _readers(graph: CallGraph, calls: Sequence[int], tensor: int) -> list[str]:
 def _edges(
     graph: CallGraph, calls: Sequence[int], entries: Sequence[int], exits: Sequence[int]
 ) -> list[tuple[str, str]]:
-    """What reads from what, by the ids of the nodes; each once, in the order of the calls."""
+    """Pairs of node ids, from a tensor's maker to its reader; each once, in call order."""
     makers = {tensor: f"entry-{k}" for k, tensor in enumerate(entries)}
-    found = []
+    edges = []
     for index in calls:
         call = graph.calls[index]
-        found += [(makers[tensor], _id(index)) for tensor in call.inputs]
+        edges += [(makers[tensor], _id(index)) for tensor in call.inputs]
         makers |= dict.fromkeys(call.outputs, _id(index))
-    found += [(makers[tensor], f"exit-{k}") for k, tensor in enumerate(exits)]
-    return list(dict.fromkeys(found))
+    edges += [(makers[tensor], f"exit-{k}") for k, tensor in enumerate(exits)]
+    return list(dict.fromkeys(edges))
 
 
 def _lines(nodes: Sequence[str], edges: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """For each node the straight line that it stands in: the longest way, then that beside it."""
+    """Assign each node to a straight line: the longest path first, then the longest of the rest."""
     before = defaultdict(list)
     for start, end in edges:
         before[end].append(start)
     lines: dict[str, str] = {}
     while len(lines) < len(nodes):
         name = f"line-{len(set(lines.values()))}"
-        ways: dict[str, list[str]] = {}
+        paths: dict[str, list[str]] = {}
         for node in nodes:
             if node not in lines:
-                ends = [ways[start] for start in before[node] if start in ways]
-                ways[node] = [*(max(ends, key=len) if ends else ()), node]
-        longest = max(ways.values(), key=len)
+                ends = [paths[start] for start in before[node] if start in paths]
+                paths[node] = [*(max(ends, key=len) if ends else ()), node]
+        longest = max(paths.values(), key=len)
         lines |= dict.fromkeys(longest, name)
     return lines
 
 
 def _past(edges: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-    """The edges whose end is also reached from their start through other nodes."""
+    """The edges whose end can also be reached from their start through other nodes."""
     ahead: dict[str, set[str]] = defaultdict(set)
     following = defaultdict(list)
     for start, end in edges:
         following[start].append(end)
-    # Edges come in the order of their ends, so that backwards all behind an end is known.
+    # Edges are ordered by their ends; backwards, all that follows an end is known.
     for start, end in reversed(edges):
         ahead[start] |= {end} | ahead[end]
     return {
@@ -181,7 +183,7 @@ def _past(edges: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
 def _add_edges(
     drawn: "graphviz.Digraph", edges: Sequence[tuple[str, str]], lines: Mapping[str, str]
 ) -> None:
-    """Grey from one to the next, orange past others."""
+    """Add the edges: grey from one call to the next, orange where they skip calls."""
     past = _past(edges)
     for start, end in edges:
         name = f"edge-{start}-{end}".replace("call-", "")
@@ -193,7 +195,7 @@ def _add_edges(
 
 
 def _card(call: Call, width: int, shape: str) -> str:
-    """The name of a call above what it does and the shape that it gives."""
+    """The label of a call: its name, what it does, and its output shape."""
     colour = COLOURS["residual"] if call.role in WEIGHTED else GREY
     sign = f"<B>{_SIGNS[call.role]}</B>{GAP}" if call.role in _SIGNS else ""
     kind, *more = map(escaped, _about(call))
@@ -208,9 +210,9 @@ def _card(call: Call, width: int, shape: str) -> str:
 
 
 def _about(call: Call) -> list[str]:
-    """What a call does: the class of its layer, and what sets it apart from others of that class.
+    """What a call does: the class of its layer, and its size, units, strides or activation.
 
-    A layer of the user's own may have anything under the names that Keras's layers have.
+    In a user's own layer, these attributes may hold anything.
     """
     layer = call.layer
     words = [call.kind]
@@ -225,21 +227,21 @@ def _about(call: Call) -> list[str]:
 
 
 def _lengths(layer: keras.Operation, name: str) -> tuple[int, ...]:
-    """An attribute that is a whole number or several of them; none if it is anything else."""
+    """An attribute that is an integer or a sequence of integers; otherwise nothing."""
     value = getattr(layer, name, None)
     numbers = tuple(value) if isinstance(value, tuple | list) else (value,)
     return numbers if all(type(number) is int for number in numbers) else ()
 
 
 def _outside(preposition: str, names: Sequence[str], shape: str = "") -> str:
-    """Where a tensor comes from or goes to, outside of the block."""
+    """Where a tensor comes from or goes to, outside the block."""
     others = f" and {len(names) - 1} more" if len(names) > 1 else ""
     text = f"{preposition}{GAP}{escaped(_short(names[0]))}{others}"
     return f"<{muted(text + 2 * GAP + shape if shape else text)}>"
 
 
 def _short(name: str) -> str:
-    """A name without its middle where it is long: layers of a block differ at the end of theirs.
+    """Shorten a name in its middle: the layers of a block differ at the end of their names.
 
     Example:
         >>> _short("expanded_conv_5_squeeze_excite_conv_1")
@@ -250,6 +252,6 @@ def _short(name: str) -> str:
 
 
 def _width(texts: Iterable[str], each: float) -> float:
-    """How wide texts are beside each other, in points: see `diagram`, which has it from letters."""
+    """The width of texts side by side in points, estimated from their letters."""
     letters = "".join(text[:MAX_NAME] + " " for text in texts)
     return each * sum(2 if east_asian_width(letter) in "WF" else 1 for letter in letters)

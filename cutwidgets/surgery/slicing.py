@@ -109,19 +109,19 @@ def split(model: keras.Model, *ends: PlaceLike, allow_bypass: bool = False) -> l
         >>> [tensor.name for tensor in tail.inputs]
         ['conv3_block2_2_conv', 'conv3_block1_out']
     """
-    found = anatomy(model)
-    graph = found.graph
-    places = [resolve(found, end) for end in ends]
+    model_anatomy = anatomy(model)
+    graph = model_anatomy.graph
+    places = [resolve(model_anatomy, end) for end in ends]
     frontiers = []
     frontier, before = Frontier(graph), set[int]()
     for end, place in zip(ends, places, strict=True):
         if before.issuperset(graph.tensors[tensor].maker for tensor in place.exits):
-            raise _out_of_order(found, ends)
+            raise _out_of_order(model_anatomy, ends)
         before |= head(graph, place.exits)
         frontier.advance(sorted(before))
         carried = tuple(sorted(frontier.live.difference(place.exits)))
         if carried and not allow_bypass:
-            refuse_bypassed_end(found, end, place, carried)
+            refuse_bypassed_end(model_anatomy, end, place, carried)
         frontiers.append((*place.exits, *carried))
     names = [None, *(place.name for place in places), None]
     sections = []
@@ -129,18 +129,20 @@ def split(model: keras.Model, *ends: PlaceLike, allow_bypass: bool = False) -> l
         calls, reached = between(graph, exits, entries)
         if not calls or not set(reached) <= set(entries):
             if i and names[i + 1]:
-                raise _out_of_order(found, ends)
+                raise _out_of_order(model_anatomy, ends)
             reason = no_way(graph, entries, exits, names[i], names[i + 1])
-            raise CutError(f"Cannot split {found.name!r} at {', '.join(map(repr, ends))}: {reason}")
-        name = _name(found, names[i], names[i + 1])
+            written = ", ".join(map(repr, ends))
+            raise CutError(f"Cannot split {model_anatomy.name!r} at {written}: {reason}")
+        name = _name(model_anatomy, names[i], names[i + 1])
         sections.append(Section(graph, name, tuple(entries), exits, calls))
     return [build(model, piece) for piece in sections]
 
 
 def _out_of_order(anatomy: Anatomy, ends: Sequence[PlaceLike]) -> CutError:
-    asked = ", ".join(map(repr, ends))
+    written = ", ".join(map(repr, ends))
     return CutError(
-        f"Cannot split {anatomy.name!r} at {asked}: the places are not in the order of computation."
+        f"Cannot split {anatomy.name!r} at {written}: the places are not in the order of "
+        "computation."
     )
 
 
