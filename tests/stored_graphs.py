@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from .callgraph import Call, CallGraph, Nest, Tensor
+from cutwidgets.graph.callgraph import Call, CallGraph, Nest, Tensor
 
 # The attributes of a call that are stored as they are.
 _CALL = ("name", "kind", "role", "pointwise", "stride", "reads", "outputs", "scope")
