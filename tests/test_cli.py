@@ -216,7 +216,7 @@ def test_the_command_that_is_installed(file):
 def test_a_bug_is_no_failed_proof(run, file, monkeypatch, error):
     message = "a bug\x07"  # whose text is not in the traceback's lines of source
 
-    def crash(*_):
+    def crash(*_, **__):
         raise error(message)
 
     monkeypatch.setattr("cutwidgets.surgery.checking.check", crash)
@@ -384,7 +384,7 @@ def test_names_of_strangers_are_shown_as_they_are(run, tmp_path):
 def test_a_proof_is_strict_json(run, file, monkeypatch):
     inf = float("inf")
     result = cw.Check(inf, float("nan"), 1e-9, ("a",), (("b", inf), ("c", 0.0)), "b")
-    monkeypatch.setattr("cutwidgets.surgery.checking.check", lambda *_: result)
+    monkeypatch.setattr("cutwidgets.surgery.checking.check", lambda *_, **__: result)
     code, out, _ = run("check", file, "stage1", "stage2", "--json")
     assert code == 1
     assert strict(out) == {

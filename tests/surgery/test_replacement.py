@@ -234,7 +234,7 @@ def check_removal(model, place):
                 cw.replace(model, name, layers.Identity())
             except cw.CutError as refused:
                 shape = str(tuple(symbol.shape))
-                assert "gives" in str(refused)
+                assert "returns" in str(refused)
                 assert shape in str(refused)
         return None
     own_name = {call.own_name for call in calls if call.index not in inside}
