@@ -98,7 +98,7 @@ class Anatomy(Rows[Block]):
             >>> import cutwidgets as cw
             >>> import keras
             >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
-            >>> "classifier" in cw.anatomy(model).html_table()
+            >>> "<table" in cw.anatomy(model).html_table()
             True
         """
         return self._table().html(self.name)
