@@ -194,9 +194,12 @@ def check(
 def features(
     model: File,
     data: Annotated[
-        Path, typer.Argument(help="A folder of images, a .npy file, or a .npz file by input name.")
+        Path,
+        typer.Argument(
+            help="A folder of images, a .npy file, or a .npz file: one array per input."
+        ),
     ],
-    to: Annotated[Path, typer.Option(help="The .parquet or .npy file to write.")],
+    to: Annotated[Path, typer.Option(help="The .parquet folder or .npy file to write.")],
     batch: Annotated[int, typer.Option(min=1, help="Number of examples in a batch.")] = 32,
     engine: Annotated[Engine, typer.Option(help="Compute here, or on Ray.")] = Engine.LOCAL,
     workers: Annotated[

@@ -89,7 +89,7 @@ class BypassedCutError(CutError):
 
 
 class UnsupportedModelError(CutError):
-    """The model has no graph: it is subclassed, not built, or no Keras model.
+    """The model has no graph: it is subclassed, not built, or not a Keras model.
 
     Example:
         >>> import cutwidgets as cw

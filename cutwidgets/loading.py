@@ -83,7 +83,7 @@ def load(
 
     Raises:
         CutwidgetsError: If there is no such file, it contains no model that Keras can read, a class
-            is missing, or it would run its own code in safe mode.
+            is missing, or it contains code of its own and `safe_mode` is on.
 
     Example:
         >>> import cutwidgets as cw

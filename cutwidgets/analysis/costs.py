@@ -164,7 +164,7 @@ def costs(model: keras.Model, input_shape: Any = None) -> Costs:
 
     Raises:
         CutwidgetsError: If the shape does not fit the model, or a layer does not accept it.
-        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+        UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
         >>> import keras

@@ -79,10 +79,10 @@ class Splits(Rows[Split]):
 
     @property
     def best(self) -> tuple[Split, ...]:
-        """The Pareto-optimal rows: no other has fewer bytes without more operations before it.
+        """The Pareto-optimal rows: every row with fewer bytes has more operations before the split.
 
-        Which of them is fastest depends on the two machines and their connection. Of rows with
-        equal numbers, the first counts.
+        Which of them is fastest depends on the two machines and their connection. Of tied rows,
+        only the first is listed.
         """
         best: list[Split] = []
         for row in sorted(self.rows, key=lambda row: (row.macs_before, row.bytes)):
@@ -120,7 +120,7 @@ class Splits(Rows[Split]):
 
     def _table(self) -> Table:
         best = self.best
-        caption = "For one example. ★: no other has fewer bytes without more MACs before the split."
+        caption = "For one example. ★: every row with fewer bytes has more MACs before the split."
         if self.uncounted:
             caption += f" MACs are without those of {', '.join(self.uncounted)}."
         macs = self.rows[0].macs_after  # of the whole model

@@ -26,8 +26,8 @@ class Region:
 
     Attributes:
         role: For a single call, its own role; for branches `"residual"`, `"inception"`, `"dense"`
-            or `"branched"`, and `"gate"` if they are multiplied or have no weights: a straight
-            chain may contain a gate like any call.
+            or `"branched"`, and `"gate"` if they are multiplied or have no weights. A straight
+            chain may contain a gate, as it may any single call.
         calls: Indices of its calls, ascending, including those that lead into it from the side.
         entry: Index of the tensor that enters; `None` if there is none.
         exit: Index of the tensor that leaves.

@@ -11,7 +11,7 @@ from .regions import WEIGHTED, Region, depending, region
 
 
 def cost(graph: CallGraph, index: int) -> int:
-    """The length of a call in a path: weighted calls count most, as masks need many calls."""
+    """The length of a call in a path; calls with weights count most, as masks need many calls."""
     return 10 if graph.calls[index].role in WEIGHTED else 1
 
 
@@ -129,7 +129,7 @@ def _positions(
 def _narrow(
     graph: CallGraph, whole: Region, borders: Sequence[int], main: Collection[int]
 ) -> list[int]:
-    """The borders that at most one other tensor bypasses, masks not counted: frontiers of two."""
+    """The borders that at most one other tensor bypasses, not counting masks."""
     positions = _positions(graph, whole, borders, main)
     own = {tensor: i for i, tensor in enumerate(borders)}
     # How many more tensors bypass each border than the one before it.

@@ -75,20 +75,20 @@ def features(
 ) -> Features:
     """Run a model or a slice over a data set, and store its outputs, one row per example.
 
-    At most one batch of data is in memory, and at most 32 MB of features, or those of one batch. A
-    run that was stopped or killed resumes when it is called again with the same arguments: stored
-    parts are not computed again, and the result is the same, bit for bit. Once everything is
+    Memory holds at most one batch of data, and 32 MB of features or one batch of them, whichever is
+    more. A run that was stopped or killed resumes when it is called again with the same arguments:
+    stored parts are not computed again, and the result is the same, bit for bit. Once everything is
     stored, another call computes nothing. Two runs cannot store in one place at the same time.
 
     A place holds the features of one run, and refuses any other. Runs differ if anything differs
     that determines the features: the layers of the model, their code, states and weights; the code
     of `preprocess` with all functions, variables and objects that it reads; the batch; the data.
     All rows of arrays in memory are compared. Mapped arrays and images in a folder are compared by
-    the sizes and modification times of their files and by a sample of 64, so a copy of a file
-    counts as another file, unless it keeps the time. Names that Keras makes up and the place of
-    code in a file do not matter. A warning names whatever cannot be compared, such as all elements
-    of a `tf.data.Dataset` but the first. Files that `preprocess` itself reads go unnoticed: give a
-    `version`.
+    the sizes and modification times of their files and by a sample of 64 rows or files; a copied
+    file therefore counts as another, unless the copy keeps the modification time. Names that Keras
+    generated, and the line where code stands, make no difference. A warning names whatever cannot
+    be compared, such as all elements of a `tf.data.Dataset` but the first. Files that `preprocess`
+    itself reads go unnoticed: pass a `version`.
 
     Images and folders that cannot be read do not stop the run: the result lists them as `broken`.
 
@@ -125,8 +125,8 @@ def features(
             processors of the same kind they equal those of the local engine, bit for bit.
         workers: The number of Ray processes, each with a copy of the model; `None` for one per
             processor.
-        version: A text that you change whenever something changes that cannot be compared. With it
-            there is no warning.
+        version: A string of your own. Change it whenever something changes that cutwidgets cannot
+            compare. With it there is no warning.
 
     Returns:
         The stored features, with a list of broken examples.
@@ -135,7 +135,7 @@ def features(
         CutwidgetsError: If the data do not fit the model; if the place holds something else or the
             features of another run, or another run is storing there; if the disk is full. What is
             stored is kept in all cases.
-        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+        UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
         >>> import tempfile
@@ -165,8 +165,8 @@ def features(
     fixed = {graph.tensors[tensor].shape[0] for tensor in graph.inputs} - {None, batch}
     if fixed:
         raise CutwidgetsError(
-            f"The model {graph.name!r} takes exactly {fixed.pop()} examples at once, and batch is "
-            f"{batch}: give that number."
+            f"The model {graph.name!r} takes exactly {(size := fixed.pop())} examples at once, but "
+            f"batch is {batch}. Pass batch={size}."
         )
     with needs("features", "cutwidgets.features"):
         import pandas as pd

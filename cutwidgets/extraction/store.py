@@ -289,8 +289,8 @@ class Store:
             return
         if os.path.lexists(self.path):
             raise CutwidgetsError(
-                f"{str(self.path)!r} is another file now, where the array is to be stored. Move "
-                "that file away, and call again with the same arguments: all features are computed."
+                f"Another file is now at {str(self.path)!r}, where the finished array belongs. "
+                "Move it away and call again with the same arguments; nothing is computed again."
             )
         with self._writing(), suppress(FileNotFoundError):  # another run was faster
             os.replace(self._unfinished, self.path)

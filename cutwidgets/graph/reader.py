@@ -37,7 +37,7 @@ def read(model: keras.Model) -> CallGraph:
         The graph. It refers to the model's layers and tensors, not to the model.
 
     Raises:
-        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+        UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
         >>> import keras
@@ -335,7 +335,8 @@ def find(graph: CallGraph, symbol: keras.KerasTensor) -> tuple[int, ...]:
         # A copy of the tensor, of the same origin, stands for the same value.
         tensors = [t.index for t in graph.tensors if origin in map(origin_of, t.aliases)]
     if not tensors and origin is not None:
-        # A layer's `output` is that of its first call, which in a slice is the model's own.
+        # `layer.output` belongs to the layer's first call; for a layer in a slice, that call is in
+        # the original model.
         calls = [call for call in graph.calls if call.layer is origin[0]]
         if len(calls) == 1:
             tensors = [calls[0].outputs[origin[2]]]

@@ -1,4 +1,4 @@
-"""What Keras has no function for, on the backends that we know: compiling, and gradients."""
+"""Compiling and gradients, for which Keras has no function that works on every backend."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -97,7 +97,7 @@ def exits(
     Raises:
         CutwidgetsError: If the data or the thresholds do not fit, there is no block to leave at, or
             scikit-learn is not installed.
-        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+        UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
         >>> from cutwidgets import lab

@@ -63,7 +63,7 @@ def gradients(model: keras.Model, x: Any, y: Any) -> Gradients:
     Raises:
         CutwidgetsError: If the data do not fit the model, it is a single block, or the backend of
             Keras is neither TensorFlow nor JAX.
-        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+        UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
         >>> from cutwidgets import lab

@@ -98,7 +98,7 @@ def subject(model: keras.Model, x: Any, y: Any = None) -> Subject:
 
     Raises:
         CutwidgetsError: If the data do not fit the model, or are not finite.
-        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+        UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
         >>> import keras

@@ -66,7 +66,7 @@ class Measured(Result):
 
 
 class Lesions(Measured):
-    """A model without each one of its blocks. Columns: block, stage, shortcut, `kind`."""
+    """Results of removing each block in turn. Columns: block, stage, shortcut, `kind`."""
 
     @property
     def finding(self) -> str:
@@ -97,7 +97,7 @@ def lesions(model: keras.Model, x: Any, y: Any = None) -> Lesions:
 
     Raises:
         CutwidgetsError: If no block can be removed, or the data do not fit.
-        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+        UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
         >>> from cutwidgets import lab
@@ -156,7 +156,7 @@ def random_lesions(
     Raises:
         CutwidgetsError: If no block can be removed, the data do not fit, or there are not as many
             blocks.
-        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+        UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
         >>> from cutwidgets import lab
@@ -241,7 +241,7 @@ def shuffles(
     Raises:
         CutwidgetsError: If no two blocks can be swapped, the data do not fit, or SciPy is not
             installed.
-        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+        UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
         >>> from cutwidgets import lab

@@ -77,7 +77,7 @@ def probes(model: keras.Model, x: Any, y: Any, folds: int = 5, seed: int = 0) ->
     Raises:
         CutwidgetsError: If the data do not fit, there are too few examples of a class, or
             scikit-learn is not installed.
-        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+        UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
         >>> from cutwidgets import lab

@@ -67,7 +67,7 @@ def norm_ratios(model: keras.Model, x: Any) -> NormRatios:
 
     Raises:
         CutwidgetsError: If the model has no residual blocks, or the data do not fit.
-        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+        UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
         >>> from cutwidgets import lab

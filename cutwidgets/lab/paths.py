@@ -57,7 +57,7 @@ def paths(model: keras.Model) -> Paths:
 
     Raises:
         CutwidgetsError: If the model has no residual blocks.
-        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+        UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
         >>> from cutwidgets import lab
@@ -142,7 +142,7 @@ def path_gradients(
     Raises:
         CutwidgetsError: If the model has no residual blocks or some that not all paths pass, the
             data do not fit, or the backend of Keras is neither TensorFlow nor JAX.
-        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+        UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
         >>> from cutwidgets import lab

@@ -154,7 +154,7 @@ def receptive_fields(model: keras.Model, photo: Any = None, *, seed: int = 0) ->
         CutwidgetsError: If the model does not accept photographs, or this one does not fit or is
             not finite; if no block's output has spatial axes; or if the backend of Keras is neither
             TensorFlow nor JAX.
-        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+        UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
         >>> from cutwidgets import lab

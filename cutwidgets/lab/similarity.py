@@ -117,7 +117,7 @@ def similarity(
 
     Raises:
         CutwidgetsError: If the data do not fit, or there are fewer than 4 examples.
-        UnsupportedModelError: If a model is subclassed, not built or no Keras model.
+        UnsupportedModelError: If a model is subclassed, not built or not a Keras model.
 
     Example:
         >>> from cutwidgets import lab

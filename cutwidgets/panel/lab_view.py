@@ -23,8 +23,8 @@ class _Experiment:
         function: Its name in `lab`.
         label: Its name on the page.
         about: What it does.
-        columns: Title and number format of each column that the page may show; the first one that
-            the table has colours the diagram.
+        columns: Title and number format of each column that the page may show. The first of them
+            that the table contains colours the diagram.
         uses_labels: Whether it takes labels, if there are any.
         needs_labels: Whether it requires them.
     """
@@ -40,7 +40,7 @@ class _Experiment:
         """What the user has to provide first; `""` if nothing is missing."""
         if not self.needs_labels or (data and data.y is not None):
             return ""
-        return f"{self.label} need examples with labels: CutPanel(model, data=(x, y))"
+        return f"{self.label}: needs examples with labels, CutPanel(model, data=(x, y))."
 
 
 _EXPERIMENTS = {

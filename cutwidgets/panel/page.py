@@ -15,7 +15,7 @@ from ..structure.anatomy import Anatomy
 _STATIC = Path(__file__).parent / "static"
 
 # Parts of one module, in this order: files so short need no bundler.
-_SCRIPTS = ("helpers", "diagram", "controls", "results", "studies", "lab", "offline", "panel")
+_SCRIPTS = ("helpers", "diagram", "controls", "results", "tabs", "lab", "offline", "panel")
 
 
 def _joined(names: tuple[str, ...], ending: str) -> str:

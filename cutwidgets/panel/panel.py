@@ -54,7 +54,7 @@ class CutPanel(BackgroundWidget):
         error: The error message that the panel shows, or `""`.
 
     Raises:
-        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+        UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
         CutwidgetsError: If the photograph cannot be read, the examples do not fit the model, or a
             part does not exist.
 
@@ -181,7 +181,7 @@ class CutPanel(BackgroundWidget):
 
     @traitlets.validate("model")
     def _read(self, proposal: dict[str, Any]) -> Any:
-        """Read a new model; if that is impossible, nothing has changed yet."""
+        """Read a new model first, so that a failure leaves the panel unchanged."""
         self._anatomy = anatomy(proposal["value"])
         return proposal["value"]
 

@@ -75,7 +75,7 @@ class Anatomy(Rows[Block]):
         return rendering.render(layer_diagram.source(self.graph, self[block].calls))
 
     def to_pydot(self) -> "pydot.Dot":
-        """The diagram as a graph of pydot, as `keras.utils.model_to_dot` returns one: to edit it.
+        """The diagram as an editable pydot graph, the type that `keras.utils.model_to_dot` returns.
 
         Example:
             >>> import cutwidgets as cw
@@ -138,7 +138,7 @@ def anatomy(model: keras.Model) -> Anatomy:
         model: A built functional or Sequential model.
 
     Raises:
-        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+        UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
         >>> import cutwidgets as cw

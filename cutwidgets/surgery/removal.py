@@ -39,7 +39,7 @@ def remove(model: keras.Model, *places: PlaceLike) -> keras.Model:
         UnknownPlaceError: If the model has no such place.
         CutError: If the shapes do not fit afterwards, if something outside reads a tensor from
             inside a block, or if layers of other blocks would be removed as well.
-        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+        UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
         >>> import cutwidgets as cw

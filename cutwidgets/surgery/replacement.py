@@ -24,11 +24,11 @@ Symbols = dict[int, keras.KerasTensor]  # by the indices of tensors
 def replace(model: keras.Model, place: PlaceLike, other: keras.Layer) -> keras.Model:
     """The model with another layer or model in place of a block, stage or layer.
 
-    Shapes must stay the same except at the model's ends. The last layer, or one that only layers
-    without weights follow, may be replaced by a layer with another output shape: another number of
-    classes. The first layer, or one that follows only layers without weights, may be replaced by a
-    layer with another input shape, which is that of a model's `Input` or the one that the layer was
-    built for: photographs of one channel. The new model's input then has that shape.
+    Shapes must stay the same except at the model's ends. The last layer, or one followed only by
+    layers without weights, may be replaced by a layer with another output shape, for example for
+    another number of classes. The first layer, or one preceded only by layers without weights, may
+    be replaced by one with another input shape, for example for photographs of one channel: that of
+    a model's `Input`, or the shape that a layer was built for. The new model's input then has it.
 
     Args:
         model: A built functional or Sequential model.
@@ -37,15 +37,15 @@ def replace(model: keras.Model, place: PlaceLike, other: keras.Layer) -> keras.M
             model's ends. The layers of a model are put in one by one.
 
     Returns:
-        A flat `keras.Model` that shares its layers with the model and with `other`. Layers of
-        `other` whose names the model has already are copied, with their weights, and the name of
-        `other` is put before theirs.
+        A flat `keras.Model` that shares its layers with the model and with `other`. A layer of
+        `other` whose name is taken is copied with its weights, and the name of the copy gets the
+        name of `other` as a prefix.
 
     Raises:
         UnknownPlaceError: If the model has no such place.
         CutError: If shapes or dtypes do not fit, or something outside the place reads a tensor from
             inside it.
-        UnsupportedModelError: If a model is subclassed, not built or no Keras model.
+        UnsupportedModelError: If a model is subclassed, not built or not a Keras model.
 
     Example:
         >>> import cutwidgets as cw
@@ -211,7 +211,7 @@ def _accepts_any_shape(call: Call) -> bool:
 
 @undone_on_failure
 def join(*models: keras.Layer) -> keras.Model:
-    """One flat model of several, each of which accepts what the one before it returns.
+    """Join several models into a flat one; each must accept what the previous one returns.
 
     With `split`, this inserts layers (`join(head, new, tail)`) and reorders blocks of equal shape.
 
@@ -220,13 +220,13 @@ def join(*models: keras.Layer) -> keras.Model:
             next, in order.
 
     Returns:
-        A flat `keras.Model` that shares its layers with all of them. Layers whose names an earlier
-        model has already are copied, with their weights, and the name of their model is put before
-        theirs.
+        A flat `keras.Model` that shares its layers with all of them. A layer whose name an earlier
+        model uses is copied with its weights, and the name of the copy gets the name of its model
+        as a prefix.
 
     Raises:
         CutError: If a model does not accept what the one before it returns.
-        UnsupportedModelError: If the first model is subclassed, not built or no Keras model.
+        UnsupportedModelError: If the first model is subclassed, not built or not a Keras model.
 
     Example:
         >>> import cutwidgets as cw
@@ -333,7 +333,7 @@ def _as_model(layer: keras.Layer, symbols: Sequence[keras.KerasTensor]) -> keras
 def _output_specs(
     piece: keras.Model, symbols: Sequence[keras.KerasTensor]
 ) -> list[keras.KerasTensor]:
-    """What a model returns for such inputs, without a trace on its layers."""
+    """The shapes and dtypes a model would return for these inputs; its layers do not change."""
     graph = read(piece)
     inputs = dict(zip(graph.inputs, symbols, strict=True))
     with _refusing(graph):

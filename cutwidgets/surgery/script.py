@@ -75,7 +75,7 @@ def to_code(
         BypassedCutError: If the end also needs a tensor that bypasses the start.
         CutError: If the slice cannot be cut (see `cut`), or a layer is called with something that
             cannot be written as code, such as a constant of more than 1,000 elements.
-        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+        UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
         >>> import cutwidgets as cw

@@ -59,7 +59,7 @@ def cut(
         CutError: If the start comes after the end, or the end does not depend on it; if a layer
             cannot be copied or does not accept the shape; if two layers of the slice have the same
             name.
-        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+        UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
         >>> import cutwidgets as cw
@@ -97,7 +97,7 @@ def split(model: keras.Model, *ends: PlaceLike, allow_bypass: bool = False) -> l
         UnknownPlaceError: If the model has no such place.
         BypassedCutError: If a skip connection bypasses one of the places.
         CutError: If the places are not in order, or nothing comes after the last.
-        UnsupportedModelError: If the model is subclassed, not built or no Keras model.
+        UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
         >>> import cutwidgets as cw

@@ -169,7 +169,7 @@ def test_errors_are_shown_and_probes_need_labels(page, tiny_resnet, monkeypatch)
     at = PanelPage(page, cw.CutPanel(tiny_resnet))
     part = at.tab("lab")
     assert part.locator("option[value=probes]").is_disabled()
-    assert "Linear probes need examples with labels: CutPanel(model, data=(x, y))" in (
+    assert "Linear probes: needs examples with labels, CutPanel(model, data=(x, y))." in (
         part.text_content()
     )
     monkeypatch.setattr(lab, "lesions", broken)

@@ -247,7 +247,7 @@ def test_a_file_that_came_meanwhile_is_left_alone(network, tmp_path):
         np.save(tmp_path / "b.npy", np.ones(3))
         return values
 
-    with pytest.raises(CutwidgetsError, match="is another file now"):
+    with pytest.raises(CutwidgetsError, match="Another file is now at"):
         features(network, numbers(), to=tmp_path / "b.npy", preprocess=meanwhile)
     np.testing.assert_array_equal(np.load(tmp_path / "b.npy"), np.ones(3))
     (tmp_path / "b.npy").unlink()

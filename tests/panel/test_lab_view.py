@@ -125,7 +125,7 @@ def test_without_examples_the_photograph_is_used(tiny_resnet):
     *others, probes = panel._experiments["studies"]
     assert not any(study["missing"] for study in others)
     assert probes["missing"] == (
-        "Linear probes need examples with labels: CutPanel(model, data=(x, y))"
+        "Linear probes: needs examples with labels, CutPanel(model, data=(x, y))."
     )
     assert made(panel, "probes")["failed"]
     assert probes["missing"] in panel.error

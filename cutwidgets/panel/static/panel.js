@@ -93,7 +93,7 @@ function createPanel(model, prefix) {
     createSurgeryTab, createLabTab, createSaveTab].map((make) => make(at));
   const chosenTabs = makers.filter(({ id }) => shows.has(id));
   const tabs = createTabs(chosenTabs, prefix, draw);
-  const lab = makers.find(({ id }) => id === "lab");
+  const [forward, lab] = ["run", "lab"].map((own) => makers.find(({ id }) => id === own));
 
   const on = {
     start: (name) => (at.range()?.[1] >= positions.get(name) && pending === null
@@ -374,7 +374,7 @@ function createPanel(model, prefix) {
     if (question === "find" && own) goToAnswer();
     setBusy(question, false);
     if (own) showError();
-    if (question === "maps") makers[1].mapsChanged();
+    if (question === "maps") forward.mapsChanged();
     else tabs.refresh();
     if (question === "lab") live.textContent = lab.announcement();
     const isNewPhoto = own && question === "photo" && !model.get("_photo").failed;
