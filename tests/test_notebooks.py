@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 # What the outputs of a lesson must hold: the widget and its texts, or the findings of its studies.
@@ -23,11 +21,13 @@ OUTPUTS = {
 }
 
 
-# The first, which the README opens, is also run in a real JupyterLab, by `test_jupyterlab.py`.
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path):
+    import nbformat  # takes seconds
+    from nbclient import NotebookClient
+
     notebook = nbformat.read(path, as_version=4)
     # Two minutes on an idle machine, and the machines of tests are not idle.
     client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": path.parent}})
@@ -45,6 +45,8 @@ def test_notebook_runs(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_is_committed_without_outputs(path):
+    import nbformat
+
     for cell in nbformat.read(path, as_version=4).cells:
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None

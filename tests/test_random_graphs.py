@@ -457,7 +457,7 @@ PROPERTIES = [
 ]
 
 
-@on_random_models(40, shift=numbers)
+@on_random_models(30, shift=numbers)
 def test_what_holds_for_every_model(program, shift):
     case = case_of(program)
     with untouched(case):

@@ -1,6 +1,5 @@
 """The main way, in a real JupyterLab in a real Chromium."""
 
-import nbformat
 import pytest
 from chromium import jupyterlab
 
@@ -16,6 +15,8 @@ def lab(tmp_path):
 
 def write_notebook(root, *cells):
     """Write `test.ipynb` of code cells."""
+    import nbformat  # takes seconds
+
     kernel = {"name": "python3", "display_name": "Python 3"}  # otherwise JupyterLab asks for one
     notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell(cell) for cell in cells], metadata={"kernelspec": kernel}

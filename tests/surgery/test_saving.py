@@ -66,39 +66,40 @@ def test_every_kind_of_slice_loads_elsewhere(tmp_path):
             np.testing.assert_array_equal(loaded[f"arr_{number}"], value, err_msg=name)
 
 
-def refusals():
-    """A way to provoke each error of the public functions."""
-    new = layers.Conv2D(7, 3, name="new")
-    other = cw.cut(application("ResNet50"), "conv5", weights="copy")
-    return {
-        "unknown place": lambda m: cw.cut(m, "conv9"),
-        "unknown index": lambda m: cw.cut(m, 99),
-        "tensor of another model": lambda m: cw.cut(m, other.inputs[0]),
-        "bypassed start": lambda m: cw.cut(m, "conv3_block2_2_conv"),
-        "start after end": lambda m: cw.cut(m, "conv4", "conv3"),
-        "different branches": lambda m: cw.cut(m, "conv3_block1_0_conv", "conv3_block1_1_conv"),
-        "other weights": lambda m: cw.cut(m, "conv3", weights="lend"),
-        "shape of the input": lambda m: cw.cut(m, "conv3", input_shape=(16, 16, 3)),
-        "bypassed split": lambda m: cw.split(m, "conv3_block2_2_conv"),
-        "split out of order": lambda m: cw.split(m, "conv4", "conv3"),
-        "split at the end": lambda m: cw.split(m, "conv5"),
-        "removed layer": lambda m: cw.remove(m, "conv3_block2_1_conv"),
-        "removed stem": lambda m: cw.remove(m, "stem"),
-        "replaced by another shape": lambda m: cw.replace(m, "conv3_block2", new),
-        "replaced by nothing": lambda m: cw.replace(m, "conv3_block2", None),
-        "replaced addition": lambda m: cw.replace(m, "conv3_block2_add", new),
-        "joined to another shape": lambda m: cw.join(m, m),
-        "joined to no layer": lambda m: cw.join(m, 3),
-        "checked on another shape": lambda m: cw.check(m, "conv3", None, np.ones((1, 8, 8, 3))),
-        "activations of another shape": lambda m: cw.activations(m, np.ones((1, 8, 8, 3))),
-        "activations of no place": lambda m: cw.activations(m, np.ones((1, 64, 64, 3)), ["x"]),
-        "code of no place": lambda m: cw.to_code(m, "conv9"),
-        "code without a layer": lambda m: cw.to_code(m, remove=["conv3_block2_1_conv"]),
-        "no model": lambda m: cw.anatomy(m.layers[3]),
-    }
+def new():
+    return layers.Conv2D(7, 3, name="new")
 
 
-@pytest.mark.parametrize("name", refusals())
+# A way to provoke each error of the public functions.
+REFUSALS = {
+    "unknown place": lambda m: cw.cut(m, "conv9"),
+    "unknown index": lambda m: cw.cut(m, 99),
+    "tensor of another model": lambda m: cw.cut(m, keras.Input((8, 8, 3))),
+    "bypassed start": lambda m: cw.cut(m, "conv3_block2_2_conv"),
+    "start after end": lambda m: cw.cut(m, "conv4", "conv3"),
+    "different branches": lambda m: cw.cut(m, "conv3_block1_0_conv", "conv3_block1_1_conv"),
+    "other weights": lambda m: cw.cut(m, "conv3", weights="lend"),
+    "shape of the input": lambda m: cw.cut(m, "conv3", input_shape=(16, 16, 3)),
+    "bypassed split": lambda m: cw.split(m, "conv3_block2_2_conv"),
+    "split out of order": lambda m: cw.split(m, "conv4", "conv3"),
+    "split at the end": lambda m: cw.split(m, "conv5"),
+    "removed layer": lambda m: cw.remove(m, "conv3_block2_1_conv"),
+    "removed stem": lambda m: cw.remove(m, "stem"),
+    "replaced by another shape": lambda m: cw.replace(m, "conv3_block2", new()),
+    "replaced by nothing": lambda m: cw.replace(m, "conv3_block2", None),
+    "replaced addition": lambda m: cw.replace(m, "conv3_block2_add", new()),
+    "joined to another shape": lambda m: cw.join(m, m),
+    "joined to no layer": lambda m: cw.join(m, 3),
+    "checked on another shape": lambda m: cw.check(m, "conv3", None, np.ones((1, 8, 8, 3))),
+    "activations of another shape": lambda m: cw.activations(m, np.ones((1, 8, 8, 3))),
+    "activations of no place": lambda m: cw.activations(m, np.ones((1, 64, 64, 3)), ["x"]),
+    "code of no place": lambda m: cw.to_code(m, "conv9"),
+    "code without a layer": lambda m: cw.to_code(m, remove=["conv3_block2_1_conv"]),
+    "no model": lambda m: cw.anatomy(m.layers[3]),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
 def test_after_each_error_the_model_is_what_it_was(name):
     model = application("ResNet50")
     before = (
@@ -109,7 +110,7 @@ def test_after_each_error_the_model_is_what_it_was(name):
     # An input that does not fit is not a cut that is impossible.
     of_input = name.endswith(" on another shape") or name == "activations of another shape"
     with pytest.raises(cw.CutwidgetsError) as caught:
-        refusals()[name](model)
+        REFUSALS[name](model)
     assert isinstance(caught.value, cw.CutError) is not of_input
     assert len(str(caught.value)) > 40
     assert before[0] == model.get_config()
