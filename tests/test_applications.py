@@ -29,7 +29,7 @@ def cases():
             yield pytest.param(name, top, marks=marks, id=f"{name}-top" if top else name)
 
 
-@pytest.mark.parametrize(("name", "top"), cases())
+@pytest.mark.parametrize(("name", "top"), list(cases()))
 def test_every_cut_of_it_is_exact(name, top, table):
     keras.utils.set_random_seed(7)
     size = SIZES.get(name, 64)

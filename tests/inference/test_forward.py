@@ -379,7 +379,7 @@ def preprocess_of(build_it):
     return own, module.preprocess_input
 
 
-@pytest.mark.parametrize(("build_it", "name"), applications())
+@pytest.mark.parametrize(("build_it", "name"), list(applications()))
 def test_networks_of_keras_applications_are_told_by_their_names(build_it, name):
     own, function = preprocess_of(build_it)
     found = preprocessing(read(taking(4, 4, 3, name=name)))

@@ -521,7 +521,7 @@ def for_one_batch():
     yield layers.Lambda(lambda x: x + keras.ops.ones((2, 1, 1)), output_shape=(5, 3))
 
 
-@pytest.mark.parametrize("layer", for_one_batch(), ids=lambda layer: layer.name)
+@pytest.mark.parametrize("layer", list(for_one_batch()), ids=lambda layer: layer.name)
 @pytest.mark.parametrize("batch", [4, None])
 def test_another_batch_is_refused_by_what_keeps_one(layer, batch):
     given = keras.Input(batch_shape=(2, 5, 3))
