@@ -2,9 +2,13 @@
 
 import os
 from functools import cache
+from importlib.util import find_spec
 
 import pytest
 from chromium import NoBrowserError, chromium, watch
+
+# Its module imports Ray, which only the group `ray` has.
+collect_ignore = [] if find_spec("ray") else ["cutwidgets/extraction/ray_engine.py"]
 
 
 @pytest.fixture(scope="module")

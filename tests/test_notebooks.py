@@ -8,7 +8,7 @@ NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 # What the outputs of a lesson must hold: the widget and its texts, or the findings of its studies.
 OUTPUTS = {
     "01-cut-a-resnet": ("bypasses", "accuracy 0.", "CutPanel of"),
-    "02-why-shortcuts": ("for each layer", "262,144 paths", "% of the gradient comes through"),
+    "02-why-shortcuts": ("for each layer", "262 k paths", "% of the gradient comes through"),
     "03-lesions": ("plain_18, error", "without blocks drawn at random", "swapped", "CutPanel of"),
     "04-what-a-block-knows": ("rank correlation", "linear classifier", "CKA", "receptive fields"),
     "05-your-own-model": (
