@@ -10,8 +10,11 @@ from multiprocessing import get_context
 import pytest
 
 import cutwidgets as cw
+from cutwidgets.extras import MissingExtraError
 
 ERRORS = [
+    cw.CutwidgetsError("The disk is full."),
+    MissingExtraError("A plot needs matplotlib."),
     cw.CutError("It cannot be cut.", 3),
     cw.UnknownPlaceError("b9", "The model has no block 'b9'.", ["b1", "b2"]),
     cw.UnknownPlaceError(9, "The model has no block 9."),
@@ -34,9 +37,11 @@ def subclasses(kind):
 
 def test_every_error_is_tested():
     for module in pkgutil.walk_packages(cw.__path__, "cutwidgets."):
-        if not module.name.endswith("rayengine"):
+        if not module.name.endswith("ray_engine"):
             importlib.import_module(module.name)
-    ours = {kind for kind in subclasses(cw.CutError) if kind.__module__.startswith("cutwidgets")}
+    ours = {
+        kind for kind in subclasses(cw.CutwidgetsError) if kind.__module__.startswith("cutwidgets")
+    }
     assert ours == {type(error) for error in ERRORS}
 
 
@@ -60,7 +65,7 @@ def test_errors_of_ones_own_travel_too():
 def test_an_error_in_a_worker_leaves_the_pool_alive():
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         for number, error in enumerate(ERRORS):
-            with pytest.raises(cw.CutError) as caught:
+            with pytest.raises(cw.CutwidgetsError) as caught:
                 pool.submit(fail, number).result(timeout=60)
             # The traceback of the worker comes along, as a cause.
             assert told(caught.value) == told(error)
