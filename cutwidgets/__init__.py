@@ -4,7 +4,6 @@
 `CutPanel` does all of it with two clicks in a notebook.
 """
 
-from importlib.metadata import version
 from typing import Any
 
 import lazy_loader
@@ -18,6 +17,8 @@ _public_name, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib.metadata import version  # slower to import than all of this
+
         return version("cutwidgets")
     with needs_backend():
         return _public_name(name)

@@ -7,7 +7,7 @@ it.
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, replace
 from enum import StrEnum
@@ -146,13 +146,7 @@ def cut(
     with _loaded(model, unsafe, imports) as loaded:
         from .surgery.slicing import cut as cut_out
 
-        with _hint_for_bypass():
-            part = cut_out(
-                loaded,
-                *_places(start, end),
-                allow_bypass=allow_bypass,
-                input_shape=_shape(input_shape),
-            )
+        part = _on_slice(cut_out, loaded, start, end, allow_bypass, input_shape)
         files.write_whole(output, part.save, force)
     say(f"{output}: {part.name}, {part.count_params():,} parameters")
 
@@ -173,13 +167,7 @@ def check(
     with _loaded(model, unsafe, imports) as loaded:
         from .surgery.checking import check as checked
 
-        with _hint_for_bypass():
-            result = checked(
-                loaded,
-                *_places(start, end),
-                allow_bypass=allow_bypass,
-                input_shape=_shape(input_shape),
-            )
+        result = _on_slice(checked, loaded, start, end, allow_bypass, input_shape)
     if as_json:
         verdict = {"ok": result.ok, "conclusive": result.conclusive, "verdict": str(result)}
         _print_json(verdict | asdict(result))
@@ -280,11 +268,18 @@ def _places(start: str, end: str) -> tuple[str | None, str | None]:
     return (None if start == "-" else start, None if end == "-" else end)
 
 
-@contextmanager
-def _hint_for_bypass() -> Iterator[None]:
-    """Name the option in the error of a start that is bypassed."""
+def _on_slice(
+    function: Callable[..., Any],
+    model: "keras.Model",
+    start: str,
+    end: str,
+    allow_bypass: bool,
+    input_shape: str | None,
+) -> Any:
+    """Call `cut` or `check` with the arguments of a command."""
+    shape = _shape(input_shape)
     try:
-        yield
+        return function(model, *_places(start, end), allow_bypass=allow_bypass, input_shape=shape)
     except BypassedCutError as error:
         raise CutwidgetsError(f"{error} On the command line, use --allow-bypass.") from error
 
