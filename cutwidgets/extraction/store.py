@@ -5,7 +5,6 @@ For a `.npy` file the Parquet files only hold the ids, and say which rows of the
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -22,11 +21,10 @@ from ..errors import CutwidgetsError
 from ..files import UNFINISHED, write_whole
 from .array_file import ArrayFile
 from .extractor import Chunk, Output
+from .part_files import PART, as_array, as_column, folder_of, part_files, valid_path
 
 # Readers of Parquet folders ignore names that begin with an underscore.
 _MANIFEST, _LOCK, _ARRAY = "_features.json", "_features.lock", "_array.npy"
-
-_PART = re.compile(r"part-(\d{6,})\.parquet")
 
 _KEY = b"cutwidgets"
 
@@ -69,9 +67,9 @@ class Store:
     """
 
     def __init__(self, to: str | os.PathLike[str]) -> None:
-        self.path = _valid_path(to)
+        self.path = valid_path(to)
         self.is_array = self.path.suffix == ".npy"
-        self.folder = _folder(self.path)
+        self.folder = folder_of(self.path)
         self.manifest: dict[str, Any] = {}  # empty until something is stored
         self.parts: dict[int, Part] = {}
         self._load_manifest()
@@ -141,7 +139,7 @@ class Store:
             CutwidgetsError: If another run began here, or stored parts are damaged or gone.
         """
         # Without a part there is nothing to lose, as when the first batch did not fit.
-        if self.complete or _part_files(self.folder):
+        if self.complete or part_files(self.folder):
             self._resume(json.loads(json.dumps(run)))
             return
         outputs, chunk = measure()
@@ -171,7 +169,7 @@ class Store:
         ids = [i for i, valid in zip(chunk.ids, is_valid, strict=True) if valid or self.is_array]
         outputs = chunk.outputs or [np.empty((0, *o.shape), o.dtype) for o in self.outputs.values()]
         values = [ids] if self.is_array else [ids, *outputs]
-        columns = [_column(v, field.type) for v, field in zip(values, schema, strict=True)]
+        columns = [as_column(v, field.type) for v, field in zip(values, schema, strict=True)]
         table = pa.Table.from_arrays(columns, schema=schema)
         file = self.folder / f"part-{chunk.number:06d}.parquet"
         with self._writing():
@@ -250,7 +248,7 @@ class Store:
 
     def _read_parts(self) -> dict[int, Part]:
         parts = {}
-        for number, file in _part_files(self.folder).items():
+        for number, file in part_files(self.folder).items():
             try:
                 schema = pq.read_schema(file)
                 parts[number] = Part(**json.loads((schema.metadata or {})[_KEY]))
@@ -316,7 +314,7 @@ class Store:
     def _restart(self) -> str:
         """How to begin anew in this place, unless files of the user would be lost."""
         for file in self.folder.iterdir():
-            is_ours = file.name in (_MANIFEST, _LOCK, _ARRAY) or _PART.fullmatch(file.name)
+            is_ours = file.name in (_MANIFEST, _LOCK, _ARRAY) or PART.fullmatch(file.name)
             if not is_ours and not file.name.startswith(UNFINISHED):
                 return ""
         array = f" and the array {str(self.path)!r}" if self.is_array else ""
@@ -339,60 +337,15 @@ class Store:
 def read_features(path: Path, shapes: dict[str, tuple[int, ...]]) -> tuple[np.ndarray, Any]:
     """Ids and stored features, as `Features.read` returns them."""
     try:
-        files = _part_files(_folder(path)).values()
+        files = part_files(folder_of(path)).values()
         table = pa.concat_tables([pq.read_table(file, partitioning=None) for file in files])
         ids = table["id"].to_numpy()
         if path.suffix == ".npy":
             return ids, np.load(path, mmap_mode="r")
-        arrays = {name: _values(table[name], shape) for name, shape in shapes.items()}
+        arrays = {name: as_array(table[name], shape) for name, shape in shapes.items()}
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise CutwidgetsError(f"Cannot read features from {str(path)!r}: {error}") from error
     return ids, arrays["features"] if list(arrays) == ["features"] else arrays
-
-
-def _valid_path(to: Any) -> Path:
-    try:
-        path = Path(to)
-        os.fsencode(path)
-        is_valid = path.suffix in (".parquet", ".npy") and "\0" not in str(path)
-    except (TypeError, ValueError):  # not a path
-        is_valid = False
-    if not is_valid:
-        raise CutwidgetsError(
-            "Features are stored in a folder that ends in .parquet, one row per example, or in a "
-            f"file that ends in .npy, an array. Received: to={to!r:.200}."
-        )
-    parent = next((p for p in path.parents if os.path.lexists(p)), path.parent)
-    if not parent.is_dir():
-        raise CutwidgetsError(f"Cannot store in {str(path)!r}: {str(parent)!r} is not a folder.")
-    return path
-
-
-def _folder(path: Path) -> Path:
-    """The folder of Parquet files."""
-    return path.with_suffix(".ids.parquet") if path.suffix == ".npy" else path
-
-
-def _part_files(folder: Path) -> dict[int, Path]:
-    """The files of the stored chunks, by their numbers."""
-    matches = ((_PART.fullmatch(file.name), file) for file in folder.iterdir())
-    return dict(sorted((int(match[1]), file) for match, file in matches if match))
-
-
-def _column(values: Any, kind: pa.DataType) -> pa.Array:
-    """Values of examples as a column, arrays as lists of fixed length without a copy."""
-    if not pa.types.is_fixed_size_list(kind):
-        return pa.array(values, kind)
-    flat = pa.array(np.ascontiguousarray(values).reshape(-1), kind.value_type)
-    return pa.FixedSizeListArray.from_arrays(flat, type=kind)
-
-
-def _values(column: pa.ChunkedArray, shape: tuple[int, ...]) -> np.ndarray:
-    """A column as an array."""
-    if not shape:
-        return np.asarray(column.to_numpy())
-    chunks = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
-    return np.concatenate(chunks).reshape(-1, *shape)
 
 
 def _unnamed(about: Any) -> Any:
