@@ -1,0 +1,24 @@
+"""All networks of the gallery."""
+
+from . import (
+    applications,
+    detection,
+    efficient,
+    generative,
+    hub,
+    residual,
+    sequences,
+    transformers,
+)
+from .entry import Entry
+
+CATALOGUE: tuple[Entry, ...] = (
+    *applications.CATALOGUE,
+    *residual.CATALOGUE,
+    *efficient.CATALOGUE,
+    *transformers.CATALOGUE,
+    *sequences.CATALOGUE,
+    *generative.CATALOGUE,
+    *detection.CATALOGUE,
+    *hub.CATALOGUE,
+)
