@@ -10,7 +10,7 @@ from typing import Any
 from cutwidgets.graph.callgraph import Call, CallGraph, Nest, Tensor
 
 # The attributes of a call that are stored as they are.
-_CALL = ("name", "kind", "role", "pointwise", "stride", "reads", "outputs", "scope")
+_CALL = ("name", "kind", "role", "weighted", "pointwise", "stride", "reads", "outputs", "scope")
 
 
 @dataclass(frozen=True, slots=True)

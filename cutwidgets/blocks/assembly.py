@@ -6,7 +6,7 @@ from itertools import groupby
 from ..graph.callgraph import CallGraph, entering
 from .chains import Signature, branch_signature, pieces
 from .lines import Line
-from .regions import BRANCHED, WEIGHTED, Region
+from .regions import BRANCHED, Region
 
 Part = tuple[str, list[Region]]
 
@@ -91,7 +91,7 @@ def _opening_lengths(
     for i, (chain, region) in enumerate(zip(chains, branched, strict=False)):
         if region.role == "residual" and _roles(chain[-2:]) == ["normalization", "activation"]:
             # After a convolution, they belong to it, unless most branches are pre-activated.
-            follows_weights = len(chain) > 2 and chain[-3].role in WEIGHTED
+            follows_weights = len(chain) > 2 and chain[-3].weighted
             lengths[i] = 0 if follows_weights and not preactivated else 2
         elif region.role != "residual" and _is_cell(graph, region, scales):
             follows = i > 0 and _is_cell(graph, branched[i - 1], scales)
@@ -185,5 +185,5 @@ def _kind(kind: str, group: Sequence[Region]) -> str:
     if kind in BRANCHED:
         return kind if kind in roles else "plain"
     if kind == "classifier":
-        return kind if roles & WEIGHTED else "top"
+        return kind if any(region.weighted for region in group) else "top"
     return kind

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..graph.callgraph import CallGraph, entering
 from .layer_names import is_automatic, tokens
-from .regions import WEIGHTED, Region, regions
+from .regions import Region, regions
 
 Signature = tuple[str, ...]
 
@@ -20,6 +20,14 @@ Piece = tuple[str, list[Region]]
 
 # Roles that do not count in a pattern.
 _PASSING = frozenset({"padding", "dropout", "rescaling"})
+
+# The word for a layer of the user's that has weights.
+_OWN = "own layer"
+
+_WEIGHTED = frozenset(
+    {"convolution", "pointwise", "depthwise", "fully connected", "recurrent", "attention",
+     "embedding", "model", _OWN}
+)  # fmt: skip
 
 
 def signature(graph: CallGraph, chain: Sequence[Region]) -> Signature:
@@ -29,7 +37,8 @@ def signature(graph: CallGraph, chain: Sequence[Region]) -> Signature:
         call = graph.maker(region.exit)
         pointwise = region.role == "convolution" and call.pointwise
         if region.role not in _PASSING:
-            words.append("pointwise" if pointwise else region.role)
+            own_layer = region.role == "other" and region.weighted
+            words.append("pointwise" if pointwise else _OWN if own_layer else region.role)
     return tuple(words)
 
 
@@ -99,7 +108,7 @@ def _opened_by_name(graph: CallGraph, units: list[list[Region]]) -> list[list[Re
     opened = []
     for i, (first, *others) in enumerate(units[1:], 1):
         differs = len(words[i]) == len(words[i - 1]) == 1 and words[i] != words[i - 1]
-        differs &= any(region.role in WEIGHTED for region in units[i])
+        differs &= any(region.weighted for region in units[i])
         opened.append([replace(first, opens=first.opens or differs), *others])
     return opened
 
@@ -124,7 +133,7 @@ def _split_classifier(
 ) -> tuple[list[Region], list[Region]]:
     """Split off the calls that turn features into predictions: from pooling or flattening on."""
     joins = [i for i, region in enumerate(chain) if region.role in {"global pooling", "flatten"}]
-    weighted = [i for i, region in enumerate(chain) if region.role in WEIGHTED]
+    weighted = [i for i, region in enumerate(chain) if region.weighted]
     start = joins[0] if joins else len(chain)
     if alone and len(weighted) > 1 and start < weighted[0]:
         # A perceptron that flattens its image first: its hidden layers are separate blocks.
@@ -147,8 +156,8 @@ def _units(chain: Sequence[Region]) -> list[list[Region]]:
     units: list[list[Region]] = []
     for region, before in zip(chain, [None, *chain], strict=False):
         padded = before is not None and before.role == "padding"
-        opens = region.role == "padding" or (region.role in WEIGHTED and not padded)
-        opens = opens and bool(units) and any(r.role in WEIGHTED for r in units[-1])
+        opens = region.role == "padding" or (region.weighted and not padded)
+        opens = opens and bool(units) and any(r.weighted for r in units[-1])
         if not units or opens or region.opens:
             units.append([])
         units[-1].append(region)
@@ -165,7 +174,7 @@ def _by_pattern(
     """
     candidates = set(patterns)
     for pattern in patterns:
-        starts = [i for i, word in enumerate(pattern) if word in WEIGHTED or word == "pointwise"]
+        starts = [i for i, word in enumerate(pattern) if word in _WEIGHTED]
         candidates |= {pattern[start:] for start in starts[1:-1]}
     longest_first = sorted(candidates, key=len, reverse=True)
     divided: list[Piece] = []
@@ -236,7 +245,7 @@ def _levels(graph: CallGraph, units: list[list[Region]]) -> list[list[list[Regio
 
 def _from_weights(unit: list[Region]) -> list[Region]:
     """The first weighted call of a unit, and all calls after it."""
-    return list(dropwhile(lambda region: region.role not in WEIGHTED, unit))
+    return list(dropwhile(lambda region: not region.weighted, unit))
 
 
 def _falls(graph: CallGraph, before: list[Region], unit: list[Region]) -> bool:
@@ -244,7 +253,7 @@ def _falls(graph: CallGraph, before: list[Region], unit: list[Region]) -> bool:
 
     def strides(regions: list[Region], weighted: bool) -> bool:
         calls = [graph.maker(region.exit) for region in regions]
-        return any(call.stride != 1 and (call.role in WEIGHTED) == weighted for call in calls)
+        return any(call.stride != 1 and (call.weighted) == weighted for call in calls)
 
     return strides(before, weighted=False) or strides(unit, weighted=True)
 
@@ -259,7 +268,7 @@ def _widens(graph: CallGraph, before: list[Region], unit: list[Region]) -> bool:
 def _by_name(graph: CallGraph, units: list[list[Region]]) -> list[list[list[Region]]]:
     """Divide where a common beginning of names ends, at the greatest depth that forms groups."""
     names = [
-        [graph.maker(region.exit).own_name for region in unit if region.role in WEIGHTED] or [""]
+        [graph.maker(region.exit).own_name for region in unit if region.weighted] or [""]
         for unit in units
     ]
     words = [tokens(unit_names[0]) for unit_names in names]
@@ -275,5 +284,5 @@ def _speak(graph: CallGraph, units: list[list[Region]]) -> bool:
     """Whether a person chose the names: automatic ones, such as `conv2d_7`, say nothing."""
     calls = [graph.maker(region.exit) for unit in units for region in unit]
     return not any(
-        is_automatic(call.own_name, call.kind) for call in calls if call.role in WEIGHTED
+        is_automatic(call.own_name, call.kind) for call in calls if call.weighted
     )

@@ -7,13 +7,13 @@ region is opened in this way if that exposes blocks in sequence, or a path down 
 resolution; otherwise it is a block.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from math import inf
 
-from ..graph.callgraph import CallGraph, entering, leaving
-from .regions import BRANCHED, WEIGHTED, Region, depending, region
+from ..graph.callgraph import Call, CallGraph, between, entering, leaving
+from .regions import BRANCHED, Region, depending, region
 from .skips import cost, divide, ways_to
 
 
@@ -50,12 +50,16 @@ class _Node:
         parts: The smaller regions.
         is_chain: Whether it has cut points that no skip hides.
         is_long: Whether a long skip spans several blocks in it.
+        is_network: Whether it is most of the network.
+        is_tail: Whether it ends in the merge of the network, or of the region, around it.
     """
 
     region: Region
     parts: list["_Node"] = field(default_factory=list)
     is_chain: bool = False
     is_long: bool = False
+    is_network: bool = False
+    is_tail: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -103,8 +107,16 @@ def resolutions(graph: CallGraph) -> list[float]:
     scales = [1.0] * len(graph.tensors)
     for call in graph.calls:
         for tensor in call.outputs:
-            scales[tensor] = (scales[call.inputs[0]] if call.inputs else 1.0) * call.stride
+            if call.inputs:
+                scales[tensor] = scales[_source(graph, call, tensor)] * call.stride
     return scales
+
+
+def _source(graph: CallGraph, call: Call, output: int) -> int:
+    """The input that an output takes its resolution from: the first one with as many axes."""
+    axes = len(graph.tensors[output].shape)
+    alike = (tensor for tensor in call.inputs if len(graph.tensors[tensor].shape) == axes)
+    return next(alike, call.inputs[0])
 
 
 def _divide_area(graph: CallGraph, area: _Area, scales: Sequence[float]) -> list[_Area | Line]:
@@ -124,10 +136,13 @@ def _divide_area(graph: CallGraph, area: _Area, scales: Sequence[float]) -> list
     main = [replace(r, opens=True) if r.entry in ends else r for r in main]
     parts = _towers(graph, main, scales) if has_towers else [main]
     begins, ends_here = entry in graph.inputs, exit in graph.outputs
+    first = next((part for part in parts if isinstance(part, list)), [])
     return [
         *(
-            Line(tuple(part), begins and not i, ends_here) if isinstance(part, list) else part
-            for i, part in enumerate(parts)
+            Line(tuple(part), begins and part is first, ends_here)
+            if isinstance(part, list)
+            else part
+            for part in parts
         ),
         *(_area(graph, head) for head in heads),
     ]
@@ -151,12 +166,41 @@ def _furthest(graph: CallGraph, area: _Area) -> int:
 
 
 def _entry(graph: CallGraph, area: _Area, ways: dict[int, int]) -> int | None:
-    """The source that is furthest from the exit; the first of several."""
+    """The source that is furthest from the exit; the first of several.
 
-    def distance(source: int) -> int:
-        return max((ways.get(user, -1) for user in graph.tensors[source].users), default=-1)
+    Sources that only ever join the main line from the side do not count if there are others: a
+    time embedding that is added to features, the output of an encoder that a decoder attends to.
+    """
+    if len(area.sources) < 2:
+        return next(iter(area.sources), None)
+    main = _mainstream(graph, ways)
 
-    return max(area.sources, key=distance, default=None)
+    def distance(source: int) -> tuple[bool, int]:
+        users = graph.tensors[source].users
+        return source in main, max((ways.get(user, -1) for user in users), default=-1)
+
+    return max(area.sources, key=distance)
+
+
+def _mainstream(graph: CallGraph, ways: Mapping[int, int]) -> set[int]:
+    """The tensors that lead to the last call of some without joining others from the side."""
+    last = max(ways)
+    tensors = set(graph.calls[last].outputs)
+    for index in sorted(ways, reverse=True):
+        call = graph.calls[index]
+        if not tensors.isdisjoint(call.outputs):
+            tensors.update(_main_inputs(graph, call))
+    return tensors
+
+
+def _main_inputs(graph: CallGraph, call: Call) -> tuple[int, ...]:
+    """The inputs of a call except those that it only broadcasts or attends to."""
+    if call.weighted:
+        return call.inputs[:1]
+    if call.role in {"addition", "multiplication"}:
+        shape = graph.tensors[call.outputs[0]].shape
+        return tuple(t for t in call.inputs if graph.tensors[t].shape == shape) or call.inputs
+    return call.inputs
 
 
 def _tree(
@@ -165,9 +209,15 @@ def _tree(
     """A region and all regions inside it, and whether any of them is spanned by an opened skip."""
     root = _Node(whole)
     nodes = [root]
+    half = sum(graph.calls[index].weighted for index in whole.calls) / 2
     for node in nodes:  # It grows as it goes.
+        weighted = sum(graph.calls[index].weighted for index in node.region.calls)
+        node.is_network = weighted > half or node.is_tail
         weight, parts = divide(graph, node.region, ways)
-        node.parts = [_Node(part) for part in parts]
+        node.parts = [
+            _Node(part, is_tail=node.is_network and part.exit == node.region.exit)
+            for part in parts
+        ]
         node.is_chain = weight == inf
         nodes += (part for part in node.parts if _may_be_long(graph, part.region))
     opened = False
@@ -180,18 +230,43 @@ def _tree(
 
 
 def _may_be_long(graph: CallGraph, region: Region) -> bool:
-    """Whether a region has enough merges for blocks in sequence, or raises the resolution."""
+    """Whether a region has enough merges for blocks inside it, or raises the resolution."""
     if len(region.calls) < 2 or region.role not in BRANCHED | {"gate"}:
         return False
     calls = [graph.calls[index] for index in region.calls]
-    return sum(len(call.inputs) > 1 for call in calls) > 2 or any(call.stride < 1 for call in calls)
+    merges = sum(len(call.inputs) > 1 for call in calls)
+    return merges > 1 or any(call.stride < 1 for call in calls)
 
 
 def _is_long(graph: CallGraph, node: _Node, scales: Sequence[float]) -> bool:
-    blocks = [part for part in node.parts if part.region.role in BRANCHED]
+    """Whether a region is to be opened, as a skip of the network spans it.
+
+    A residual block may have modules of any kind in its branch. What opens it are residual blocks
+    on its own stream, as in a residual group of RCAN, or that it is most of the network.
+    """
+    if node.region.role in BRANCHED and node.parts and _is_hourglass(graph, node, scales):
+        return True
+    if node.region.role == "residual" and not node.is_network:
+        return sum(part.is_long or _is_block(graph, part.region) for part in node.parts) > 1
+    blocks = [part.region for part in node.parts if part.region.role in BRANCHED]
     if len(blocks) > 1 or any(part.is_long for part in node.parts):
         return True
-    return node.region.role in BRANCHED and bool(node.parts) and _is_hourglass(graph, node, scales)
+    # A block that begins where the region does is one of its branches, as in a cell of NASNet;
+    # unless what is left over is the last block and the merge of the skips of all (WaveNet).
+    inside = [block for block in blocks if node.is_tail or block.entry != node.region.entry]
+    return any(_is_block(graph, block) for block in inside) or _is_stack(graph, node)
+
+
+def _is_block(graph: CallGraph, region: Region) -> bool:
+    """Whether a region is a residual block that leaves the stream of features as it is."""
+    weighted = sum(graph.calls[index].weighted for index in region.branch)
+    return region.shortcut == "identity" and weighted > 1
+
+
+def _is_stack(graph: CallGraph, node: _Node) -> bool:
+    """Whether layers of the user's follow each other that all read one tensor (a decoder)."""
+    makers = [graph.maker(part.region.exit) for part in node.parts]
+    return sum(call.weighted and len(call.inputs) > 1 for call in makers) > 1
 
 
 def _is_hourglass(graph: CallGraph, node: _Node, scales: Sequence[float]) -> bool:
@@ -240,32 +315,59 @@ def _ends(graph: CallGraph, root: _Node) -> set[int]:
 def _towers(
     graph: CallGraph, main: Sequence[Region], scales: Sequence[float]
 ) -> list[list[Region] | _Area]:
-    """Divide a main line wherever another network merges into it, which then comes first."""
+    """Divide a main line wherever another network merges into it, which then comes first.
+
+    A network that merges inside of a residual branch divides no line: it comes before all of it.
+    """
     parts: list[list[Region] | _Area] = [[]]
+    before: list[_Area] = []
     for here in main:
         beside = set(here.calls).difference(depending(graph, here.calls, here.entry or 0))
-        towers = [calls for calls in _components(graph, beside) if _is_tower(graph, calls, scales)]
+        sides = (_shared(graph, here, calls) for calls in _components(graph, beside))
+        towers = [calls for calls in sides if _is_tower(graph, calls, scales)]
         if towers:
             own = set(here.calls).difference(*towers)
-            here = replace(here, calls=tuple(sorted(own)), opens=True)
-            parts += [*(_area(graph, calls) for calls in towers), []]
+            here = replace(here, calls=tuple(sorted(own)))
+            areas = [_area(graph, calls) for calls in towers]
+            if here.role == "residual" and all(_is_independent(graph, area) for area in areas):
+                before += areas
+            else:
+                here = replace(here, opens=True)
+                parts += [*areas, []]
         assert isinstance(parts[-1], list)
         parts[-1].append(here)
-    return [part for part in parts if part]
+    return [*before, *(part for part in parts if part)]
+
+
+def _shared(graph: CallGraph, here: Region, calls: list[int]) -> list[int]:
+    """Of calls that join a region from the side, those that later regions need too, if any.
+
+    The rest, such as what a block makes of a time embedding, belongs to the region.
+    """
+    own = {*here.calls, *calls}
+    exits = [t for t in leaving(graph, calls) if not own.issuperset(graph.tensors[t].users)]
+    inside = set(calls)
+    shared = inside.intersection(between(graph, exits, entering(graph, calls))[0])
+    return sorted(shared) if exits and shared else calls
+
+
+def _is_independent(graph: CallGraph, area: _Area) -> bool:
+    return set(area.sources) <= set(graph.inputs)
 
 
 def _is_tower(graph: CallGraph, calls: Collection[int], scales: Sequence[float]) -> bool:
     """Whether calls that join from the side have blocks of their own."""
     area = _area(graph, calls)
-    if set(area.sources) <= set(graph.inputs):
-        return sum(graph.calls[index].role in WEIGHTED for index in calls) > 1
+    if _is_independent(graph, area):
+        return sum(graph.calls[index].weighted for index in calls) > 1
     if len(area.sinks) > 1:
         return False
     exit = _furthest(graph, area)
     ways = ways_to(graph, area.calls, exit)
     whole = region(graph, tuple(ways), _entry(graph, area, ways), exit)
     root, _ = _tree(graph, whole, ways, scales)
-    return sum(block.role in BRANCHED for block in _flat(root)) > 1
+    blocks = [block for block in _flat(root) if block.role in BRANCHED]
+    return len(blocks) > 1 or any(_is_block(graph, block) for block in blocks)
 
 
 def _components(graph: CallGraph, calls: Collection[int]) -> list[list[int]]:

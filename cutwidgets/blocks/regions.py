@@ -10,12 +10,8 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from ..graph.callgraph import Call, CallGraph
+from ..graph.callgraph import Call, CallGraph, parameters
 from ..graph.frontier import Frontier
-
-WEIGHTED = frozenset(
-    {"convolution", "depthwise", "fully connected", "recurrent", "attention", "embedding"}
-)
 
 BRANCHED = frozenset({"residual", "inception", "dense", "branched"})
 
@@ -31,7 +27,8 @@ class Region:
         calls: Indices of its calls, ascending, including those that lead into it from the side.
         entry: Index of the tensor that enters; `None` if there is none.
         exit: Index of the tensor that leaves.
-        shortcut: For a residual region, `"identity"`, `"pooling"` or `"projection"`.
+        weighted: For a single call, whether it mixes what it reads by weights.
+        shortcut: For a residual region, the kind of its shortcut, as of a `Block`.
         shortcut_tensor: For a residual region, the tensor that its merge adds to the branch.
         branch: For a residual region, the calls of its residual branch.
         opens: Whether a block begins here, unless the network's own pattern contradicts.
@@ -41,6 +38,7 @@ class Region:
     calls: tuple[int, ...]
     entry: int | None
     exit: int
+    weighted: bool = False
     shortcut: str | None = None
     shortcut_tensor: int | None = None
     branch: tuple[int, ...] = ()
@@ -115,18 +113,20 @@ def region(graph: CallGraph, calls: Sequence[int], entry: int | None, exit: int)
     merge = graph.maker(exit)
     inside = calls if entry is None else depending(graph, calls, entry)
     if len(inside) <= 1:
-        return Region(merge.role, tuple(calls), entry, exit)
-    if entry is not None and _adds(graph, merge, entry):
+        return Region(merge.role, tuple(calls), entry, exit, merge.weighted)
+    weighted = any(graph.calls[index].weighted for index in calls)
+    normalized = any(graph.calls[index].role == "normalization" for index in inside)
+    if entry is not None and (weighted or normalized) and _adds(graph, merge, inside, entry):
+        kind, tensor, branch = _shortcut(graph, calls, inside, entry, merge)
         return Region(
-            "residual", tuple(calls), entry, exit, *_shortcut(graph, calls, inside, entry, merge)
-        )
+            "residual", tuple(calls), entry, exit,
+            shortcut=kind, shortcut_tensor=tensor, branch=branch,
+        )  # fmt: skip
     role = {
         "multiplication": "gate",
         "concatenation": "dense" if entry in merge.inputs else "inception",
     }.get(merge.role, "branched")
-    if not any(graph.calls[index].role in WEIGHTED for index in calls):
-        role = "gate"
-    return Region(role, tuple(calls), entry, exit)
+    return Region(role if weighted else "gate", tuple(calls), entry, exit)
 
 
 def depending(graph: CallGraph, calls: Iterable[int], entry: int) -> list[int]:
@@ -141,14 +141,20 @@ def depending(graph: CallGraph, calls: Iterable[int], entry: int) -> list[int]:
     return dependents
 
 
-def _adds(graph: CallGraph, merge: Call, entry: int) -> bool:
-    """Whether a merge adds a residual branch to a shortcut."""
+def _adds(graph: CallGraph, merge: Call, inside: Sequence[int], entry: int) -> bool:
+    """Whether a merge adds a residual branch to a shortcut.
+
+    A layer of the user's may add as well, such as InceptionResNetV2's scale-and-add: one without
+    weights of its own that reads and computes tensors of a single shape.
+    """
     if len(merge.inputs) < 2:
         return False
-    # A layer of unknown role may add as well, such as InceptionResNetV2's scale-and-add.
+    if merge.role == "addition":
+        return True
+    own = {entry, *(tensor for index in inside for tensor in graph.calls[index].outputs)}
     shapes = {graph.tensors[tensor].shape for tensor in (*merge.inputs, *merge.outputs)}
-    unknown_sum = merge.role == "other" and entry in merge.inputs and len(shapes) == 1
-    return merge.role == "addition" or unknown_sum
+    known = merge.role != "other" or merge.weighted
+    return not known and len(shapes) == 1 and len(own.intersection(merge.inputs)) > 1
 
 
 def _shortcut(
@@ -161,20 +167,31 @@ def _shortcut(
     that joins from the side, as in a decoder.
     """
     paths = {tensor: _path(graph, set(calls), tensor) for tensor in merge.inputs}
-    own = [
-        path.intersection(inside)
+    own = {
+        tensor: path.intersection(inside)
         for tensor, path in paths.items()
         if tensor == entry or graph.tensors[tensor].maker in inside
-    ]
+    }
 
     def length(path: set[int]) -> tuple[int, int]:
-        return sum(graph.calls[index].role in WEIGHTED for index in path), len(path)
+        return sum(graph.calls[index].weighted for index in path), len(path)
 
-    shortest = min(own, key=length)
-    roles = {graph.calls[index].role for index in shortest}
-    kind = "identity" if not roles else "pooling" if roles == {"pooling"} else "projection"
+    shortest = min(own, key=lambda tensor: length(own[tensor]))
     tensor = min(paths, key=lambda tensor: length(paths[tensor]))
-    return kind, tensor, tuple(sorted(set().union(*own) - shortest))
+    branch = tuple(sorted(set().union(*own.values()) - own[shortest]))
+    return _kind(graph, own[shortest], entry, shortest), tensor, branch
+
+
+def _kind(graph: CallGraph, path: Collection[int], entry: int, end: int) -> str:
+    """What a shortcut from one tensor to another does."""
+    if parameters(graph, path):
+        return "projection"
+    before, after = graph.tensors[entry].shape, graph.tensors[end].shape
+    widths = before[graph.channel_axis], after[graph.channel_axis]
+    if len(before) == len(after) and None not in widths and widths[0] < widths[1]:  # type: ignore[operator]
+        return "padding"
+    changes = before != after or any(graph.calls[index].role == "pooling" for index in path)
+    return "pooling" if changes else "identity"
 
 
 def _path(graph: CallGraph, inside: set[int], tensor: int) -> set[int]:

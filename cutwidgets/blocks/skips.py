@@ -7,12 +7,12 @@ from itertools import accumulate, chain
 from math import inf
 
 from ..graph.callgraph import CallGraph
-from .regions import WEIGHTED, Region, depending, region
+from .regions import Region, depending, region
 
 
 def cost(graph: CallGraph, index: int) -> int:
     """The length of a call in a path; calls with weights count most, as masks need many calls."""
-    return 10 if graph.calls[index].role in WEIGHTED else 1
+    return 10 if graph.calls[index].weighted else 1
 
 
 def ways_to(graph: CallGraph, calls: Sequence[int], exit: int) -> dict[int, int]:
@@ -100,8 +100,11 @@ def _weigh(
                 used.append((tensor, users))
         if len(used) == 1:
             strengths[used[0][0]] = waiting[0][0] if waiting else inf
-        for tensor, users in used:
-            wait(users, _masks(graph, tensor), aside[index], 0)
+        # The outputs of one call, as of a split, are branches like the readers of one tensor.
+        for are_masks in (False, True):
+            readers = [u for t, users in used if _masks(graph, t) == are_masks for u in users]
+            if readers:
+                wait(list(dict.fromkeys(readers)), are_masks, aside[index], 0)
     strengths.pop(whole.exit, None)
     return strengths, aside
 
@@ -113,7 +116,11 @@ def _masks(graph: CallGraph, tensor: int) -> bool:
 def _positions(
     graph: CallGraph, whole: Region, borders: Sequence[int], main: Collection[int]
 ) -> dict[int, int]:
-    """How many borders precede each call; for a call aside, how many precede its first merge."""
+    """How many borders precede each call.
+
+    A call aside belongs where its first merge is, as a lateral convolution of a feature pyramid;
+    but to the block whose inside it reads, if it reads nothing else, as the skips of WaveNet.
+    """
     makers = [graph.tensors[tensor].maker for tensor in borders]
     positions: dict[int, int] = {}
     for index in reversed(whole.calls):
@@ -123,6 +130,16 @@ def _positions(
             users = chain.from_iterable(graph.tensors[t].users for t in graph.calls[index].outputs)
             later = (positions[user] for user in users if user in positions)
             positions[index] = min(later, default=bisect_left(makers, index))
+    ends = set(borders)
+    settled = set(main)
+    for index in whole.calls:
+        inputs = graph.calls[index].inputs
+        before = {graph.tensors[tensor].maker for tensor in inputs}
+        inside = index not in main and ends.isdisjoint(inputs) and settled.issuperset(before)
+        places = {positions[maker] for maker in before} if inside else set()
+        if len(places) == 1:
+            positions[index] = places.pop()
+            settled.add(index)
     return positions
 
 
@@ -155,7 +172,8 @@ def _between_borders(
     """The regions between borders."""
     members: list[list[int]] = [[] for _ in borders]
     for index, i in _positions(graph, whole, borders, main).items():
-        members[i].append(index)
+        # A call that leads out of the region may come after the one that computes its exit.
+        members[min(i, len(borders) - 1)].append(index)
     return [
         region(graph, calls[::-1], entry, exit)
         for calls, entry, exit in zip(members, [whole.entry, *borders], borders, strict=False)

@@ -18,7 +18,6 @@ from unicodedata import east_asian_width
 import keras
 
 from ..blocks.lines import resolutions
-from ..blocks.regions import WEIGHTED
 from ..graph.callgraph import Call, CallGraph, entering
 from ..text import shape_text
 from .dot import (
@@ -196,7 +195,7 @@ def _add_edges(
 
 def _card(call: Call, width: int, shape: str) -> str:
     """The label of a call: its name, what it does, and its output shape."""
-    colour = COLOURS["residual"] if call.role in WEIGHTED else GREY
+    colour = COLOURS["residual"] if call.weighted else GREY
     sign = f"<B>{_SIGNS[call.role]}</B>{GAP}" if call.role in _SIGNS else ""
     kind, *more = map(escaped, _about(call))
     name = escaped(_short(call.name))

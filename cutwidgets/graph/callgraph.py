@@ -47,6 +47,7 @@ class Call:
         layer: The layer or operation, shared with the user's model.
         kind: Name of the layer's class, such as `"Conv2D"`.
         role: What it does to a tensor, one of the words of `role_of`.
+        weighted: Whether it mixes what it reads by weights, as normalisations do not.
         pointwise: Whether its kernel covers a single position, as in a 1×1 convolution.
         stride: The factor by which it divides the resolution; below 1 if it raises it.
         inputs: Indices of the tensors that it reads, each once, in argument order.
@@ -61,6 +62,7 @@ class Call:
     layer: "keras.Operation" = field(repr=False)
     kind: str
     role: str
+    weighted: bool
     pointwise: bool
     stride: float
     inputs: tuple[int, ...]

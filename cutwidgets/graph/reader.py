@@ -24,7 +24,8 @@ from .keras_internals import (
     takes_training,
     travelling_masks,
 )
-from .roles import is_pointwise, role_of, stride_of
+from .roles import is_pointwise, is_weighted, role_of
+from .strides import stride_of
 
 
 def read(model: keras.Model) -> CallGraph:
@@ -154,21 +155,36 @@ class _Reader:
     ) -> Call:
         reads = tuple([frame.index[id(symbol)] for symbol in arguments.keras_tensors])
         outputs = tuple(outputs)
-        before = self.specs[reads[0]].shape if reads else ()
+        role = role_of(operation)
         return Call(
             index=len(self.calls),
             name=name,
             layer=operation,
             kind=type(operation).__name__,
-            role=role_of(operation),
+            role=role,
+            weighted=is_weighted(operation, role),
             pointwise=is_pointwise(operation),
-            stride=stride_of(operation, before, self.specs[outputs[0]].shape) if outputs else 1,
+            stride=self._stride(operation, role, arguments, reads, outputs),
             inputs=tuple(dict.fromkeys(reads)),
             outputs=outputs,
             scope=frame.scope,
             arguments=arguments,
             reads=reads,
         )
+
+    def _stride(
+        self,
+        operation: keras.Operation,
+        role: str,
+        arguments: SymbolicArguments,
+        reads: Sequence[int],
+        outputs: Sequence[int],
+    ) -> float:
+        if not reads or not outputs:
+            return 1
+        symbols = zip(arguments.keras_tensors, reads, strict=True)
+        read = {id(symbol): self.specs[tensor] for symbol, tensor in symbols}
+        return stride_of(operation, role, arguments, read, self.specs[outputs[0]])
 
     def open(self, frame: _Frame, node: Node) -> _Frame | None:
         """Begin to read a nested model; `None` for any other call, and for one that stays closed.

@@ -1,6 +1,6 @@
 """The roles of layers and operations: what each does to a tensor, in one word."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -27,7 +27,7 @@ def per_class(function: Callable[[Any], T]) -> Callable[[Any], T]:
     return cached
 
 
-def _ranks(*names: str) -> tuple[Any, ...]:
+def ranks(*names: str) -> tuple[Any, ...]:
     """Layer classes for one, two and three dimensions, by names such as `"Conv{}D"`."""
     classes = (getattr(layers, name.format(rank), None) for name in names for rank in (1, 2, 3))
     return tuple(filter(None, classes))
@@ -36,8 +36,8 @@ def _ranks(*names: str) -> tuple[Any, ...]:
 _ROLES: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("input", (layers.InputLayer,)),
     ("model", (keras.Model,)),
-    ("depthwise", _ranks("DepthwiseConv{}D")),
-    ("convolution", _ranks("Conv{}D", "Conv{}DTranspose", "SeparableConv{}D")),
+    ("depthwise", ranks("DepthwiseConv{}D")),
+    ("convolution", ranks("Conv{}D", "Conv{}DTranspose", "SeparableConv{}D")),
     ("fully connected", (layers.Dense, layers.EinsumDense)),
     ("embedding", (layers.Embedding,)),
     ("recurrent", (layers.RNN, layers.Bidirectional)),
@@ -52,24 +52,30 @@ _ROLES: tuple[tuple[str, tuple[type, ...]], ...] = (
         (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU,
          layers.Softmax),
     ),
-    ("global pooling", _ranks("GlobalAveragePooling{}D", "GlobalMaxPooling{}D")),
-    ("pooling", _ranks("AveragePooling{}D", "MaxPooling{}D")),
-    ("padding", _ranks("ZeroPadding{}D", "Cropping{}D")),
+    ("global pooling", ranks("GlobalAveragePooling{}D", "GlobalMaxPooling{}D")),
+    ("pooling", ranks("AveragePooling{}D", "MaxPooling{}D")),
+    ("padding", ranks("ZeroPadding{}D", "Cropping{}D")),
     (
         "dropout",
-        (layers.Dropout, *_ranks("SpatialDropout{}D"), layers.AlphaDropout,
+        (layers.Dropout, *ranks("SpatialDropout{}D"), layers.AlphaDropout,
          layers.GaussianDropout, layers.GaussianNoise, layers.ActivityRegularization),
     ),
     ("flatten", (layers.Flatten,)),
     ("rescaling", (layers.Rescaling, layers.Normalization)),
-    ("addition", (layers.Add, layers.Average)),
+    ("addition", (layers.Add, layers.Average, layers.Subtract)),
+    ("selection", (layers.Maximum, layers.Minimum)),
     ("multiplication", (layers.Multiply,)),
     ("concatenation", (layers.Concatenate,)),
 )  # fmt: skip
 
+_WEIGHTED = frozenset(
+    {"convolution", "depthwise", "fully connected", "recurrent", "attention", "embedding"}
+)
+
 _OPERATION_ROLES = {
-    "Add": "addition",
-    "Multiply": "multiplication",
+    **dict.fromkeys(("Add", "Subtract"), "addition"),
+    **dict.fromkeys(("Multiply", "Divide"), "multiplication"),
+    **dict.fromkeys(("Maximum", "Minimum", "Where"), "selection"),
     "Concatenate": "concatenation",
     "MaxPool": "pooling",
     "AveragePool": "pooling",
@@ -80,9 +86,6 @@ _OPERATION_ROLES = {
         "activation",
     ),
 }  # fmt: skip
-
-_ENLARGING = _ranks("UpSampling{}D")
-
 
 def role_of(operation: keras.Operation) -> str:
     """What a layer or operation does to a tensor, in one word; `"other"` if that is not known.
@@ -111,30 +114,19 @@ def is_pointwise(operation: keras.Operation) -> bool:
     return all(size == 1 for size in (kernel if isinstance(kernel, tuple) else (kernel,)))
 
 
-def stride_of(
-    operation: keras.Operation, before: Sequence[int | None], after: Sequence[int | None]
-) -> float:
-    """The factor by which a layer divides the resolution of a tensor; below 1 if it raises it.
+def is_weighted(operation: keras.Operation, role: str) -> bool:
+    """Whether an operation mixes what it reads by weights, and does not only scale or shift it.
 
-    This is the layer's own stride, or else the ratio of the resolutions before and after it.
+    A layer of no known role does if one of its weights has two axes longer than 1: the weights of
+    a normalisation or of a layer scale have one.
+
+    Example:
+        >>> import keras
+        >>> dense, norm = keras.layers.Dense(2), keras.layers.LayerNormalization()
+        >>> is_weighted(dense, role_of(dense)), is_weighted(norm, role_of(norm))
+        (True, False)
     """
-    if isinstance(operation, _ENLARGING):
-        return 1 / _first(operation.size)
-    strides = getattr(operation, "strides", None)
-    # A custom layer may store anything under this name.
-    if isinstance(strides, tuple | list | int) and strides:
-        stride = _first(strides)
-        return 1 / stride if type(operation).__name__.endswith("Transpose") else stride
-    axis = 2 if getattr(operation, "data_format", None) == "channels_first" else 1
-    if len(before) < 3 or len(before) != len(after):
-        return 1
-    length_before, length_after = before[axis], after[axis]
-    if not length_before or not length_after:
-        return 1
-    ratio = length_before / length_after
-    # Padding and cropping change a margin, not the resolution.
-    return float(round(ratio) if ratio >= 1.5 else 1 / round(1 / ratio) if ratio <= 0.67 else 1)
-
-
-def _first(value: Any) -> int:
-    return int(value[0] if isinstance(value, tuple | list) else value)
+    if role in {"other", "model"}:
+        weights = getattr(operation, "weights", ())
+        return any(sum(length > 1 for length in weight.shape) > 1 for weight in weights)
+    return role in _WEIGHTED

@@ -13,7 +13,6 @@ import keras
 import numpy as np
 from PIL import Image, ImageOps
 
-from ..blocks.regions import WEIGHTED
 from ..errors import CutwidgetsError
 from ..graph.callgraph import CallGraph
 from .inputs import USUAL_SIZE
@@ -67,7 +66,7 @@ def preprocessing(graph: CallGraph, function: Callable[..., Any] | None = None) 
     """
     if function is not None:
         return Preprocessing(getattr(function, "__name__", "your own function"), function)
-    before_weights = takewhile(lambda call: call.role not in WEIGHTED, graph.calls)
+    before_weights = takewhile(lambda call: not call.weighted, graph.calls)
     if any(call.role == "rescaling" for call in before_weights):
         return Preprocessing("none: the model rescales its pixels itself", lambda pixels: pixels)
     module = _application(graph.name)
