@@ -272,7 +272,7 @@ def _is_settled(graph: CallGraph) -> bool:
     """
     for call in graph.calls:
         input_shapes = [graph.tensors[tensor].shape for tensor in call.inputs]
-        is_known = call.role != "other" or (
+        is_known = call.role not in {"other", "reordering"} or (
             isinstance(call.layer, keras.Layer) and is_own(call.layer)
         )
         for shape in (graph.tensors[tensor].shape for tensor in call.outputs):

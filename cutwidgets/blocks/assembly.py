@@ -5,10 +5,9 @@ from itertools import groupby
 
 from ..graph.callgraph import CallGraph, entering
 from .chains import Signature, branch_signature, pieces
+from .joining import Part, join_sublayers, join_weightless
 from .lines import Line
 from .regions import BRANCHED, Region
-
-Part = tuple[str, list[Region]]
 
 
 def assemble(graph: CallGraph, lines: Sequence[Line], scales: Sequence[float]) -> list[Part]:
@@ -31,11 +30,13 @@ def assemble(graph: CallGraph, lines: Sequence[Line], scales: Sequence[float]) -
     between = [_roles(chain) for line in lines for chain in _chains(line)[1:-1]]
     # Post-normalisation: Vaswani et al. 2017.
     postnormalized = bool(between) and all(roles == ["normalization"] for roles in between)
-    parts = [
-        part
-        for line in lines
-        for part in _line_parts(graph, line, patterns, scales, postnormalized)
-    ]
+    parts: list[Part] = []
+    for line in lines:
+        own = join_weightless(
+            graph, [*_line_parts(graph, line, patterns, scales, postnormalized)]
+        )
+        parts += join_sublayers(graph, own, patterns)
+    parts = join_weightless(graph, parts)
     return _split_at_nests(graph, parts) if graph.nests else parts
 
 
@@ -143,7 +144,7 @@ def _chain_parts(
     for i, (kind, parts) in enumerate(divided):
         if kind == "rest":
             later = {kind for kind, _ in divided[i + 1 :]}
-            is_top = position == last and later <= {"classifier"}
+            is_top = line.ends and position == last and later <= {"classifier"}
             # A separate head is no top, and neither is the last level of a decoder.
             is_top &= line.begins or last > 0
             is_top &= len(entering(graph, [c for region in parts for c in region.calls])) == 1

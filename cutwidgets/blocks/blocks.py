@@ -17,12 +17,13 @@ class Block:
             with its own input, as in DenseNet), `"plain"` (a straight chain), `"stem"` (before the
             first of these), `"top"` (features after the last), `"classifier"`, or `"branched"`
             (any other branches).
-        shortcut: The kind of a residual block's shortcut, `"identity"`, `"pooling"` or
-            `"projection"`; else `None`.
-        merge: For a residual block, the index of the call that adds branch and shortcut; else
-            `None`.
-        shortcut_tensor: For a residual block, the index of the tensor that the merge reads from
-            the shortcut; else `None`.
+        shortcut: The kind of a residual block's shortcut: `"identity"`; `"projection"` if it has
+            weights; `"padding"` if it appends channels of zeros (He et al. 2015, option A);
+            `"pooling"` if it lowers the resolution only. `None` for other blocks.
+        merge: For a residual block, the index of the call that adds branch and shortcut; the last
+            one, for a layer of a transformer, which has two or more. `None` for other blocks.
+        shortcut_tensor: For a residual block, the index of the tensor that its (first) merge reads
+            from the shortcut; else `None`.
         stage: Name of its stage; `None` for stem, top and classifier.
         layers: Names of its layers, in call order.
         input_shape: Shape of the tensor that enters, with the batch axis.

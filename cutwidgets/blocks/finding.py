@@ -46,13 +46,13 @@ def _block(graph: CallGraph, kind: str, parts: list[Region], scales: list[float]
         exits.sort(key=graph.outputs.index)
     else:
         exits.sort(key=lambda tensor: tensor == parts[-1].exit)
-    residual = next((region for region in parts if region.shortcut), None)
+    residual = [region for region in parts if region.shortcut]
     return Block(
         name="",
         kind=kind,
-        shortcut=residual.shortcut if residual else None,
-        merge=graph.tensors[residual.exit].maker if residual else None,
-        shortcut_tensor=residual.shortcut_tensor if residual else None,
+        shortcut=residual[0].shortcut if residual else None,
+        merge=graph.tensors[residual[-1].exit].maker if residual else None,
+        shortcut_tensor=residual[0].shortcut_tensor if residual else None,
         stage=None,
         layers=tuple(graph.calls[index].name for index in calls),
         input_shape=graph.tensors[entries[0]].shape,

@@ -1,20 +1,17 @@
-"""Split what long skip connections span (U-Net, FPN, NASNet) into lines of regions.
+"""Lines of regions: the paths of a network, each in sequence.
 
-The skips of a U-Net, the long addition of a super-resolution network, the lateral convolutions of a
-feature pyramid and the cells of NASNet, which read the last two cells, keep several tensors live
-over many calls. Ignoring such edges, the longest first, exposes the cut points beneath them. A
-region is opened in this way if that exposes blocks in sequence, or a path down and up again in
-resolution; otherwise it is a block.
+The main line of a network connects its main input and output. Towers beside it, and heads that lead
+to other outputs, are lines of their own.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
-from math import inf
 
 from ..graph.callgraph import Call, CallGraph, between, entering, leaving
+from .nesting import ends, flat, is_block, tree
 from .regions import BRANCHED, Region, depending, region
-from .skips import cost, divide, ways_to
+from .skips import cost, ways_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +21,7 @@ class Line:
     Attributes:
         regions: Its regions, in order.
         begins: Whether it begins at the model's inputs.
-        ends: Whether it ends at an output of the model.
+        ends: Whether nothing of the network or tower that it is a part of follows it.
     """
 
     regions: tuple[Region, ...]
@@ -39,31 +36,6 @@ class _Area:
     calls: tuple[int, ...]
     sources: tuple[int, ...]
     sinks: tuple[int, ...]
-
-
-@dataclass(slots=True)
-class _Node:
-    """A region, the smaller regions inside it, and whether these replace it.
-
-    Attributes:
-        region: The region.
-        parts: The smaller regions.
-        is_chain: Whether it has cut points that no skip hides.
-        is_long: Whether a long skip spans several blocks in it.
-        is_network: Whether it is most of the network.
-        is_tail: Whether it ends in the merge of the network, or of the region, around it.
-    """
-
-    region: Region
-    parts: list["_Node"] = field(default_factory=list)
-    is_chain: bool = False
-    is_long: bool = False
-    is_network: bool = False
-    is_tail: bool = False
-
-    @property
-    def is_open(self) -> bool:
-        return self.is_chain or self.is_long
 
 
 def lines(graph: CallGraph) -> list[Line]:
@@ -124,22 +96,21 @@ def _divide_area(graph: CallGraph, area: _Area, scales: Sequence[float]) -> list
     exit = _furthest(graph, area)
     ways = ways_to(graph, area.calls, exit)
     entry = _entry(graph, area, ways)
-    root, opened = _tree(graph, region(graph, tuple(ways), entry, exit), ways, scales)
-    main = list(_flat(root))
+    root, opened = tree(graph, region(graph, tuple(ways), entry, exit), ways, scales)
+    main = list(flat(root))
     heads = _components(graph, set(area.calls).difference(ways))
     heads = [head for head in heads if not _join(graph, main, head)]
-    ends = {tensor for head in heads for tensor in entering(graph, head)}
+    borders = {tensor for head in heads for tensor in entering(graph, head)}
     has_towers = opened or len(area.sources) > 1
     if has_towers:
-        ends |= _ends(graph, root)
-        ends.update(t for r in main for t in entering(graph, r.calls) if t != r.entry)
-    main = [replace(r, opens=True) if r.entry in ends else r for r in main]
+        borders |= ends(graph, root)
+        borders.update(t for r in main for t in entering(graph, r.calls) if t != r.entry)
+    main = [replace(r, opens=True) if r.entry in borders else r for r in main]
     parts = _towers(graph, main, scales) if has_towers else [main]
-    begins, ends_here = entry in graph.inputs, exit in graph.outputs
-    first = next((part for part in parts if isinstance(part, list)), [])
+    own = [part for part in parts if isinstance(part, list)]
     return [
         *(
-            Line(tuple(part), begins and part is first, ends_here)
+            Line(tuple(part), entry in graph.inputs and part is own[0], part is own[-1])
             if isinstance(part, list)
             else part
             for part in parts
@@ -203,115 +174,6 @@ def _main_inputs(graph: CallGraph, call: Call) -> tuple[int, ...]:
     return call.inputs
 
 
-def _tree(
-    graph: CallGraph, whole: Region, ways: dict[int, int], scales: Sequence[float]
-) -> tuple[_Node, bool]:
-    """A region and all regions inside it, and whether any of them is spanned by an opened skip."""
-    root = _Node(whole)
-    nodes = [root]
-    half = sum(graph.calls[index].weighted for index in whole.calls) / 2
-    for node in nodes:  # It grows as it goes.
-        weighted = sum(graph.calls[index].weighted for index in node.region.calls)
-        node.is_network = weighted > half or node.is_tail
-        weight, parts = divide(graph, node.region, ways)
-        node.parts = [
-            _Node(part, is_tail=node.is_network and part.exit == node.region.exit)
-            for part in parts
-        ]
-        node.is_chain = weight == inf
-        nodes += (part for part in node.parts if _may_be_long(graph, part.region))
-    opened = False
-    for node in reversed(nodes):
-        node.is_long = _is_long(graph, node, scales)
-        if node.is_long and not node.is_chain:
-            opened = True
-            node.parts = [_marked(graph, part) for part in node.parts]
-    return root, opened
-
-
-def _may_be_long(graph: CallGraph, region: Region) -> bool:
-    """Whether a region has enough merges for blocks inside it, or raises the resolution."""
-    if len(region.calls) < 2 or region.role not in BRANCHED | {"gate"}:
-        return False
-    calls = [graph.calls[index] for index in region.calls]
-    merges = sum(len(call.inputs) > 1 for call in calls)
-    return merges > 1 or any(call.stride < 1 for call in calls)
-
-
-def _is_long(graph: CallGraph, node: _Node, scales: Sequence[float]) -> bool:
-    """Whether a region is to be opened, as a skip of the network spans it.
-
-    A residual block may have modules of any kind in its branch. What opens it are residual blocks
-    on its own stream, as in a residual group of RCAN, or that it is most of the network.
-    """
-    if node.region.role in BRANCHED and node.parts and _is_hourglass(graph, node, scales):
-        return True
-    if node.region.role == "residual" and not node.is_network:
-        return sum(part.is_long or _is_block(graph, part.region) for part in node.parts) > 1
-    blocks = [part.region for part in node.parts if part.region.role in BRANCHED]
-    if len(blocks) > 1 or any(part.is_long for part in node.parts):
-        return True
-    # A block that begins where the region does is one of its branches, as in a cell of NASNet;
-    # unless what is left over is the last block and the merge of the skips of all (WaveNet).
-    inside = [block for block in blocks if node.is_tail or block.entry != node.region.entry]
-    return any(_is_block(graph, block) for block in inside) or _is_stack(graph, node)
-
-
-def _is_block(graph: CallGraph, region: Region) -> bool:
-    """Whether a region is a residual block that leaves the stream of features as it is."""
-    weighted = sum(graph.calls[index].weighted for index in region.branch)
-    return region.shortcut == "identity" and weighted > 1
-
-
-def _is_stack(graph: CallGraph, node: _Node) -> bool:
-    """Whether layers of the user's follow each other that all read one tensor (a decoder)."""
-    makers = [graph.maker(part.region.exit) for part in node.parts]
-    return sum(call.weighted and len(call.inputs) > 1 for call in makers) > 1
-
-
-def _is_hourglass(graph: CallGraph, node: _Node, scales: Sequence[float]) -> bool:
-    """Whether a path goes down and up again in resolution beside a single skip.
-
-    A module that pools at several sizes and merges the results (PSPNet) has more paths.
-    """
-    if len(graph.maker(node.region.exit).inputs) > 2 or node.region.entry is None:
-        return False
-    lowest = 0.9 * max(scales[part.region.exit] for part in node.parts)
-    return scales[node.region.entry] < lowest > scales[node.region.exit]
-
-
-def _marked(graph: CallGraph, node: _Node) -> _Node:
-    """Let a block open where the resolution rises: the skip of that level merges in this block."""
-    if node.region.role not in BRANCHED and graph.maker(node.region.exit).stride < 1:
-        node.region = replace(node.region, opens=True)
-    return node
-
-
-def _flat(root: _Node) -> Iterator[Region]:
-    """The regions of a tree in order, with the parts of opened regions in their place."""
-    pending = [root]
-    while pending:
-        node = pending.pop()
-        if node.is_open:
-            pending += reversed(node.parts)
-        else:
-            yield node.region
-
-
-def _ends(graph: CallGraph, root: _Node) -> set[int]:
-    """The outputs of additions over blocks in sequence; these end the last of the blocks."""
-    ends = set()
-    pending = [root]
-    while pending:
-        node = pending.pop()
-        if node.is_open:
-            pending += node.parts
-            rises = any(graph.maker(part.region.exit).stride < 1 for part in node.parts)
-            if node.region.role == "residual" and not node.is_chain and not rises:
-                ends.add(node.region.exit)
-    return ends
-
-
 def _towers(
     graph: CallGraph, main: Sequence[Region], scales: Sequence[float]
 ) -> list[list[Region] | _Area]:
@@ -365,9 +227,9 @@ def _is_tower(graph: CallGraph, calls: Collection[int], scales: Sequence[float])
     exit = _furthest(graph, area)
     ways = ways_to(graph, area.calls, exit)
     whole = region(graph, tuple(ways), _entry(graph, area, ways), exit)
-    root, _ = _tree(graph, whole, ways, scales)
-    blocks = [block for block in _flat(root) if block.role in BRANCHED]
-    return len(blocks) > 1 or any(_is_block(graph, block) for block in blocks)
+    root, _ = tree(graph, whole, ways, scales)
+    blocks = [block for block in flat(root) if block.role in BRANCHED]
+    return len(blocks) > 1 or any(is_block(graph, block) for block in blocks)
 
 
 def _components(graph: CallGraph, calls: Collection[int]) -> list[list[int]]:

@@ -118,6 +118,8 @@ def region(graph: CallGraph, calls: Sequence[int], entry: int | None, exit: int)
     normalized = any(graph.calls[index].role == "normalization" for index in inside)
     if entry is not None and (weighted or normalized) and _adds(graph, merge, inside, entry):
         kind, tensor, branch = _shortcut(graph, calls, inside, entry, merge)
+        if not branch:
+            return Region("branched", tuple(calls), entry, exit)
         return Region(
             "residual", tuple(calls), entry, exit,
             shortcut=kind, shortcut_tensor=tensor, branch=branch,
@@ -164,7 +166,8 @@ def _shortcut(
 
     The shortcut is the path with the fewest weighted calls, then the fewest calls. Its kind and the
     branch are those of the paths that come from the region's entry; its tensor may also be a skip
-    that joins from the side, as in a decoder.
+    that joins from the side, as in a decoder. There is no branch if all paths weigh the same, as
+    mean and noise in the latent space of a variational autoencoder.
     """
     paths = {tensor: _path(graph, set(calls), tensor) for tensor in merge.inputs}
     own = {
@@ -178,8 +181,12 @@ def _shortcut(
 
     shortest = min(own, key=lambda tensor: length(own[tensor]))
     tensor = min(paths, key=lambda tensor: length(paths[tensor]))
-    branch = tuple(sorted(set().union(*own.values()) - own[shortest]))
-    return _kind(graph, own[shortest], entry, shortest), tensor, branch
+    branch = set().union(*own.values()) - own[shortest]
+    sizes = {(length(path)[0], parameters(graph, path)) for path in own.values()}
+    kind = _kind(graph, own[shortest], entry, shortest)
+    if kind == "projection" and len(own) > 1 and len(sizes) == 1:
+        branch = set()
+    return kind, tensor, tuple(sorted(branch))
 
 
 def _kind(graph: CallGraph, path: Collection[int], entry: int, end: int) -> str:

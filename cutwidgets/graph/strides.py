@@ -12,9 +12,9 @@ from .roles import ranks
 USUAL_LENGTH = 672
 
 _STRIDED = frozenset({"convolution", "depthwise", "pooling"})
-_UNKNOWN = frozenset({"other", "model"})
+_UNKNOWN = frozenset({"other", "model", "reordering"})
 _ENLARGING = ranks("UpSampling{}D")
-_REORDERING = frozenset({"Permute", "Transpose", "Moveaxis", "Swapaxes"})
+_PERMUTING = frozenset({"Permute", "Transpose", "Moveaxis", "Swapaxes"})
 
 
 def stride_of(
@@ -45,7 +45,7 @@ def stride_of(
     if role in _STRIDED and strides:
         stride = _largest(strides)
         return 1 / stride if type(operation).__name__.endswith("Transpose") else stride
-    if role not in _UNKNOWN or type(operation).__name__ in _REORDERING:
+    if role not in _UNKNOWN or type(operation).__name__ in _PERMUTING:
         return 1
     source = next((s for s in read.values() if len(s.shape) == len(output.shape)), None)
     if source is None or len(source.shape) < 3:
