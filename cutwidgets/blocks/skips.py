@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from heapq import heappop, heappush
-from itertools import accumulate, chain
+from itertools import accumulate
 from math import inf
 
 from ..graph.callgraph import CallGraph
@@ -119,27 +119,32 @@ def _positions(
     """How many borders precede each call.
 
     A call aside belongs where its first merge is, as a lateral convolution of a feature pyramid;
-    but to the block whose inside it reads, if it reads nothing else, as the skips of WaveNet.
+    but to the block whose inside it reads if it reads nothing else and leads to the last merge
+    alone, as the skips of WaveNet.
     """
     makers = [graph.tensors[tensor].maker for tensor in borders]
     positions: dict[int, int] = {}
+    leading = set()
     for index in reversed(whole.calls):
+        users = [u for t in graph.calls[index].outputs for u in graph.tensors[t].users]
         if index in main:
             positions[index] = bisect_left(makers, index)
         else:
-            users = chain.from_iterable(graph.tensors[t].users for t in graph.calls[index].outputs)
             later = (positions[user] for user in users if user in positions)
             positions[index] = min(later, default=bisect_left(makers, index))
-    ends = set(borders)
-    settled = set(main)
+            if users and leading.issuperset(users):
+                leading.add(index)
+        if index == graph.tensors[whole.exit].maker:
+            leading.add(index)
+    ends, settled = set(borders), set(main)
     for index in whole.calls:
         inputs = graph.calls[index].inputs
         before = {graph.tensors[tensor].maker for tensor in inputs}
-        inside = index not in main and ends.isdisjoint(inputs) and settled.issuperset(before)
-        places = {positions[maker] for maker in before} if inside else set()
-        if len(places) == 1:
-            positions[index] = places.pop()
-            settled.add(index)
+        if index in leading and index not in main and ends.isdisjoint(inputs) and settled.issuperset(before):
+            places = {positions[maker] for maker in before}
+            if len(places) == 1:
+                positions[index] = places.pop()
+                settled.add(index)
     return positions
 
 
