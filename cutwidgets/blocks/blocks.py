@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from ..graph.callgraph import CallGraph, Shape, parameters
 
-OUTSIDE_STAGES = frozenset({"stem", "top", "classifier"})
+OUTSIDE_STAGES = frozenset({"stem", "top", "classifier", "head"})
 
 
 @dataclass(frozen=True, slots=True)
