@@ -14,16 +14,19 @@ class Block:
     Attributes:
         name: Its name, unique in the model: the common beginning of its layers' names, if any.
         kind: `"residual"`, `"inception"` (branches that are concatenated), `"dense"` (concatenated
-            with its own input, as in DenseNet), `"plain"` (a straight chain), `"stem"` (before the
-            first of these), `"top"` (features after the last), `"classifier"`, or `"branched"`
-            (any other branches).
+            with its own input, as in DenseNet), `"plain"` (a chain, which other tensors may join
+            from the side), `"stem"` (before the first of these), `"top"` (features after the last),
+            `"classifier"` (from global pooling, flattening or the choice of a token to a prediction
+            for the whole input), `"head"` (what computes an output in any other way: for each
+            position, from two inputs, or in a branch of its own), or `"branched"` (any other
+            branches).
         shortcut: The kind of a residual block's shortcut, `"identity"`, `"pooling"` or
             `"projection"`; else `None`.
         merge: For a residual block, the index of the call that adds branch and shortcut; else
             `None`.
         shortcut_tensor: For a residual block, the index of the tensor that the merge reads from
             the shortcut; else `None`.
-        stage: Name of its stage; `None` for stem, top and classifier.
+        stage: Name of its stage; `None` for stem, top, classifier and head.
         layers: Names of its layers, in call order.
         input_shape: Shape of the tensor that enters, with the batch axis.
         output_shape: Shape of the tensor that leaves, with the batch axis.
@@ -69,10 +72,10 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Neighbouring blocks of equal resolution and width.
+    """Neighbouring blocks of equal resolution and width; of resolution if each block is wider.
 
     Attributes:
-        name: The common beginning of its blocks' names, or a name such as `"stage3"`.
+        name: The common beginning of its layers' names, or a name such as `"stage3"` or `"up2"`.
         blocks: Its blocks, in order.
     """
 

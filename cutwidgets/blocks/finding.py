@@ -12,8 +12,8 @@ from .stages import levels, skips, stages_of
 def find(graph: CallGraph) -> tuple[tuple[Block, ...], tuple[Stage, ...]]:
     """Find the blocks and stages of a model.
 
-    Every call except the model's inputs belongs to exactly one block. Stem, top and classifier
-    belong to no stage.
+    Every call except the model's inputs belongs to exactly one block. Stem, top, classifier and
+    heads belong to no stage.
 
     Returns:
         The blocks in order, and the stages in order.

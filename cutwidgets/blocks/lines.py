@@ -13,6 +13,7 @@ from itertools import chain
 from math import inf
 
 from ..graph.callgraph import CallGraph, entering, leaving
+from .branches import branches
 from .regions import BRANCHED, WEIGHTED, Region, depending, region
 from .skips import cost, divide, ways_to
 
@@ -87,7 +88,14 @@ def lines(graph: CallGraph) -> list[Line]:
     inputs = {graph.tensors[tensor].maker for tensor in graph.inputs}
     calls = tuple(call.index for call in graph.calls if call.index not in inputs)
     scales = resolutions(graph)
-    pending: list[_Area | Line] = [_Area(calls, graph.inputs, tuple(dict.fromkeys(graph.outputs)))]
+    apart = branches(graph)
+    body = sorted(set(calls).difference(*apart))
+    whole = (
+        _area(graph, body)
+        if apart
+        else _Area(calls, graph.inputs, tuple(dict.fromkeys(graph.outputs)))
+    )
+    pending: list[_Area | Line] = [*(_area(graph, branch) for branch in reversed(apart)), whole]
     finished = []
     while pending:
         area = pending.pop()

@@ -35,10 +35,9 @@ def stage_names(
     single = _names_of_single(stages, around, names, several)
     own = _once([one or name for one, name in zip(single, several, strict=True)])
     taken = {*used, *filter(None, names), *filter(None, own)}
+    words = [f"stage{number}" for number in _numbers(around, own)]
     if unet:
-        words = _levels(blocks, stages, own, unet)
-    else:
-        words = [f"stage{number}" for number in _numbers(around, own)]
+        words = _levels(blocks, stages, own, unet, words)
     result = []
     for scope, name, word in zip(around, own, words, strict=True):
         if name is None:
@@ -147,20 +146,26 @@ def _levels(
     stages: Sequence[Sequence[int]],
     own: Sequence[str | None],
     unet: Levels,
+    words: Sequence[str],
 ) -> list[str]:
     """For each stage of a U-Net its side and level: one number for the ways down and up.
 
-    The numbers agree with those in the names of other levels, where these have any.
+    The numbers agree with those in the names of other levels, where these have any. A stage of
+    lower resolution than the levels, beside the bridge, keeps its word.
     """
     sides = [unet.side(members[-1]) for members in stages]
-    levels = [unet.number(min(blocks[i].scale for i in members)) for members in stages]
+    finest = [min(blocks[i].scale for i in members) for members in stages]
     named = [
-        number - level
-        for name, side, level in zip(own, sides, levels, strict=True)
+        number - unet.number(scale)
+        for name, side, scale in zip(own, sides, finest, strict=True)
         if side != "bridge" and name and (number := number_in(name)) is not None
     ]
     shift = Counter(named).most_common(1)[0][0] if named else 0
-    return [
-        side if side == "bridge" else f"{side}{max(level + shift, 0)}"
-        for side, level in zip(sides, levels, strict=True)
-    ]
+
+    def word(side: str, scale: float, word: str) -> str:
+        if side == "bridge":
+            return side
+        is_level = scale <= 2 * unet.scales[-1]
+        return f"{side}{max(unet.number(scale) + shift, 0)}" if is_level else word
+
+    return list(map(word, sides, finest, words))
