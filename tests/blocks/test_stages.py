@@ -93,12 +93,13 @@ def test_the_sides_of_a_unet_share_no_stage():
     x = inputs = keras.Input((16, 16, 3))
     x = skip = layers.Conv2D(8, 3, padding="same", name="enter")(x)
     x = layers.Conv2D(8, 3, 2, padding="same", name="down_conv")(x)
+    lowest = []
     for name in ("low", "mid"):
         for i in range(2):
             conv = layers.Conv2D(8, 3, padding="same", name=f"{name}_{i}_conv")
             x = layers.Add(name=f"{name}_{i}_add")([x, conv(x)])
-        lowest = x if name == "low" else lowest
-    x = layers.Concatenate(name="high_cat")([x, lowest])
+        lowest.append(x)
+    x = layers.Concatenate(name="high_cat")([x, lowest[0]])
     x = layers.Conv2D(8, 3, padding="same", name="high_conv")(x)
     x = layers.Conv2DTranspose(8, 2, 2, name="up_up")(x)
     x = layers.Conv2D(8, 3, padding="same", name="up_conv")(layers.Concatenate()([x, skip]))
