@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from ..graph.callgraph import CallGraph, entering
+from .branches import branch_kind
 from .chains import Signature, branch_signature, pieces
 from .joining import Part, join_sublayers, join_weightless
 from .lines import Line
@@ -138,13 +139,16 @@ def _chain_parts(
     last: int,
 ) -> Iterator[Part]:
     """The pieces of a chain; its position in the network decides the kinds of the rests."""
+    if not line.begins and not last and (kind := branch_kind(graph, chain)):
+        yield kind, chain
+        return
     first = line.begins and position == 0
     alone = first and last == 0
     divided = pieces(graph, chain, set() if alone else patterns, alone=alone, first=first)
     for i, (kind, parts) in enumerate(divided):
         if kind == "rest":
             later = {kind for kind, _ in divided[i + 1 :]}
-            is_top = line.ends and position == last and later <= {"classifier"}
+            is_top = line.ends and position == last and later <= {"classifier", "head"}
             # A separate head is no top, and neither is the last level of a decoder.
             is_top &= line.begins or last > 0
             is_top &= len(entering(graph, [c for region in parts for c in region.calls])) == 1
@@ -185,6 +189,6 @@ def _kind(kind: str, group: Sequence[Region]) -> str:
     roles = {region.role for region in group}
     if kind in BRANCHED:
         return kind if kind in roles else "plain"
-    if kind == "classifier":
+    if kind in ("classifier", "head"):
         return kind if any(region.weighted for region in group) else "top"
     return kind

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from ..graph.callgraph import CallGraph, Shape, parameters
 
-OUTSIDE_STAGES = frozenset({"stem", "top", "classifier"})
+OUTSIDE_STAGES = frozenset({"stem", "top", "classifier", "head"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,9 +14,12 @@ class Block:
     Attributes:
         name: Its name, unique in the model: the common beginning of its layers' names, if any.
         kind: `"residual"`, `"inception"` (branches that are concatenated), `"dense"` (concatenated
-            with its own input, as in DenseNet), `"plain"` (a straight chain), `"stem"` (before the
-            first of these), `"top"` (features after the last), `"classifier"`, or `"branched"`
-            (any other branches).
+            with its own input, as in DenseNet), `"plain"` (a chain, which other tensors may join
+            from the side), `"stem"` (before the first of these), `"top"` (features after the last),
+            `"classifier"` (from global pooling, flattening or the choice of a token to a prediction
+            for the whole input), `"head"` (what computes an output in any other way: for each
+            position, from two inputs, or in a branch of its own), or `"branched"` (any other
+            branches).
         shortcut: The kind of a residual block's shortcut: `"identity"`; `"projection"` if it has
             weights; `"padding"` if it appends channels of zeros (He et al. 2015, option A);
             `"pooling"` if it lowers the resolution only. `None` for other blocks.
@@ -24,7 +27,7 @@ class Block:
             one, for a layer of a transformer, which has two or more. `None` for other blocks.
         shortcut_tensor: For a residual block, the index of the tensor that its (first) merge reads
             from the shortcut; else `None`.
-        stage: Name of its stage; `None` for stem, top and classifier.
+        stage: Name of its stage; `None` for stem, top, classifier and head.
         layers: Names of its layers, in call order.
         input_shape: Shape of the tensor that enters, with the batch axis.
         output_shape: Shape of the tensor that leaves, with the batch axis.
@@ -70,10 +73,10 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Neighbouring blocks of equal resolution and width.
+    """Neighbouring blocks of equal resolution and width; of resolution if each block is wider.
 
     Attributes:
-        name: The common beginning of its blocks' names, or a name such as `"stage3"`.
+        name: The common beginning of its layers' names, or a name such as `"stage3"` or `"up2"`.
         blocks: Its blocks, in order.
     """
 

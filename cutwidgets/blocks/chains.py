@@ -11,6 +11,7 @@ from itertools import dropwhile, groupby
 import numpy as np
 
 from ..graph.callgraph import CallGraph, entering
+from .ends import split_end
 from .layer_names import is_automatic, tokens
 from .regions import Region, regions
 
@@ -72,10 +73,10 @@ def pieces(
         first: Whether the chain begins at the network's input.
 
     Returns:
-        Pieces of kind `"plain"` (repeats, or groups of a network without branches), `"classifier"`,
-        and `"rest"`: a stem, a transition or a top, depending on where the chain is.
+        Pieces of kind `"plain"` (repeats, or groups of a network without branches), those of
+        `split_end`, and `"rest"`: a stem, a transition or a top, depending on where the chain is.
     """
-    body, classifier = _split_classifier(graph, chain, alone)
+    body, kind, end = split_end(graph, chain, alone)
     units = _units(body)
     stem: list[list[Region]] = []
     if patterns and first:
@@ -92,7 +93,7 @@ def pieces(
     else:
         divided = [("rest", unit) for unit in units]
     divided = _joined([*(("rest", unit) for unit in stem), *divided])
-    return divided + ([("classifier", classifier)] if classifier else [])
+    return divided + ([(kind, end)] if end else [])
 
 
 def _opened_by_name(graph: CallGraph, units: list[list[Region]]) -> list[list[Region]]:
@@ -126,29 +127,6 @@ def _joined(divided: Sequence[Piece]) -> list[Piece]:
 
 def _flat(units: Sequence[list[Region]]) -> list[Region]:
     return [region for unit in units for region in unit]
-
-
-def _split_classifier(
-    graph: CallGraph, chain: Sequence[Region], alone: bool
-) -> tuple[list[Region], list[Region]]:
-    """Split off the calls that turn features into predictions: from pooling or flattening on."""
-    joins = [i for i, region in enumerate(chain) if region.role in {"global pooling", "flatten"}]
-    weighted = [i for i, region in enumerate(chain) if region.weighted]
-    start = joins[0] if joins else len(chain)
-    if alone and len(weighted) > 1 and start < weighted[0]:
-        # A perceptron that flattens its image first: its hidden layers are separate blocks.
-        start = weighted[-1]
-    if alone and not joins and len(weighted) > 1 and any(region.opens for region in chain):
-        # A network that raises the resolution again ends with a prediction for each position.
-        last = graph.maker(chain[weighted[-1]].exit)
-        later = {region.role for region in chain[weighted[-1] + 1 :]}
-        start = weighted[-1] if last.pointwise and later <= {"activation"} else start
-    start = max([start, *(i for i in range(start, len(chain)) if chain[i].opens)])
-    roles = {region.role for region in chain[start:]}
-    # A 1×1 convolution after the pooling classifies as well as a dense layer (MobileNetV3).
-    if not roles & {"fully connected", "convolution"} or chain[-1].exit not in graph.outputs:
-        return list(chain), []
-    return list(chain[:start]), list(chain[start:])
 
 
 def _units(chain: Sequence[Region]) -> list[list[Region]]:

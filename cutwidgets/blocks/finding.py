@@ -1,21 +1,19 @@
 """Find the blocks and stages of a model."""
 
-from collections.abc import Sequence
-from itertools import zip_longest
-
 from ..graph.callgraph import CallGraph, entering, leaving
 from .assembly import assemble
-from .blocks import OUTSIDE_STAGES, Block, Stage
+from .blocks import Block, Stage
 from .lines import lines, resolutions
 from .naming import named, scopes_of
 from .regions import Region
+from .stages import levels, skips, stages_of
 
 
 def find(graph: CallGraph) -> tuple[tuple[Block, ...], tuple[Stage, ...]]:
     """Find the blocks and stages of a model.
 
-    Every call except the model's inputs belongs to exactly one block. Stem, top and classifier
-    belong to no stage.
+    Every call except the model's inputs belongs to exactly one block. Stem, top, classifier and
+    heads belong to no stage.
 
     Returns:
         The blocks in order, and the stages in order.
@@ -32,8 +30,9 @@ def find(graph: CallGraph) -> tuple[tuple[Block, ...], tuple[Stage, ...]]:
         _block(graph, kind, parts, scales) for kind, parts in assemble(graph, lines(graph), scales)
     ]
     scopes = scopes_of(graph, unnamed)
-    stages = _stages(graph, unnamed, scales, scopes)
-    return named(graph, unnamed, stages, scopes)
+    passing = skips(graph, unnamed, scales)
+    stages = stages_of(graph, unnamed, scales, scopes, passing)
+    return named(graph, unnamed, stages, scopes, levels(passing))
 
 
 def _block(graph: CallGraph, kind: str, parts: list[Region], scales: list[float]) -> Block:
@@ -63,32 +62,3 @@ def _block(graph: CallGraph, kind: str, parts: list[Region], scales: list[float]
         calls=calls,
         graph=graph,
     )
-
-
-def _stages(
-    graph: CallGraph, blocks: Sequence[Block], scales: list[float], scopes: Sequence[str]
-) -> list[list[int]]:
-    """Positions of the blocks of each stage: neighbours of equal resolution and width."""
-
-    def width(block: Block) -> int | None:
-        # The width of a dense block grows with each of its layers (Huang et al. 2017).
-        return None if block.kind == "dense" else block.output_shape[graph.channel_axis]
-
-    stages: list[list[int]] = []
-    body = [i for i, block in enumerate(blocks) if block.kind not in OUTSIDE_STAGES]
-    for i, following in zip_longest(body, body[1:]):
-        joins = bool(stages) and stages[-1][-1] == i - 1
-        if joins:
-            block, before = blocks[i], blocks[i - 1]
-            joins = (before.kind == "dense") == (block.kind == "dense")
-            joins &= width(before) == width(block) and scopes[i] == scopes[i - 1]
-            if block.scale != before.scale:
-                # A block that lowers the resolution opens a stage, unless the width grows right
-                # after it: then it closes one, as in ResNet50V2.
-                opens = following is None or width(blocks[following]) == width(block)
-                joins &= not opens and scales[before.entries[0]] == before.scale
-        if joins:
-            stages[-1].append(i)
-        else:
-            stages.append([i])
-    return stages

@@ -1,7 +1,11 @@
 """The names of layers: which ones Keras chose, and where their words end."""
 
 import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import accumulate
+from os.path import commonprefix
 
 # Where a word of a layer's name ends.
 _BORDER = re.compile(r"(?<=[^_\-./ ])(?=[_\-./ ]|$)|(?<=\d)(?=[^_\-./ \d])")
@@ -44,3 +48,37 @@ def ends_a_word(name: str, position: int) -> bool:
         ['block2', 'block2a', 'block2a_conv']
     """
     return _BORDER.match(name, position) is not None
+
+
+def common_begin(names: Sequence[str]) -> str | None:
+    """The longest common beginning of names that ends at the end of a word in each.
+
+    Example:
+        >>> common_begin(["conv3_block1_1_conv", "conv3_block1_out"]), common_begin(["a1", "b1"])
+        ('conv3_block1', None)
+    """
+    begin = commonprefix(names)  # noqa: RUF071 (characters are meant)
+    while begin and not all(ends_a_word(name, len(begin)) for name in names):
+        begin = begin[:-1]
+    return begin or None
+
+
+def beginnings(names: Iterable[str]) -> Counter[str]:
+    """How many names begin with the same words, for each of their beginnings.
+
+    Example:
+        >>> beginnings(["conv1_bn", "conv1_out"])
+        Counter({'conv1': 2, 'conv1_bn': 1, 'conv1_out': 1})
+    """
+    return Counter(begin for name in names for begin in accumulate(tokens(name)))
+
+
+def number_in(name: str) -> int | None:
+    """The last number in a name.
+
+    Example:
+        >>> number_in("net1_stage_3"), number_in("bridge")
+        (3, None)
+    """
+    numbers = re.findall(r"\d+", name)
+    return int(numbers[-1]) if numbers else None

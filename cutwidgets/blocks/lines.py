@@ -4,11 +4,12 @@ The main line of a network connects its main input and output. Towers beside it,
 to other outputs, are lines of their own.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
 from ..graph.callgraph import Call, CallGraph, between, entering, leaving
+from .branches import branches
 from .nesting import ends, flat, is_block, tree
 from .regions import BRANCHED, Region, depending, region
 from .skips import cost, ways_to
@@ -63,7 +64,14 @@ def lines(graph: CallGraph) -> list[Line]:
     inputs = {graph.tensors[tensor].maker for tensor in graph.inputs}
     calls = tuple(call.index for call in graph.calls if call.index not in inputs)
     scales = resolutions(graph)
-    pending: list[_Area | Line] = [_Area(calls, graph.inputs, tuple(dict.fromkeys(graph.outputs)))]
+    apart = branches(graph)
+    body = sorted(set(calls).difference(*apart))
+    whole = (
+        _area(graph, body)
+        if apart
+        else _Area(calls, graph.inputs, tuple(dict.fromkeys(graph.outputs)))
+    )
+    pending: list[_Area | Line] = [*(_area(graph, branch) for branch in reversed(apart)), whole]
     finished = []
     while pending:
         area = pending.pop()

@@ -1,14 +1,17 @@
 """Names for blocks and stages, from the names of their layers."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from itertools import count
-from os.path import commonprefix
 
 from ..graph.callgraph import CallGraph
 from .blocks import OUTSIDE_STAGES, Block, Stage
-from .layer_names import ends_a_word, is_automatic
+from .layer_names import is_automatic
+from .own_names import Names, means, name_after_layers, names_of
+from .stage_names import free, names_of_several, stage_names
+from .stages import Levels
+
+_NONE = Names((), (), 0)
 
 
 def scopes_of(graph: CallGraph, blocks: Sequence[Block]) -> list[str]:
@@ -31,37 +34,50 @@ def named(
     unnamed: Sequence[Block],
     stages: Sequence[Sequence[int]],
     scopes: Sequence[str],
+    unet: Levels | None = None,
 ) -> tuple[tuple[Block, ...], tuple[Stage, ...]]:
-    """Name blocks and stages after their layers if possible, otherwise by numbers."""
+    """Name blocks and stages after their layers if possible, otherwise by numbers.
+
+    Args:
+        graph: The call graph.
+        unnamed: Its blocks.
+        stages: Positions of the blocks of each stage.
+        scopes: For each block, the nested model whose stages it counts among.
+        unet: The sides of a U-Net, if it is one; its stages are named after them.
+    """
     nests = {nest.call.name for nest in graph.nests}
     used = {call.name for call in graph.calls} | nests
-    ends = {call.name: (call.inputs, call.outputs) for call in graph.calls}
-    common = [_common_name(graph, block, nests) for block in unnamed]
-    unique = _unique(common, used, unnamed, ends)
-    names = [own or name for own, name in zip(_names_of_nests(graph, unnamed), unique, strict=True)]
-    stage_names = _stage_names(stages, names, used, scopes)
+    outside = [block.kind in OUTSIDE_STAGES for block in unnamed]
+    parts = [names_of(graph, block.calls) for block in unnamed]
+    body = [_NONE if out else part for part, out in zip(parts, outside, strict=True)]
+    names = _names_of_nests(graph, unnamed)
+    several = names_of_several(stages, body, used)
+    reserved = nests.union(filter(None, several))
+    name_after_layers(graph, unnamed, body, names, reserved, alone=True)
+    in_stages = stage_names(unnamed, stages, scopes, names, several, used, unet)
+    name_after_layers(graph, unnamed, body, names, nests.union(in_stages), alone=False)
+    _name_heads(graph, unnamed, parts, names, used)
+    taken = used.union(filter(None, names), in_stages)
 
-    numbered = {
-        i: _in(scopes[i], block.kind)
-        for i, block in enumerate(unnamed)
-        if block.kind in OUTSIDE_STAGES
-    }
-    for stage_name, members in zip(stage_names, stages, strict=True):
+    numbered = {i: _in(scopes[i], block.kind) for i, block in enumerate(unnamed) if outside[i]}
+    for stage_name, members in zip(in_stages, stages, strict=True):
+        if unet and len(members) == 1 and names[members[0]] is None and stage_name not in used:
+            # A level of a U-Net that is a single block has the level's name.
+            names[members[0]] = stage_name
         numbered |= {i: f"{stage_name}_block{number}" for number, i in enumerate(members, 1)}
-    used |= set(filter(None, names))
     for i, name in numbered.items():
         if names[i] is None:
-            names[i] = name = _free(name, used)
-            used.add(name)
+            names[i] = name = free(name, taken)
+            taken.add(name)
 
-    stage_of = {i: name for name, members in zip(stage_names, stages, strict=True) for i in members}
+    stage_of = {i: name for name, members in zip(in_stages, stages, strict=True) for i in members}
     blocks = tuple(
         replace(block, name=names[i] or "", stage=stage_of.get(i))
         for i, block in enumerate(unnamed)
     )
     return blocks, tuple(
         Stage(name, tuple(blocks[i] for i in members))
-        for name, members in zip(stage_names, stages, strict=True)
+        for name, members in zip(in_stages, stages, strict=True)
     )
 
 
@@ -83,79 +99,31 @@ def _names_of_nests(graph: CallGraph, blocks: Sequence[Block]) -> list[str | Non
     ]
 
 
-def _common_name(graph: CallGraph, block: Block, nests: set[str]) -> str | None:
-    """The common beginning of a block's layer names, without those that Keras chose."""
-    names = [
-        call.name
-        for call in map(graph.calls.__getitem__, block.calls)
-        if not is_automatic(call.own_name, call.kind)
-    ]
-    if not names or block.kind in OUTSIDE_STAGES:
-        return None
-    begin = _common_begin(names)
-    return begin if begin not in nests else None
-
-
-def _common_begin(names: Sequence[str]) -> str | None:
-    """The longest common beginning of names that ends at the end of a word in each.
-
-    Example:
-        >>> _common_begin(["conv3_block1_1_conv", "conv3_block1_out"]), _common_begin(["a1", "b1"])
-        ('conv3_block1', None)
-    """
-    begin = commonprefix(names)  # noqa: RUF071 (characters are meant)
-    while begin and not all(ends_a_word(name, len(begin)) for name in names):
-        begin = begin[:-1]
-    return begin or None
-
-
-def _unique(
-    suggested: Sequence[str | None],
-    used: set[str],
+def _name_heads(
+    graph: CallGraph,
     blocks: Sequence[Block],
-    ends: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]],
-) -> list[str | None]:
-    """Drop names that two blocks share, or that a layer with other inputs or outputs has."""
-    times = Counter(suggested)
+    parts: Sequence[Names],
+    names: list[str | None],
+    used: Collection[str],
+) -> None:
+    """Name heads after their layers, or after the output of the model that they compute.
 
-    def is_clear(name: str, block: Block) -> bool:
-        means_a_layer = name in used and ends.get(name) != (block.entries, block.exits)
-        return times[name] == 1 and not means_a_layer
-
-    return [
-        name if name and is_clear(name, block) else None
-        for name, block in zip(suggested, blocks, strict=True)
-    ]
-
-
-def _stage_names(
-    stages: Sequence[Sequence[int]],
-    names: Sequence[str | None],
-    used: set[str],
-    scopes: Sequence[str],
-) -> list[str]:
-    """The common beginning of the block names of each stage.
-
-    If one stage of a nested model (or of the outermost model) has none, or an ambiguous one, all
-    of its stages are numbered.
+    A single classifier needs no such name. A head whose name stands for a layer that reads
+    something else has the word `head` appended.
     """
-    result = []
-    for members in stages:
-        own = [names[i] or "" for i in members]
-        result.append((own[0] if len(own) == 1 else _common_begin(own)) or "")
-    around = [scopes[members[0]] for members in stages]
-    clashes = used | set(filter(None, names))
-    for scope in dict.fromkeys(around):
-        here = [j for j, name in enumerate(around) if name == scope]
-        own = [result[j] for j in here]
-        several = {result[j] for j in here if len(stages[j]) > 1}
-        if not all(own) or len(set(own)) < len(own) or clashes & several:
-            for number, j in enumerate(here, 1):
-                result[j] = _free(_in(scope, f"stage{number}"), clashes)
-    return result
-
-
-def _free(name: str, used: set[str]) -> str:
-    """The name, with a number appended if it is in use."""
-    candidates = (name if number == 1 else f"{name}_{number}" for number in count(1))
-    return next(candidate for candidate in candidates if candidate not in used)
+    ends = [i for i, block in enumerate(blocks) if block.kind in ("classifier", "head")]
+    if [blocks[i].kind for i in ends] == ["classifier"]:
+        return
+    shared = Counter(parts[i].shared[0] for i in ends)
+    calls = {call.name: call for call in graph.calls}
+    for i in ends:
+        name = parts[i].shared[0]
+        if name is None or shared[name] > 1:
+            results = [graph.maker(tensor) for tensor in blocks[i].exits]
+            chosen = [c.name for c in results if not is_automatic(c.own_name, c.kind)]
+            name = chosen[-1] if chosen else None
+        if names[i] is None and name is not None:
+            is_clear = name not in used or (name in calls and means(blocks[i], calls[name]))
+            if name in names or not is_clear:
+                name = free(f"{name}_head", {*used, *filter(None, names)})
+            names[i] = name

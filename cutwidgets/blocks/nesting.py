@@ -7,7 +7,7 @@ region is opened in this way if that exposes blocks in sequence, or a path down 
 resolution; otherwise it is a block.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 

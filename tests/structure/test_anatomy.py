@@ -277,7 +277,7 @@ def test_blocks_hold_nested_models_wholly_or_are_inside(odd):
 @pytest.mark.parametrize("depth", [1, 4])
 def test_levels_of_a_unet(depth, how, up):
     anatomy = cw.anatomy(networks.unet(depth, how, up))
-    assert [block.kind for block in anatomy] == ["plain"] * (2 * depth + 1) + ["classifier"]
+    assert [block.kind for block in anatomy] == ["plain"] * (2 * depth + 1) + ["head"]
     # Ronneberger et al. 2015, figure 1: resolution and width of each level, down and up.
     levels = [(64 >> i, 64 >> i, 4 << i) for i in range(depth + 1)]
     assert [block.output_shape[1:] for block in anatomy][:-1] == levels + levels[-2::-1]
@@ -311,10 +311,10 @@ def test_a_pyramid_keeps_the_blocks_of_its_backbone():
 def test_a_long_addition_hides_no_blocks():
     anatomy = cw.anatomy(networks.super_resolution())
     kinds = [block.kind for block in anatomy]
-    assert kinds == ["stem"] + ["residual"] * 16 + ["plain", "top"]
+    assert kinds == ["stem"] + ["residual"] * 16 + ["plain", "top", "head"]
     anatomy = cw.anatomy(networks.super_resolution(3, 4, gates=True))
     group = ["residual"] * 4 + ["plain"]
-    assert [block.kind for block in anatomy] == ["stem", *group * 3, "plain", "top"]
+    assert [block.kind for block in anatomy] == ["stem", *group * 3, "plain", "top", "head"]
 
 
 def test_towers_have_blocks_of_their_own():
@@ -362,7 +362,8 @@ def test_masks_divide_no_chain():
     x = layers.Embedding(9, 4, mask_zero=True)(x)
     x = layers.LSTM(4)(layers.LSTM(4, return_sequences=True)(x))
     kinds = [block.kind for block in cw.anatomy(keras.Model(inputs, layers.Dense(2)(x)))]
-    assert set(kinds) == {"plain"}
+    assert kinds[-1] == "classifier"
+    assert set(kinds[:-1]) == {"plain"}
 
 
 def test_pooling_at_several_sizes_is_one_block():
