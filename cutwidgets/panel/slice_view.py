@@ -1,7 +1,7 @@
 """What the page shows of a model and of a slice, as plain dictionaries."""
 
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -32,10 +32,11 @@ def network(anatomy: Anatomy) -> dict[str, Any]:
     """
     graph, blocks = anatomy.graph, anatomy.blocks
     layers = [id(graph.calls[i].layer) for block in blocks for i in block.calls]
+    scales = _scales(anatomy)
     return {
         "name": anatomy.name,
         "svg": anatomy.svg,
-        "blocks": [_card(anatomy, block) for block in blocks],
+        "blocks": [_card(anatomy, block, scales) for block in blocks],
         "sources": flow.sources(blocks),
         "refused": [_reasons(anatomy, ends) for ends in reach.ends(graph, blocks)],
         "images": takes_images(graph),
@@ -43,23 +44,30 @@ def network(anatomy: Anatomy) -> dict[str, Any]:
     }
 
 
-def _card(anatomy: Anatomy, block: Block) -> dict[str, Any]:
+def _card(anatomy: Anatomy, block: Block, scales: Mapping[int, float]) -> dict[str, Any]:
     kind = f"{block.kind}, {block.shortcut} shortcut" if block.shortcut else block.kind
     shape = shape_text(block.output_shape, block.scale)
     return {
         "name": block.name,
         "about": f"{kind}, output {shape}, {block.parameters:,} parameters.",
         "layers": list(block.layers),
-        "input": _tensors_text(anatomy, block.entries),
-        "output": _tensors_text(anatomy, block.exits),
+        "input": _tensors_text(anatomy, block.entries, scales),
+        "output": _tensors_text(anatomy, block.exits, scales),
         "shape": shape,
         "parameters": block.parameters,
     }
 
 
-def _tensors_text(anatomy: Anatomy, tensors: Iterable[int]) -> str:
+def _scales(anatomy: Anatomy) -> dict[int, float]:
+    """How many times lower the resolution of the tensors between blocks is than at the input."""
+    return {tensor: block.scale for block in reversed(anatomy.blocks) for tensor in block.exits}
+
+
+def _tensors_text(
+    anatomy: Anatomy, tensors: Iterable[int], scales: Mapping[int, float] | None = None
+) -> str:
     """Shapes and dtypes of tensors as people write them."""
-    scales = {tensor: block.scale for block in reversed(anatomy.blocks) for tensor in block.exits}
+    scales = _scales(anatomy) if scales is None else scales
     shapes = ((anatomy.graph.tensors[index], scales.get(index, 1)) for index in tensors)
     return ", ".join(
         f"{shape_text(tensor.shape, scale)} {tensor.dtype}" for tensor, scale in shapes
