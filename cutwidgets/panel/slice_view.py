@@ -9,8 +9,10 @@ import numpy as np
 
 from ..blocks import flow
 from ..blocks.blocks import Block
+from ..drawing import block_diagram, folding, rendering
+from ..drawing.folding import Card
 from ..errors import BypassedCutError, CutwidgetsError
-from ..graph.callgraph import CallGraph
+from ..graph.callgraph import CallGraph, parameters
 from ..graph.frontier import head
 from ..inference.images import takes_images
 from ..structure import reach
@@ -35,12 +37,49 @@ def network(anatomy: Anatomy) -> dict[str, Any]:
     scales = _scales(anatomy)
     return {
         "name": anatomy.name,
-        "svg": anatomy.svg,
+        **diagram(anatomy),
         "blocks": [_card(anatomy, block, scales) for block in blocks],
         "sources": flow.sources(blocks),
         "refused": [_reasons(anatomy, ends) for ends in reach.ends(graph, blocks)],
         "images": takes_images(graph),
         "shared": len(layers) > len(set(layers)),
+    }
+
+
+def diagram(anatomy: Anatomy, opened: tuple[int, int] | None = None) -> dict[str, Any]:
+    """The diagram of the blocks, and which of them its cards stand for.
+
+    Args:
+        anatomy: The anatomy of a model.
+        opened: First and last block of a card to open; twice the same to show a block.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> diagram(cw.anatomy(keras.applications.VGG16(weights=None)))["cards"][1]
+        {'first': 1, 'last': 1}
+    """
+    card, svg = None, anatomy.svg
+    if opened is not None:
+        card = Card(*opened)
+        dot = block_diagram.source(anatomy.name, anatomy.blocks, anatomy.stages, card)
+        svg = rendering.render(dot)
+    cards = folding.cards(anatomy.blocks, card)
+    return {"svg": svg, "cards": [_folded(anatomy, card) for card in cards]}
+
+
+def _folded(anatomy: Anatomy, card: Card) -> dict[str, Any]:
+    """The positions of a card's blocks, and what to say of several."""
+    place: dict[str, Any] = {"first": card.first, "last": card.last}
+    if not card.folded:
+        return place
+    blocks = anatomy.blocks[card.first : card.last + 1]
+    calls = [call for block in blocks for call in block.calls]
+    shape = shape_text(blocks[-1].output_shape, blocks[-1].scale)
+    count = parameters(anatomy.graph, calls)
+    return place | {
+        "name": f"{folding.title(anatomy.blocks, card)}, {blocks[0].name} … {blocks[-1].name}",
+        "about": f"output {shape}, {count:,} parameters. Opens to show its blocks.",
     }
 
 
