@@ -30,11 +30,3 @@ def inputs(blocks: Sequence[Block]) -> int:
     """The number of tensors that blocks read and no block computes: the inputs of the model."""
     computed = {tensor for block in blocks for tensor in block.exits}
     return len({tensor for block in blocks for tensor in block.entries} - computed)
-
-
-def columns(blocks: Sequence[Block]) -> list[int]:
-    """For each block the number of its straight line; each tower has its own."""
-    lines = [0]
-    for i, (first, *_) in enumerate(sources(blocks)[1:-1], 1):
-        lines.append(lines[first] if first >= 0 else i)
-    return lines

@@ -1,41 +1,42 @@
 """The diagram of a network: its blocks and stages as DOT.
 
 From top to bottom, each block is a card and each stage a frame. A residual block also has a joint:
-the addition at which its branch and its shortcut meet. Towers stand side by side.
+the addition at which its branch and its shortcut meet. Towers stand side by side. In long networks
+a card may stand for several blocks.
 
 Every part of the SVG has an id, where i is the position of a block and j that of a stage:
 `block-i`, `joint-i` (residual blocks only), `branch-i` (from the card to the joint), `shortcut-i`
 (the arc into the joint), `spine-i` (into the card; the last one into the output), `skip-i-k` (a
-long skip connection into the card or the output), `stage-j`, `input`, `output`, `legend`.
-Classes say what a part is, such as `block residual`, `joint`, `shortcut projection`; through them
-`diagram.css` adapts the diagram to the page's theme.
+long skip connection into the card or the output), `stage-j`, `input`, `output`, `legend`. For a
+card that stands for several blocks, i is the position of the first. Where many edges would leave or
+enter a card, `spine-i` or `skip-i-k` is missing, and the cards name each other.
+Classes say what a part is, such as `block residual`, `block folded`, `joint`,
+`shortcut projection`; through them `diagram.css` adapts the diagram to the page's theme.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..blocks import flow
 from ..blocks.blocks import Block, Stage
-from ..text import number_text, shape_text
+from ..text import shape_text
+from .arcs import LANES, Edge, Place, arcs, columns
 from .dot import (
-    COLOURS,
     FONT,
     GAP,
     GREEN,
-    GREY,
-    MAX_NAME,
     MUTED,
-    ORANGE,
     SHORTCUT,
     STRAIGHT,
-    TEXT,
     add_edge,
     add_node,
     empty,
-    escaped,
     muted,
-    table,
 )
+from .folding import Card, cards
+from .labels import Labels, name_of, names_text
 
 if TYPE_CHECKING:
     import graphviz
@@ -51,20 +52,24 @@ _STYLES = {
     "identity": {"style": "solid", "penwidth": "1.2"},
     "projection": {"style": "dashed", "penwidth": "1.2"},
     "pooling": {"style": "dotted", "penwidth": "1.7"},
+    "padding": {"style": "dotted", "penwidth": "1.7"},
 }
-
-_SAMPLES = {"identity": "——", "projection": "– – –", "pooling": "· · · ·"}
 
 _SKIP = {"color": GREEN, "penwidth": "1.2", "weight": "0"}
 
+_CELL = 800  # points: the width of a notebook's cell
 
-def source(name: str, blocks: Sequence[Block], stages: Sequence[Stage]) -> str:
+
+def source(
+    name: str, blocks: Sequence[Block], stages: Sequence[Stage], opened: Card | None = None
+) -> str:
     """Write the diagram in DOT, the language of Graphviz.
 
     Args:
         name: Name of the model.
         blocks: All blocks of the model, in order.
         stages: Its stages, in order.
+        opened: A card of several blocks to open, or a block to show, as for `folding.cards`.
 
     Returns:
         The DOT source of a directed graph.
@@ -80,74 +85,194 @@ def source(name: str, blocks: Sequence[Block], stages: Sequence[Stage]) -> str:
         >>> '"block-0" -> "joint-0"' in dot, 'input -> "joint-0"' in dot
         (True, True)
     """
+    wiring = _wiring(blocks, cards(blocks, opened))
+    *notes, last = _notes(blocks, wiring)
+    labels = Labels(blocks, wiring.cards, notes)
+    places = _places(wiring, labels)
     graph = empty()
-    widths = _widths(blocks)
-    sources = flow.sources(blocks)
-    add_node(graph, "legend", "legend", _legend(name, blocks, sources, widths), **_FRAME)
+    singles = {blocks[card.first].shortcut for card in wiring.cards if not card.folded}
+    shortcuts = [kind for kind in _STYLES if kind in singles]
+    has_skips = any(edge.name.startswith("skip") for edge in wiring.arcs)
+    legend = labels.legend(name, shortcuts, has_skips)
+    add_node(graph, "legend", "legend", legend, **_FRAME)
     add_node(graph, "input", "input", _input_label(blocks))
     graph.edge("legend", "input", style="invis")
-    columns, position = flow.columns(blocks), {block.name: i for i, block in enumerate(blocks)}
-    for j, stage in enumerate(stages):
+    own = _stage_of(blocks, stages, wiring.cards)
+    for j in sorted({j for j in own if j is not None}):
         with graph.subgraph(name=f"cluster-{j}") as frame:
-            frame.attr(**_frame(j, stage, widths))
-            for block in stage.blocks:
-                i = position[block.name]
-                _add_block(frame, i, block, widths, columns[i])
-    for i, block in enumerate(blocks):
-        if block.stage is None:
-            _add_block(graph, i, block, widths, columns[i])
-    _add_edges(graph, blocks, sources)
+            frame.attr(**_frame(j, stages[j], labels))
+            for k in (k for k, stage in enumerate(own) if stage == j):
+                _add_card(frame, blocks, wiring.cards[k], labels.card(k), places[k])
+    for k, stage in enumerate(own):
+        if stage is None:
+            _add_card(graph, blocks, wiring.cards[k], labels.card(k), places[k])
+    label = _output_label(blocks, len(wiring.edges[-1]), last)
+    add_node(graph, "output", "output", label)
+    _add_edges(graph, blocks, wiring, places)
     text: str = graph.source
     return text
 
 
+@dataclass(frozen=True, slots=True)
+class _Wiring:
+    """The cards of a diagram, and the edges between them.
+
+    Attributes:
+        cards: The cards, in the order of the blocks.
+        edges: For each card, and last for the output, the edges into it; its main input first.
+        lines: The edges on a straight line from one card to the next.
+        arcs: The other edges that are drawn.
+        named: The other edges that are not drawn.
+    """
+
+    cards: Sequence[Card]
+    edges: Sequence[Sequence[Edge]]
+    lines: Collection[Edge]
+    arcs: Collection[Edge]
+    named: Collection[Edge]
+
+
+def _wiring(blocks: Sequence[Block], drawn: Sequence[Card]) -> _Wiring:
+    sources = flow.sources(blocks)
+    owner = [k for k, card in enumerate(drawn) for _ in range(card.first, card.last + 1)]
+    owner.append(-1)  # the input, at position -1
+    edges: list[list[Edge]] = []
+    for k, card in enumerate([*drawn, Card(len(blocks), len(blocks))]):
+        into: dict[int, Edge] = {}
+        for i in range(card.first, card.last + 1):
+            for m, source in enumerate(sources[i]):
+                if owner[source] != k:
+                    kind = f"skip-{i}-{m}" if into else f"spine-{i}"
+                    into.setdefault(owner[source], Edge(owner[source], k, kind))
+        edges.append(list(into.values()))
+    lines: dict[int, Edge] = {}  # by the cards that they leave
+    for several in edges:
+        lines.setdefault(several[0].source, several[0])
+    others = {edge for several in edges for edge in several}.difference(lines.values())
+    shown = arcs(others)
+    return _Wiring(drawn, edges, frozenset(lines.values()), shown, others - shown)
+
+
+def _notes(blocks: Sequence[Block], wiring: _Wiring) -> list[str]:
+    """For each card, and last for the output, what it reads and is read by without an arc."""
+    computed = {tensor for block in blocks for tensor in block.exits}
+
+    def names(edge: Edge) -> list[str]:
+        if edge.source >= 0:
+            return [name_of(blocks, wiring.cards[edge.source])]
+        card = wiring.cards[edge.reader]
+        entries = (t for block in blocks[card.first : card.last + 1] for t in block.entries)
+        makers = [blocks[0].graph.maker(t).name for t in entries if t not in computed]
+        return list(dict.fromkeys(makers))
+
+    readers: dict[int, list[str]] = defaultdict(list)
+    for edge in sorted(wiring.named, key=lambda edge: edge.reader):
+        inside = edge.reader < len(wiring.cards)
+        card = wiring.cards[edge.reader] if inside else None
+        readers[edge.source].append(name_of(blocks, card) if card else "the output")
+    notes = []
+    for k, into in enumerate(wiring.edges):
+        unseen = sorted((e for e in into if e in wiring.named), key=lambda edge: edge.source)
+        read = [name for edge in unseen for name in names(edge)]
+        texts = [f"reads {names_text(read)}"] if read else []
+        if readers[k]:
+            count = len(readers[k])
+            by = names_text(readers[k]) if count < 3 else f"{count} blocks"
+            texts.append(f"read by {by}")
+        notes.append(", ".join(texts))
+    return notes
+
+
+def _places(wiring: _Wiring, labels: Labels) -> list[Place]:
+    """The column of each card; no more columns than a notebook's cell has room for."""
+    inside = wiring.edges[:-1]
+    main = [into[0].source for into in inside]
+    reads = [[edge.source for edge in into] for into in inside]
+    beside = 12 * min(LANES, len(wiring.arcs))
+    most = max(1, (_CELL - beside) // (sum(labels.widths) + 40))
+    return columns(main, reads, most)
+
+
 def _add_edges(
-    graph: "graphviz.Digraph", blocks: Sequence[Block], sources: Sequence[Sequence[int]]
+    graph: "graphviz.Digraph", blocks: Sequence[Block], wiring: _Wiring, places: Sequence[Place]
 ) -> None:
     """Add the spine from input to output, the shortcuts beside it, and long skip connections."""
-    leaves = [f"joint-{i}" if block.shortcut else f"block-{i}" for i, block in enumerate(blocks)]
+    leaves = [_leaf(blocks, card) for card in wiring.cards]
+    nodes = [*(f"block-{card.first}" for card in wiring.cards), "output"]
     leaves.append("input")  # at position -1
-    for i, block in enumerate(blocks):
-        card, joint = f"block-{i}", f"joint-{i}"
-        _add_entries(graph, i, card, [leaves[source] for source in sources[i]])
-        if block.shortcut:
-            add_edge(graph, card, joint, f"branch-{i}", "branch", arrowhead="none", **STRAIGHT)
-            kind = f"shortcut {block.shortcut}"
-            look = SHORTCUT | _STYLES[block.shortcut]
-            add_edge(graph, leaves[sources[i][0]], joint, f"shortcut-{i}", kind, **look)
-    add_node(graph, "output", "output", _output_label(blocks, len(sources[-1])))
-    _add_entries(graph, len(blocks), "output", [leaves[source] for source in sources[-1]])
+    last = wiring.edges[-1][0].source
+    columns = [*(place.column for place in places), places[last].column if places else 0, 0]
+    above = [*(place.above for place in places), None]
+    for k, (node, into) in enumerate(zip(nodes, wiring.edges, strict=True)):
+        for edge in into:
+            kind = edge.name.partition("-")[0]
+            start = leaves[edge.source]
+            if edge in wiring.lines:
+                add_edge(graph, start, node, edge.name, kind, **STRAIGHT)
+            elif edge in wiring.arcs:
+                look = _ports(columns[edge.source], columns[k])
+                look |= _SKIP if kind == "skip" else {}
+                add_edge(graph, start, node, edge.name, kind, **look)
+            elif edge is into[0] and above[k] is None:
+                graph.edge(start, node, style="invis")
+        if (tower := above[k]) is not None:
+            graph.edge(leaves[tower], node, style="invis", **STRAIGHT)
+        if k < len(places) and leaves[k] != node:
+            _add_shortcut(graph, blocks, wiring.cards[k].first, leaves[into[0].source])
 
 
-def _add_entries(graph: "graphviz.Digraph", i: int, card: str, sources: Sequence[str]) -> None:
-    """Add the edges into a card or the output: the spine, then long skip connections."""
-    add_edge(graph, sources[0], card, f"spine-{i}", "spine", **STRAIGHT)
-    for k, source in enumerate(sources[1:], 1):
-        add_edge(graph, source, card, f"skip-{i}-{k}", "skip", **_SKIP)
+def _add_shortcut(graph: "graphviz.Digraph", blocks: Sequence[Block], i: int, start: str) -> None:
+    """Add the branch of a residual block, from its card to its joint, and its shortcut."""
+    card, joint, kind = f"block-{i}", f"joint-{i}", str(blocks[i].shortcut)
+    add_edge(graph, card, joint, f"branch-{i}", "branch", arrowhead="none", **STRAIGHT)
+    look = SHORTCUT | _STYLES[kind]
+    add_edge(graph, start, joint, f"shortcut-{i}", f"shortcut {kind}", **look)
 
 
-def _add_block(
-    graph: "graphviz.Digraph", i: int, block: Block, widths: Sequence[int], column: int
+def _ports(start: int, end: int) -> dict[str, str]:
+    """The sides of cards that an arc leaves and enters, by their columns.
+
+    From above or below, it would cross the titles of stages.
+    """
+    return {"tailport": "w" if start > end else "e", "headport": "w" if start < end else "e"}
+
+
+def _leaf(blocks: Sequence[Block], card: Card) -> str:
+    """The node that the output of a card leaves: the joint of a residual block, or the card."""
+    residual = not card.folded and blocks[card.first].shortcut
+    return f"joint-{card.first}" if residual else f"block-{card.first}"
+
+
+def _add_card(
+    graph: "graphviz.Digraph", blocks: Sequence[Block], card: Card, label: str, place: Place
 ) -> None:
-    """Add a card, with the name left and numbers right, and the joint of a residual block."""
-    colour = COLOURS.get(block.kind, GREY)
-    label = table(_row(_texts(block), widths, colour))
-    look = {"group": f"spine-{column}"} if column else {}
-    add_node(graph, f"block-{i}", f"block {block.kind}", label, **look)
-    if block.shortcut:
-        add_node(graph, f"joint-{i}", "joint", "<<B>+</B>>", **_JOINT, **look)
+    """Add a card, and the joint of a residual block."""
+    look = {"group": f"spine-{place.column}"} if place.column else {}
+    kind = "folded" if card.folded else blocks[card.first].kind
+    add_node(graph, f"block-{card.first}", f"block {kind}", label, **look)
+    leaf = _leaf(blocks, card)
+    if leaf.startswith("joint"):
+        add_node(graph, leaf, "joint", "<<B>+</B>>", **_JOINT, **look)
 
 
-def _frame(j: int, stage: Stage, widths: Sequence[int]) -> dict[str, str]:
+def _stage_of(
+    blocks: Sequence[Block], stages: Sequence[Stage], drawn: Sequence[Card]
+) -> list[int | None]:
+    """For each card the position of its stage; `None` for stem, top and what spans several."""
+    stage_of = {block.name: j for j, stage in enumerate(stages) for block in stage.blocks}
+    own = []
+    for card in drawn:
+        within = {stage_of.get(block.name) for block in blocks[card.first : card.last + 1]}
+        own.append(within.pop() if len(within) == 1 else None)
+    return own
+
+
+def _frame(j: int, stage: Stage, labels: Labels) -> dict[str, str]:
     """Attributes of the frame around a stage; invisible around a single block of the same name."""
     look = {"id": f"stage-{j}", "class": "stage", "labeljust": "l", "margin": "5", **_FRAME}
     if stage.name == stage.blocks[0].name:
         return look | {"label": "", "style": "", "peripheries": "0", "margin": "0"}
-    shape = shape_text(stage.output_shape, stage.blocks[-1].scale)
-    # Left and right of the spine, which passes through the middle.
-    half = f'WIDTH="{sum(widths) // 2 + 3}"'
-    name = f'<TD ALIGN="LEFT" {half}><B>{escaped(stage.name)}</B></TD>'
-    return look | {"label": table(f'<TR>{name}<TD ALIGN="RIGHT" {half}>{shape}</TD></TR>')}
+    return look | {"label": labels.frame(stage)}
 
 
 def _input_label(blocks: Sequence[Block]) -> str:
@@ -158,67 +283,8 @@ def _input_label(blocks: Sequence[Block]) -> str:
     return f"<{muted('input')}{GAP}{shape_text(blocks[0].input_shape)}>"
 
 
-def _output_label(blocks: Sequence[Block], count: int) -> str:
+def _output_label(blocks: Sequence[Block], count: int, note: str) -> str:
     if not blocks or count > 1:
-        return "outputs" if blocks else "output"
+        text = "outputs" if blocks else "output"
+        return f"<{text}{GAP}{GAP}{muted(note)}>" if note else text
     return f"<{muted('output')}{GAP}{shape_text(blocks[-1].output_shape, blocks[-1].scale)}>"
-
-
-def _legend(
-    name: str, blocks: Sequence[Block], sources: Sequence[Sequence[int]], widths: Sequence[int]
-) -> str:
-    """The model's name, the columns of the cards, and how shortcuts are drawn."""
-    title = f'<FONT POINT-SIZE="11" COLOR="{TEXT}"><B>{GAP}{escaped(name)}</B></FONT>'
-    rows = _row([title, muted("output"), muted("parameters")], widths)
-    kinds = [kind for kind in _STYLES if any(block.shortcut == kind for block in blocks)]
-    lines = [(3 * GAP).join(["shortcut", *map(_sample, kinds)])] if kinds else []
-    if any(len(others) > 1 for others in sources):
-        line = f'<FONT COLOR="{GREEN}"><B>{_SAMPLES["identity"]}</B></FONT>'
-        lines.append(f"{line}{GAP}{GAP}long skip connection")
-    for line in lines:
-        rows += f'<TR><TD></TD><TD COLSPAN="3" ALIGN="LEFT">{GAP}{line}</TD></TR>'
-    return table(rows)
-
-
-def _sample(shortcut: str) -> str:
-    return f'<FONT COLOR="{ORANGE}"><B>{_SAMPLES[shortcut]}</B></FONT>{GAP}{GAP}{shortcut}'
-
-
-def _row(texts: Sequence[str], widths: Sequence[int], bar: str = "transparent") -> str:
-    """A row of a card, after a bar in its colour. All cards have the same column widths."""
-    (name, *numbers), (wide, *narrow) = texts, widths
-    return (
-        f'<TR><TD FIXEDSIZE="TRUE" WIDTH="3" HEIGHT="11" BGCOLOR="{bar}"></TD>'
-        f'<TD ALIGN="LEFT" WIDTH="{wide}">{name}</TD>'
-        + "".join(
-            f'<TD ALIGN="RIGHT" WIDTH="{width}">{number}</TD>'
-            for number, width in zip(numbers, narrow, strict=True)
-        )
-        + "</TR>"
-    )
-
-
-def _texts(block: Block) -> tuple[str, str, str]:
-    """The texts of a card: name and kind, output shape, number of parameters."""
-    return (
-        f"<B>{GAP}{escaped(block.name)}</B>{GAP}{GAP}{muted(_kind(block))}",
-        muted(shape_text(block.output_shape, block.scale)),
-        muted(number_text(block.parameters)),
-    )
-
-
-def _kind(block: Block) -> str:
-    """The kind of a block, unless its joint or its name already says it."""
-    own = block.name.rpartition("/")[2]
-    return "" if block.shortcut or own.startswith(block.kind) else block.kind
-
-
-def _widths(blocks: Sequence[Block]) -> list[int]:
-    """Widths of the three columns in points, estimated from the number of letters.
-
-    Graphviz widens a column if its own fonts need more. The estimate keeps texts inside their cards
-    if Graphviz has no fonts, or others than the browser.
-    """
-    names = [6.5 * min(len(block.name), MAX_NAME) + 5.5 * len(_kind(block)) for block in blocks]
-    shapes = [6 * len(shape_text(block.output_shape, block.scale)) for block in blocks]
-    return [round(max(names, default=0)) + 10, max(shapes, default=0) + 8, 60]

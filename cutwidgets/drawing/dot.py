@@ -21,7 +21,13 @@ TEXT, MUTED = "#1f2328", "#57606a"
 
 FONT = "Helvetica,Arial,sans-serif"
 
-_GRAPH = {"bgcolor": "transparent", "pad": "0.05", "nodesep": "0.2", "ranksep": "0.1"}
+_GRAPH = {
+    "bgcolor": "transparent",
+    "pad": "0.05",
+    "nodesep": "0.2",
+    "ranksep": "0.1",
+    "ordering": "out",
+}
 
 _NODES = {
     "shape": "box", "style": "rounded,filled", "color": GREY, "fillcolor": "#ffffff",

@@ -365,8 +365,8 @@ class CutPanel(BackgroundWidget):
         operate = result_views.swap if what == "swap" else result_views.removal
         return options | operate(self._anatomy, blocks, self._input()[0])
 
-    def _layers(self, block: str) -> Answer:
-        return slice_view.layers(self._anatomy, block)
+    def _diagram(self, first: int, last: int) -> Answer:
+        return slice_view.diagram(self._anatomy, (first, last))
 
     def _locate(self, text: str) -> Answer:
         return slice_view.location(self._anatomy, text)
@@ -391,7 +391,8 @@ class CutPanel(BackgroundWidget):
     _code = answers(_script, until="selection")
     _surgery = answers(_operate, until="selection")
     _costs = answers(_count_costs, until="model")
-    _open = answers(_layers, until="model")
+    _unfold = answers(_diagram, until="model", in_page=False)
+    _open = answers(lambda self, block: slice_view.layers(self._anatomy, block), until="model")
     _find = answers(_locate, until="model", in_page=False)
     _save = answers(_write, until="model", in_page=False)
     _photo = answers(_choose_photo, until=None)

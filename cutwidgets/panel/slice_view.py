@@ -1,7 +1,7 @@
 """What the page shows of a model and of a slice, as plain dictionaries."""
 
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -9,8 +9,10 @@ import numpy as np
 
 from ..blocks import flow
 from ..blocks.blocks import Block
+from ..drawing import block_diagram, folding, rendering
+from ..drawing.folding import Card
 from ..errors import BypassedCutError, CutwidgetsError
-from ..graph.callgraph import CallGraph
+from ..graph.callgraph import CallGraph, parameters
 from ..graph.frontier import head
 from ..inference.images import takes_images
 from ..structure import reach
@@ -32,10 +34,11 @@ def network(anatomy: Anatomy) -> dict[str, Any]:
     """
     graph, blocks = anatomy.graph, anatomy.blocks
     layers = [id(graph.calls[i].layer) for block in blocks for i in block.calls]
+    scales = _scales(anatomy)
     return {
         "name": anatomy.name,
-        "svg": anatomy.svg,
-        "blocks": [_card(anatomy, block) for block in blocks],
+        **diagram(anatomy),
+        "blocks": [_card(anatomy, block, scales) for block in blocks],
         "sources": flow.sources(blocks),
         "refused": [_reasons(anatomy, ends) for ends in reach.ends(graph, blocks)],
         "images": takes_images(graph),
@@ -43,23 +46,67 @@ def network(anatomy: Anatomy) -> dict[str, Any]:
     }
 
 
-def _card(anatomy: Anatomy, block: Block) -> dict[str, Any]:
+def diagram(anatomy: Anatomy, opened: tuple[int, int] | None = None) -> dict[str, Any]:
+    """The diagram of the blocks, and which of them its cards stand for.
+
+    Args:
+        anatomy: The anatomy of a model.
+        opened: First and last block of a card to open; twice the same to show a block.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> diagram(cw.anatomy(keras.applications.VGG16(weights=None)))["cards"][1]
+        {'first': 1, 'last': 1}
+    """
+    card, svg = None, anatomy.svg
+    if opened is not None:
+        card = Card(*opened)
+        dot = block_diagram.source(anatomy.name, anatomy.blocks, anatomy.stages, card)
+        svg = rendering.render(dot)
+    cards = folding.cards(anatomy.blocks, card)
+    return {"svg": svg, "cards": [_folded(anatomy, card) for card in cards]}
+
+
+def _folded(anatomy: Anatomy, card: Card) -> dict[str, Any]:
+    """The positions of a card's blocks, and what to say of several."""
+    place: dict[str, Any] = {"first": card.first, "last": card.last}
+    if not card.folded:
+        return place
+    blocks = anatomy.blocks[card.first : card.last + 1]
+    calls = [call for block in blocks for call in block.calls]
+    shape = shape_text(blocks[-1].output_shape, blocks[-1].scale)
+    count = parameters(anatomy.graph, calls)
+    return place | {
+        "name": f"{folding.title(anatomy.blocks, card)}, {blocks[0].name} … {blocks[-1].name}",
+        "about": f"output {shape}, {count:,} parameters. Opens to show its blocks.",
+    }
+
+
+def _card(anatomy: Anatomy, block: Block, scales: Mapping[int, float]) -> dict[str, Any]:
     kind = f"{block.kind}, {block.shortcut} shortcut" if block.shortcut else block.kind
     shape = shape_text(block.output_shape, block.scale)
     return {
         "name": block.name,
         "about": f"{kind}, output {shape}, {block.parameters:,} parameters.",
         "layers": list(block.layers),
-        "input": _tensors_text(anatomy, block.entries),
-        "output": _tensors_text(anatomy, block.exits),
+        "input": _tensors_text(anatomy, block.entries, scales),
+        "output": _tensors_text(anatomy, block.exits, scales),
         "shape": shape,
         "parameters": block.parameters,
     }
 
 
-def _tensors_text(anatomy: Anatomy, tensors: Iterable[int]) -> str:
+def _scales(anatomy: Anatomy) -> dict[int, float]:
+    """How many times lower the resolution of the tensors between blocks is than at the input."""
+    return {tensor: block.scale for block in reversed(anatomy.blocks) for tensor in block.exits}
+
+
+def _tensors_text(
+    anatomy: Anatomy, tensors: Iterable[int], scales: Mapping[int, float] | None = None
+) -> str:
     """Shapes and dtypes of tensors as people write them."""
-    scales = {tensor: block.scale for block in reversed(anatomy.blocks) for tensor in block.exits}
+    scales = _scales(anatomy) if scales is None else scales
     shapes = ((anatomy.graph.tensors[index], scales.get(index, 1)) for index in tensors)
     return ", ".join(
         f"{shape_text(tensor.shape, scale)} {tensor.dtype}" for tensor, scale in shapes

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ..blocks.blocks import Block
 from ..graph.callgraph import CallGraph
-from ..graph.frontier import Start
+from ..graph.frontier import Frontier, Start
 
 
 def ends(graph: CallGraph, blocks: Sequence[Block]) -> list[dict[int, tuple[int, ...]]]:
@@ -35,9 +35,14 @@ def ends(graph: CallGraph, blocks: Sequence[Block]) -> list[dict[int, tuple[int,
         'x'
     """
     refused: list[dict[int, tuple[int, ...]]] = []
+    frontier = Frontier(graph)
     for i, block in enumerate(blocks):
-        start = Start(graph, block.entries, block.calls)
         refused.append({})
+        enters_alone = frontier.live == set(block.entries)
+        frontier.advance(block.calls)
+        if enters_alone and frontier.live == set(block.exits):
+            continue  # all that follows is computed from this block alone
+        start = Start(graph, block.entries, block.calls)
         for j, end in enumerate(blocks[i:], i):
             if not start.leads_to(end.exits):
                 refused[i][j] = ()

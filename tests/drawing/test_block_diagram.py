@@ -333,4 +333,4 @@ def test_towers_stand_side_by_side():
     assert into_output == {f"block-{names.index(name)}" for name in ("kind", "colour")}
     groups = parts(towers.svg)
     assert "2 inputs" in texts(groups["input"])
-    assert corners(groups[f"block-{second}"])[2] < corners(groups[f"block-{first}"])[0]
+    assert corners(groups[f"block-{first}"])[2] < corners(groups[f"block-{second}"])[0]

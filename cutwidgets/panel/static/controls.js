@@ -91,13 +91,13 @@ function createToolbar(network, on) {
     button("+", "Zoom in", () => on.zoom().by(1.25)),
   ]);
 
-  function show(active, opened) {
-    whole.hidden = !opened;
-    here.hidden = !opened;
-    here.textContent = opened ? `› ${opened}` : "";
+  function show(active, opened, unfolded) {
+    whole.hidden = !opened && !unfolded;
+    here.hidden = whole.hidden;
+    here.textContent = whole.hidden ? "" : `› ${opened ?? unfolded}`;
     open.hidden = Boolean(opened) || !active;
     open.textContent = `Open ${active} ▸`;
-    open.title = `Show the layers of ${active} (O)`;
+    open.title = `Show what is inside of ${active} (O)`;
   }
   return { row, show };
 }

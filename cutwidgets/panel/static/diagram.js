@@ -28,7 +28,7 @@ function createDiagram(source, items, { label, prefix, attribute, id }, on) {
   cards.forEach((card, i) => {
     card.removeAttribute("aria-hidden");
     card.setAttribute("role", "option");
-    card.setAttribute(attribute, items[i].name);
+    card.setAttribute(items[i].attribute ?? attribute, items[i].name);
     card.addEventListener("click", (event) => {
       activate(i);
       hideTip();
@@ -51,9 +51,10 @@ function createDiagram(source, items, { label, prefix, attribute, id }, on) {
     items.forEach((item, i) => {
       const lit = view.lit(i);
       const refusal = reason(i);
+      const number = id(item, i).replace(/^\D+/, "");
       for (const kind of ["block", "joint", "spine", "shortcut", "branch"]) {
-        parts.get(`${kind}-${i}`)?.classList.toggle("cw-lit", lit);
-        parts.get(`${kind}-${i}`)?.classList.toggle("cw-greyed", Boolean(refusal));
+        parts.get(`${kind}-${number}`)?.classList.toggle("cw-lit", lit);
+        parts.get(`${kind}-${number}`)?.classList.toggle("cw-greyed", Boolean(refusal));
       }
       cards[i].classList.toggle("cw-lit", lit);
       cards[i].classList.toggle("cw-greyed", Boolean(refusal));
@@ -165,7 +166,8 @@ function createDiagram(source, items, { label, prefix, attribute, id }, on) {
     box.focus({ preventScroll: true });
   }
   const close = () => (zoom.close(), overview.close(), hideTip());
-  return { box, tip, overview: overview.element, show, reveal, goTo, hideTip, zoom, close };
+  const has = (name) => parts.has(name);
+  return { box, tip, overview: overview.element, show, has, reveal, goTo, hideTip, zoom, close };
 }
 
 function createZoom(box, svg, zoomed) {

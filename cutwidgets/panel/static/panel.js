@@ -35,6 +35,8 @@ function createPanel(model, prefix) {
   const busy = new Set(); // questions that the page waits for
   let pending = null; // the start, while the end is not chosen yet
   let wanted = null; // the block that this view wants to open
+  let unfolded = null; // the diagram with an opened run of blocks
+  let cards = network.cards; // first and last block of each card; a run of blocks has a name
   let lost = false; // whether the kernel has not answered for long
   let busyTimer, lostTimer, opened, diagram;
 
@@ -104,13 +106,15 @@ function createPanel(model, prefix) {
     clear,
     bypass: (allowed) => at.set({ allow_bypass: allowed }),
     run: shows.has("run") ? run : null,
-    pick: (name) => (pending === null ? begin(name) : choose(pending, name)),
-    extend: (name, from) => choose(pending ?? at.selection()[0] ?? from, name),
+    pick: (name) => (runOf(name) ? unfold(runOf(name))
+      : pending === null ? begin(name) : choose(pending, name)),
+    extend: (name, from) => choose(
+      pending ?? at.selection()[0] ?? blockOf(from, "first"), blockOf(name, "last")),
     open,
     back,
     find,
     zoom: () => diagram.zoom,
-    activate: (name) => (active = name, toolbar.show(active, opened?.block)),
+    activate: (name) => (active = name, toolbar.show(active, opened?.block, unfolded?.name)),
   };
   let active;
   const search = shows.has("diagram") ? createSearch(network, prefix, on) : null;
@@ -191,17 +195,37 @@ function createPanel(model, prefix) {
   // Ids of the edges that carry the outputs of some blocks past the start of another.
   function crossing(makers, start) {
     return network.sources.flatMap((sources, i) => i < start ? [] : sources.flatMap((source, k) =>
-      !makers.includes(source) ? [] : k ? [`skip-${i}-${k}`]
-        : i > start ? [`spine-${i}`, `shortcut-${i}`] : [`shortcut-${i}`]));
+      !makers.includes(source) ? [] : k ? [drawn(`skip-${i}-${k}`, i)]
+        : i > start ? [drawn(`spine-${i}`, i), `shortcut-${i}`] : [`shortcut-${i}`]));
+  }
+
+  // An edge into a block, or the card of the block, if it names what it reads instead.
+  function drawn(edge, i) {
+    return diagram.has(edge) ? edge : i in blocks ? `block-${cards[cardOf(i)].first}` : "output";
+  }
+  function cardOf(i) {
+    return cards.findIndex(({ first, last }) => first <= i && i <= last);
+  }
+  function runOf(name) {
+    return opened ? undefined : cards.find((card) => card.name === name && card.name);
+  }
+  // The first or the last block of a card.
+  function blockOf(name, end) {
+    return runOf(name) ? blocks[runOf(name)[end]].name : name;
   }
 
   // --------------------------------------------------------------------------- what is shown
 
   function showBlocks() {
     opened = null;
+    const shown = unfolded ?? network;
+    cards = shown.cards;
+    const items = cards.map((card) => (card.name ? { ...card, layers: [], attribute: "data-run" }
+      : blocks[card.first]));
     const label = `Blocks of ${network.name}`;
-    const about = { label, prefix, attribute: "data-block", id: (_, i) => `block-${i}` };
-    replaceDiagram(createDiagram(network.svg, blocks, about, on));
+    const id = (_, k) => `block-${shown.cards[k].first}`;
+    const about = { label, prefix, attribute: "data-block", id };
+    replaceDiagram(createDiagram(shown.svg, items, about, on));
   }
 
   function showLayers(answer) {
@@ -220,18 +244,50 @@ function createPanel(model, prefix) {
     draw();
   }
 
+  let wantedRun = null; // the run of blocks that this view wants to open, and what to do then
   let goal; // a layer to go to, as soon as its block is open
   function open(name) {
+    if (runOf(name)) return unfold(runOf(name));
     if (opened || !name || busy.has("open")) return;
     if (at.offline()) return error.show("Opening a block needs Python: run this cell again.");
     wanted = name;
     at.ask("open", { block: name });
   }
   function back() {
-    if (!opened) return;
-    const { block } = opened;
+    if (opened) {
+      const { block } = opened;
+      showBlocks();
+      goToBlock(block);
+    } else if (unfolded) {
+      const { first } = unfolded;
+      unfolded = null;
+      showBlocks();
+      diagram.goTo(diagramName(first));
+    }
+  }
+  // Show the blocks of a run, from the kernel: it opens to one diagram, with all other runs closed.
+  function unfold({ first, last, name }, then = () => diagram.goTo(diagramName(first))) {
+    if (busy.has("unfold")) return;
+    if (at.offline()) return error.show("Opening a run of blocks needs Python: run this cell again.");
+    wantedRun = { first, name: name ?? blocks[first].name, then };
+    at.ask("unfold", { first, last });
+  }
+  function unfoldChanged() {
+    const answer = model.get("_unfold");
+    if (!answer.svg || !wantedRun) return;
+    const { first, name, then } = wantedRun;
+    unfolded = { svg: answer.svg, cards: answer.cards, first, name };
     showBlocks();
-    diagram.goTo(block);
+    live.textContent = `Opened ${name}.`;
+    then();
+  }
+  function diagramName(i) {
+    return cards[cardOf(i)].name ?? blocks[i].name;
+  }
+  function goToBlock(name) {
+    const i = positions.get(name);
+    if (cards[cardOf(i)].name) unfold({ first: i, last: i });
+    else diagram.goTo(name);
   }
   function layersChanged() {
     const answer = model.get("_open");
@@ -257,7 +313,7 @@ function createPanel(model, prefix) {
   function goToPlace(block, layer) {
     if (opened && opened.block !== block) showBlocks();
     if (layer && opened) return diagram.goTo(layer);
-    if (!opened) diagram.goTo(block);
+    if (!opened) goToBlock(block);
     if (!layer || at.offline()) return;
     goal = layer;
     open(block);
@@ -267,18 +323,22 @@ function createPanel(model, prefix) {
     const selection = at.selection();
     const range = at.range();
     const first = pending === null ? range?.[0] : positions.get(pending);
-    const reason = (i) => (pending === null || first === undefined ? null : refused(first, i));
+    const holds = (k, i) => cards[k].first <= i && i <= cards[k].last;
+    const reason = (k) => (pending === null || first === undefined || cards[k].name ? null
+      : refused(first, cards[k].first));
     const from = pending === null ? at.result()?.crossing : null;
     const view = opened ? layerView() : {
-      lit: (i) => (pending === null ? range?.[0] <= i && i <= range?.[1] : i === first),
+      lit: (k) => (pending === null ? range?.[0] <= cards[k].last && cards[k].first <= range?.[1]
+        : holds(k, first)),
       reason,
       chosen: pending === null && Boolean(range),
-      flags: pending !== null ? [[first, "START"]] : range ? [[range[0], "START"], [range[1], "END"]]
-        : [],
+      flags: pending !== null ? [[cardOf(first), "START"]]
+        : range ? [[cardOf(range[0]), "START"], [cardOf(range[1]), "END"]] : [],
     };
-    const values = opened ? null : lab.values();
+    const measured = opened ? null : lab.values();
+    const values = measured && cards.map((card) => (card.name ? null : measured[card.first]));
     diagram.show({ ...view, values, crossing: from ? crossing(from.makers, from.start) : [] });
-    toolbar.show(active, opened?.block);
+    toolbar.show(active, opened?.block, unfolded?.name);
     controls.show({
       selection, pending, first: first ?? 0, allowed: model.get("allow_bypass"),
       past: history.past(), future: history.future(),
@@ -307,7 +367,7 @@ function createPanel(model, prefix) {
     history.add(at.selection());
     history.rename(at.result()?.requested, at.selection());
     draw();
-    if (!opened) diagram.reveal(at.range());
+    if (!opened) diagram.reveal(at.range()?.map(cardOf));
     resultChanged();
   }
 
@@ -372,6 +432,7 @@ function createPanel(model, prefix) {
     if (own) clearTimeout(lostTimer);
     if (question === "open" && (!own || !layersChanged())) return;
     if (question === "find" && own) goToAnswer();
+    if (question === "unfold" && own) unfoldChanged();
     setBusy(question, false);
     if (own) showError();
     if (question === "maps") forward.mapsChanged();
@@ -390,7 +451,7 @@ function createPanel(model, prefix) {
     "change:error": () => at.result() && showError(),
   };
   for (const question of ["photo", "run", "maps", "text", "check", "code", "costs", "surgery",
-    "lab", "open", "find", "save"]) {
+    "lab", "open", "unfold", "find", "save"]) {
     listeners[`change:_${question}`] = () => answered(question);
   }
   for (const [event, listener] of Object.entries(listeners)) model.on(event, listener);

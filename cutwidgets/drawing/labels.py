@@ -1,0 +1,183 @@
+"""What the cards, frames and legend of the block diagram say, in Graphviz's HTML."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+
+from ..blocks.blocks import Block, Stage
+from ..graph.callgraph import parameters
+from ..text import number_text, shape_text
+from .dot import COLOURS, GAP, GREEN, GREY, MAX_NAME, ORANGE, TEXT, escaped, muted, table
+from .folding import Card, title
+
+SAMPLES = {
+    "identity": "——",
+    "projection": "– – –",
+    "pooling": "· · · ·",
+    "padding": "· – · –",
+}  # fmt: skip
+
+_SIGNS = {"addition": "+", "multiplication": "×", "concatenation": "‖"}
+
+_SIGN_NAMES = {"+": "sum", "×": "gate", "‖": "concatenation"}
+
+
+class Labels:
+    """The labels of a diagram, all of whose cards are equally wide.
+
+    Args:
+        blocks: All blocks of the model, in order.
+        cards: The cards to draw.
+        notes: For each card, what it reads or is read by where no arc shows it; or `""`.
+    """
+
+    def __init__(
+        self, blocks: Sequence[Block], cards: Sequence[Card], notes: Sequence[str]
+    ) -> None:
+        self._blocks, self._cards, self._notes = blocks, cards, notes
+        shared = _shared(blocks)
+        self._abouts = [_about(self._within(card), shared) for card in cards]
+        shapes = [6 * len(self._shape(card)) for card in cards]
+        self.widths = [0, max(shapes, default=0) + 8, 60]
+        # Graphviz widens a column if its own fonts need more. The estimate keeps texts inside their
+        # cards if Graphviz has no fonts, or others than the browser.
+        names = [
+            6.5 * min(len(name_of(blocks, card)), MAX_NAME) + 5.5 * len(about)
+            for card, about in zip(cards, self._abouts, strict=True)
+        ]
+        lines = [*notes, *(_range(blocks, card) for card in cards if card.folded)]
+        under = [5.5 * len(line) - sum(self.widths) for line in lines]
+        self.widths[0] = round(max([*names, *under], default=0)) + 10
+
+    def card(self, index: int) -> str:
+        """The name left and numbers right, after a bar in the colour of the kind."""
+        card = self._cards[index]
+        blocks = self._within(card)
+        calls = [call for block in blocks for call in block.calls]
+        kinds = {block.kind for block in blocks}
+        colour = COLOURS.get(kinds.pop(), GREY) if len(kinds) == 1 else GREY
+        name = f"<B>{GAP}{escaped(name_of(self._blocks, card))}</B>"
+        count = parameters(blocks[0].graph, calls)
+        about = self._abouts[index].replace(" ", GAP)
+        texts = [
+            f"{name}{GAP}{GAP}{muted(about)}",
+            muted(self._shape(card)),
+            muted(number_text(count)),
+        ]
+        under = [_range(self._blocks, card)] if card.folded else []
+        under += [self._notes[index]] if self._notes[index] else []
+        return table(self._row(texts, colour, under))
+
+    def frame(self, stage: Stage) -> str:
+        """The name of a stage and its shape, left and right of the spine through the middle."""
+        shape = shape_text(stage.output_shape, stage.blocks[-1].scale)
+        half = sum(self.widths) // 2 + 3
+        # Below the shapes of the cards where there is room, and clear of the arcs at the right.
+        right = max(0, min(self.widths[2], half - self.widths[1]))
+        cells = [
+            f'<TD ALIGN="LEFT" WIDTH="{half}"><B>{escaped(stage.name)}</B></TD>',
+            f'<TD ALIGN="RIGHT" WIDTH="{half - right}">{shape}</TD>',
+            f'<TD WIDTH="{right}"></TD>' if right else "",
+        ]
+        return table(f"<TR>{''.join(cells)}</TR>")
+
+    def legend(self, name: str, shortcuts: Collection[str], has_skips: bool) -> str:
+        """The model's name, the columns of the cards, and what lines and signs mean."""
+        heading = f'<FONT POINT-SIZE="11" COLOR="{TEXT}"><B>{GAP}{escaped(name)}</B></FONT>'
+        rows = self._row([heading, muted("output"), muted("parameters")])
+        lines = [(3 * GAP).join(["shortcut", *map(_sample, shortcuts)])] if shortcuts else []
+        if has_skips:
+            line = f'<FONT COLOR="{GREEN}"><B>{SAMPLES["identity"]}</B></FONT>'
+            lines.append(f"{line}{GAP}{GAP}long skip connection")
+        letters = set("".join(self._abouts))
+        signs = [
+            f"<B>{sign}</B>{GAP}{word}" for sign, word in _SIGN_NAMES.items() if sign in letters
+        ]
+        lines += [(3 * GAP).join(signs)] if signs else []
+        for line in lines:
+            rows += f'<TR><TD></TD><TD COLSPAN="3" ALIGN="LEFT">{GAP}{line}</TD></TR>'
+        return table(rows)
+
+    def _within(self, card: Card) -> Sequence[Block]:
+        return self._blocks[card.first : card.last + 1]
+
+    def _shape(self, card: Card) -> str:
+        block = self._blocks[card.last]
+        return shape_text(block.output_shape, block.scale)
+
+    def _row(
+        self, texts: Sequence[str], bar: str = "transparent", under: Sequence[str] = ()
+    ) -> str:
+        """A row of a card, after a bar in its colour, and lines of text under it."""
+        (name, *numbers), (wide, *narrow) = texts, self.widths
+        span = f' ROWSPAN="{1 + len(under)}"' if under else ""
+        fixed = "" if under else ' FIXEDSIZE="TRUE"'
+        return (
+            f'<TR><TD{span}{fixed} WIDTH="3" HEIGHT="11" BGCOLOR="{bar}"></TD>'
+            f'<TD ALIGN="LEFT" WIDTH="{wide}">{name}</TD>'
+            + "".join(
+                f'<TD ALIGN="RIGHT" WIDTH="{width}">{number}</TD>'
+                for number, width in zip(numbers, narrow, strict=True)
+            )
+            + "</TR>"
+            + "".join(
+                f'<TR><TD COLSPAN="3" ALIGN="LEFT">{GAP}{muted(line)}</TD></TR>' for line in under
+            )
+        )
+
+
+def name_of(blocks: Sequence[Block], card: Card) -> str:
+    """The name of a block, or how many blocks a card stands for."""
+    return title(blocks, card) if card.folded else blocks[card.first].name
+
+
+def names_text(names: Sequence[str]) -> str:
+    """A name, and how many there are besides.
+
+    Example:
+        >>> names_text(["a"]), names_text(["a", "b"]), names_text(["a", "b", "c"])
+        ('a', 'a and b', 'a and 2 more')
+    """
+    more = names[1] if len(names) == 2 else f"{len(names) - 1} more"
+    return escaped(names[0]) + (f" and {escaped(more)}" if names[1:] else "")
+
+
+def _range(blocks: Sequence[Block], card: Card) -> str:
+    return f"{escaped(blocks[card.first].name)} … {escaped(blocks[card.last].name)}"
+
+
+def _sample(shortcut: str) -> str:
+    return f'<FONT COLOR="{ORANGE}"><B>{SAMPLES[shortcut]}</B></FONT>{GAP}{GAP}{shortcut}'
+
+
+def _about(blocks: Sequence[Block], shared: set[int]) -> str:
+    """The kind of a block, unless its joint or its name already says it; merges inside; sharing."""
+    words = [_kind(blocks[0])] if len(blocks) == 1 else []
+    signs = {sign for block in blocks for sign in _signs(block)}
+    words += [sign for sign in _SIGN_NAMES if sign in signs]
+    text = " ".join(filter(None, words))
+    calls = (block.graph.calls[index] for block in blocks for index in block.calls)
+    if not any(id(call.layer) in shared for call in calls):
+        return text
+    return f"{text}, shared" if text else "shared"
+
+
+def _kind(block: Block) -> str:
+    own = block.name.rpartition("/")[2]
+    return "" if block.shortcut or own.startswith(block.kind) else block.kind
+
+
+def _signs(block: Block) -> Iterable[str]:
+    """The signs of the merges inside a block, other than the sum that its joint shows."""
+    calls = (block.graph.calls[index] for index in block.calls if index != block.merge)
+    return (_SIGNS[call.role] for call in calls if call.role in _SIGNS and len(call.inputs) > 1)
+
+
+def _shared(blocks: Sequence[Block]) -> set[int]:
+    """The ids of the layers with weights that are called more than once."""
+    calls = [block.graph.calls[index] for block in blocks for index in block.calls]
+    counts = Counter(id(call.layer) for call in calls)
+    return {
+        id(call.layer)
+        for call in calls
+        if counts[id(call.layer)] > 1 and parameters(blocks[0].graph, [call.index])
+    }
