@@ -52,10 +52,10 @@ def _strides_inside(graph, calls):
 
 def _counts(graph, call):
     """Whether a layer has weights or pools. A 1×1 convolution only serves its neighbour."""
+    if call.role == "pooling" or changes_resolution(graph, call):
+        return True
     weighted = call.role != "normalization" and parameters(graph, [call.index]) > 0
-    return (
-        call.role == "pooling" or (weighted and not call.pointwise) or changes_resolution(graph, call)
-    )
+    return weighted and not call.pointwise
 
 
 def changes_resolution(graph, call):
