@@ -14,7 +14,7 @@ class Entry:
         name: Its name in the gallery.
         build: Builds it, without weights from elsewhere.
         source: The paper, with section, table or figure, or the code that it follows.
-        blocks: Number of blocks by kind.
+        blocks: Number of blocks by kind; a range where the source leaves it open.
         stages: Number of blocks of each stage, in order. A stage shares a resolution and a width;
             a downsampling layer that stands alone opens the stage that it leads to. Empty where the
             source has no stages.
@@ -31,7 +31,7 @@ class Entry:
     name: str
     build: Callable[[], keras.Model]
     source: str
-    blocks: Mapping[str, int]
+    blocks: Mapping[str, int | range]
     stages: tuple[int, ...]
     note: str = ""
     names: tuple[str, ...] = ()

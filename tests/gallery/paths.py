@@ -17,9 +17,9 @@ def _basic(x, width, name, strides=1):
     return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
 
 
-def hrnet():
+def hrnet(size=64):
     """Branches of four resolutions that exchange features after every four blocks."""
-    x = inputs = keras.Input((64, 64, 3))
+    x = inputs = keras.Input((size, size, 3))
     x = conv_bn(conv_bn(x, 8, 3, 2, "stem_1"), 8, 3, 2, "stem_2")
     for i in range(4):
         y = conv_bn(x, 4, 1, 1, f"layer1_{i}_1")
@@ -88,13 +88,13 @@ def dla():
     return keras.Model(inputs, classify(x), name="dla34")
 
 
-def csp_darknet(depths=(1, 2, 8, 8, 4)):
+def csp_darknet(depths=(1, 2, 8, 8, 4), size=64):
     """Half of the channels pass the bottlenecks of a stage, half go round them."""
 
     def mish(x, width, kernel, strides, name):
         return conv_bn(x, width, kernel, strides, name, activation="silu")
 
-    x = inputs = keras.Input((64, 64, 3))
+    x = inputs = keras.Input((size, size, 3))
     x = mish(x, 4, 3, 1, "stem")
     for stage, depth in enumerate(depths, 1):
         width, name = 4 << stage, f"stage{stage}"
@@ -170,13 +170,15 @@ def fractalnet(columns=3, blocks=5):
 
 CATALOGUE = [
     Entry("HRNet", hrnet, "Wang et al. 2020, HRNet, figure 2; modules of its code",
-          {"stem": 1, "residual": 4 + 8 + 48 + 48, "branched": 8, "classifier": 1}, (4, 1, 4, 3),
-          "Four bottlenecks, then modules: four basic blocks in each of 2 to 4 branches, and an "
-          "exchange. Stages are the author's: (bottlenecks, modules, modules, modules)."),
+          {"stem": 1, "residual": 4 + 8 + 48 + 48, "branched": 8, "plain": 4, "top": 1,
+           "classifier": 1}, (4, 8 + 1, 48 + 4, 48 + 3),
+          "Four bottlenecks, then 1, 4 and 3 modules: four basic blocks in each of 2 to 4 "
+          "branches, and an exchange of sums. Four convolutions open branches. A stage has the "
+          "blocks of all resolutions.", long_sums=1 * 2 + 4 * 3 + 3 * 4),
     Entry("DLA-34", dla, "Yu et al. 2018, Deep layer aggregation, figure 3, table 1",
-          {"stem": 1, "residual": 12, "inception": 6, "classifier": 1}, (3, 6, 6, 3),
-          "Basic blocks: 2, 4, 4, 2; each pair is aggregated by a root, a concatenation with a "
-          "convolution."),
+          {"stem": 1, "residual": 12, "plain": 6, "classifier": 1}, (3, 6, 6, 3),
+          "Basic blocks: 2, 4, 4, 2; each pair is aggregated by a root, a convolution of what "
+          "skips bring, as on the way up of a U-Net."),
     Entry("CSPDarknet53", csp_darknet, "Wang et al. 2020, CSPNet; YOLOv4's backbone",
           {"stem": 1, "residual": 23, "plain": 10, "classifier": 1}, (3, 4, 10, 10, 6),
           "Bottlenecks 1, 2, 8, 8, 4 are blocks; of each stage also the downsampling with the "
@@ -185,10 +187,12 @@ CATALOGUE = [
           {"stem": 1, "residual": 3, "plain": 6, "classifier": 1}, (3, 3, 3),
           "A single bottleneck is as residual as several."),
     Entry("Hourglass", hourglass, "Newell et al. 2016, Stacked hourglass, figures 3 and 4",
-          {"stem": 1, "residual": 3 + 2 * (3 * 3 + 1 + 1), "head": 2}, (),
-          "Residual modules also on the side paths (3 a stack); merges are the network's sums."),
+          {"stem": 1, "residual": 3 + 2 * (3 * 3 + 1 + 1), "plain": 2, "head": 2}, (),
+          "Residual modules also on the side paths (3 a stack); merges are the network's sums. "
+          "Between the stacks stand a convolution that the first heat map reads as well, and two "
+          "that bring both back.", long_sums=2 * 3 + 1),
     Entry("FractalNet", fractalnet, "Larsson et al. 2017, FractalNet, figure 1",
           {"residual": 5, "classifier": 1}, (1, 1, 1, 1, 1),
           "A fractal block with its pooling: the mean of ways, of which the shortest is one "
-          "convolution (a projection)."),
+          "convolution (a projection).", shortcuts={"projection": 5}),
 ]  # fmt: skip

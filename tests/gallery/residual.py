@@ -11,9 +11,9 @@ from .parts import classify, conv, conv_bn, squeeze_excite
 DEPTHS = (3, 4, 6, 3)
 
 
-def resnet_d():
+def resnet_d(size=64):
     """Three convolutions as a stem; the shortcut of a strided block pools before it projects."""
-    x = inputs = keras.Input((64, 64, 3))
+    x = inputs = keras.Input((size, size, 3))
     for i, (width, strides) in enumerate([(4, 2), (4, 1), (8, 1)], 1):
         x = conv_bn(x, width, 3, strides, f"stem{i}")
     x = layers.MaxPooling2D(3, 2, padding="same", name="stem_pool")(x)
@@ -74,8 +74,8 @@ def resnest():
     return keras.Model(inputs, classify(x), name="resnest")
 
 
-def se_resnext():
-    x = inputs = keras.Input((64, 64, 3))
+def se_resnext(size=64):
+    x = inputs = keras.Input((size, size, 3))
     x = conv_bn(x, 16, 7, 2, "conv1")
     x = layers.MaxPooling2D(3, 2, padding="same", name="pool1")(x)
     for stage, depth in enumerate(DEPTHS, 2):
@@ -169,9 +169,9 @@ def pyramidnet():
     return keras.Model(inputs, classify(x), name="pyramidnet")
 
 
-def repvgg(depths=(2, 4, 14, 1)):
+def repvgg(depths=(2, 4, 14, 1), size=64):
     """Training form: 3×3, 1×1 and, where shapes stay, a normalised identity are added."""
-    x = inputs = keras.Input((64, 64, 3))
+    x = inputs = keras.Input((size, size, 3))
     for stage, depth in enumerate((1, *depths)):
         width = 4 << max(stage - 1, 0)
         for i in range(depth):
@@ -261,10 +261,12 @@ CATALOGUE = [
     Entry("PyramidNet", pyramidnet, "Han et al. 2017, Deep pyramidal networks, figures 2d, 6d",
           {"stem": 1, "residual": 18, "top": 1, "classifier": 1}, (6, 6, 6),
           "The width grows with each block, all in three groups by resolution; the shortcuts are "
-          "padded."),
-    Entry("ResNet-18, padded", preactivated_resnet18, "He et al. 2016; field case 02",
+          "padded, two of them behind a pooling.", shortcuts={"padding": 18}),
+    Entry("ResNet-18, padded", preactivated_resnet18,
+          "He et al. 2016, Identity mappings, figure 1b",
           {"stem": 1, "residual": 8, "top": 1, "classifier": 1}, (2, 2, 2, 2),
-          "ZeroPadding2D(1) before every 3×3: at 4×4 it is no upsampling."),
+          "ZeroPadding2D(1) before every 3×3: at 4×4 it is no upsampling.",
+          shortcuts={"identity": 4, "projection": 4}),
     Entry("RepVGG", repvgg, "Ding et al. 2021, RepVGG, figure 2, table 2 (A0)",
           {"residual": 22, "classifier": 1}, (1, 2, 4, 14, 1),
           "Three ways are added: 3×3, 1×1, identity. The first of each stage has no identity."),

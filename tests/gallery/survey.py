@@ -63,7 +63,7 @@ class Survey:
         """Where it differs from the source: a dictionary of what is expected and what is not."""
         entry, names = self.entry, [stage.name for stage in self.anatomy.stages]
         pairs = {
-            "blocks": (counts(entry.blocks), counts(self.blocks)),
+            "blocks": (counts(entry.blocks, self.blocks), counts(self.blocks)),
             "shortcuts": (counts(entry.shortcuts), counts(self.shortcuts)),
             "stages": (lengths(entry.stages), lengths(self.stages)),
             "names": (" ".join(entry.names), " ".join(names)),
@@ -120,10 +120,18 @@ HEADING = (
 )
 
 
-def counts(numbers):
-    """Numbers by word as text, in the order of a network."""
+def counts(numbers, actual=None):
+    """Numbers by word as text, in the order of a network; a range is the actual number in it."""
+
+    def text(word):
+        number = numbers[word]
+        if isinstance(number, range):
+            fits = (actual or {}).get(word) in number
+            return actual[word] if fits else f"{number.start} to {number.stop - 1}"
+        return number
+
     words = sorted(numbers, key=lambda word: (ORDER.index(word) if word in ORDER else -1, word))
-    return ", ".join(f"{numbers[word]} {word}" for word in words)
+    return ", ".join(f"{text(word)} {word}" for word in words)
 
 
 def lengths(stages):
