@@ -32,18 +32,18 @@ class Run:
         for depth in sorted(source._nodes_by_depth, reverse=True):
             for node in source._nodes_by_depth[depth]:
                 if not node.is_input:
-                    self._call(node, scope, _name(source, node))
+                    self._call(source, node, scope)
         return [self.values[scope, id(symbol)] for symbol in source.outputs]
 
-    def _call(self, node, scope, name):
+    def _call(self, source, node, scope):
         known = {id(s): self.values[scope, id(s)] for s in node.arguments.keras_tensors}
         args, kwargs = node.arguments.fill_in(known)
         layer = node.operation
         if self.before:
             self.before(layer, args)
         if hasattr(layer, "_functional") or hasattr(layer, "_nodes_by_depth"):
-            inside = f"{scope[-1]}/{name}" if scope else name
-            outputs = self(layer, keras.tree.flatten((args, kwargs)), (*scope, inside))
+            name = "/".join([*scope[-1:], _name(source, node)])
+            outputs = self(layer, keras.tree.flatten(args), (*scope, name))
         else:
             outputs = keras.tree.flatten(layer(*args, **kwargs))
         for symbol, value in zip(node.outputs, outputs, strict=True):
@@ -77,15 +77,19 @@ def random_inputs(model, batch=2, seed=0):
 def enliven(model, seed=0):
     """Let every part of a new network show in its output.
 
-    New networks hide much: gates and scales that are zero or nearly so, normalisations whose
-    statistics do not fit.
+    New networks hide much: scales that are nearly zero, kernels that halve what passes a ReLU,
+    normalisations whose statistics do not fit.
     """
     generator = np.random.default_rng(seed)
     for variable in model.trainable_variables:
         value = keras.ops.convert_to_numpy(variable)
         if value.size and value.min() == value.max():
-            middle = 1.0 if value.max() == 1 else 0.0
-            variable.assign(middle + 0.3 * generator.normal(size=value.shape))
+            middle, width = (1.0, 0.3) if value.max() == 1 else (0.0, 0.1)
+            if 0 < abs(value.max()) < 1:
+                middle = 0.5  # the scale of a branch
+            variable.assign(middle + width * generator.normal(size=value.shape))
+        elif variable.name == "kernel" and value.std() < 1 / np.sqrt(value[..., 0].size):
+            variable.assign(value * np.sqrt(2))
 
     def fit(layer, args):
         if isinstance(layer, keras.layers.BatchNormalization):

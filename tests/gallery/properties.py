@@ -4,7 +4,6 @@ Nothing here asks how blocks are found: it looks at shapes, parameters and conne
 """
 
 from collections import Counter
-from itertools import pairwise
 
 from cutwidgets.blocks.blocks import OUTSIDE_STAGES
 from cutwidgets.graph.callgraph import between, parameters
@@ -47,7 +46,8 @@ def _strides_inside(graph, calls):
         for index in calls
         if _counts(graph, graph.calls[index])
     ]
-    return any(not before and now for before, now in pairwise(changes)) and not changes[-1]
+    keeping = [position for position, change in enumerate(changes) if not change]
+    return bool(keeping) and any(changes[keeping[0] : keeping[-1]])
 
 
 def _counts(graph, call):

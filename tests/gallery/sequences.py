@@ -106,7 +106,9 @@ def lstm_classifier():
 
 
 def dense_chain(length=300):
-    hidden = [layers.Dense(8, activation="relu") for _ in range(length)]
+    # Nothing would be left of the input behind hundreds of random matrices.
+    options = {"activation": "relu", "kernel_initializer": "identity"}
+    hidden = [layers.Dense(8, **options) for _ in range(length)]
     return keras.Sequential([keras.Input((8,)), *hidden], name="dense_chain")
 
 

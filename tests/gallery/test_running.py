@@ -59,7 +59,8 @@ def network(request):
 
 def call(model, values):
     """The outputs of a model, flat."""
-    packed = keras.tree.pack_sequence_as(model.input, list(values))
+    source = getattr(model, "_functional", None) or model
+    packed = keras.tree.pack_sequence_as(source.input, list(values))
     return keras.tree.flatten(model(packed, training=False))
 
 
@@ -121,8 +122,9 @@ def test_identity_blocks_can_be_removed(network):
     blocks = [i for i, block in enumerate(anatomy) if block.shortcut == "identity"]
     if not blocks:
         pytest.skip("no identity block")
-    few = len(anatomy.graph.calls) > 100
-    for i in [blocks[0], blocks[len(blocks) // 2], blocks[-1]] if few else blocks:
+    if len(anatomy.graph.calls) > 60:
+        blocks = sorted({blocks[0], blocks[len(blocks) // 2], blocks[-1]})
+    for i in blocks:
         block = anatomy[i]
         if len(block.exits) > 1:  # the network reads a tensor of the branch (WaveNet)
             with pytest.raises(cw.CutError):
