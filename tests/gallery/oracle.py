@@ -45,6 +45,8 @@ class Run:
             name = "/".join([*scope[-1:], _name(source, node)])
             outputs = self(layer, keras.tree.flatten(args), (*scope, name))
         else:
+            if getattr(layer, "_call_has_training_arg", False):
+                kwargs["training"] = False
             outputs = keras.tree.flatten(layer(*args, **kwargs))
         for symbol, value in zip(node.outputs, outputs, strict=True):
             key = scope, id(symbol)
@@ -66,7 +68,8 @@ def random_inputs(model, batch=2, seed=0):
     generator = np.random.default_rng(seed)
     values = []
     for symbol in model.inputs:
-        shape = (batch, *(length or 64 for length in symbol.shape[1:]))
+        free = 64 if len(symbol.shape) == 4 else 12
+        shape = (batch, *(length or free for length in symbol.shape[1:]))
         if "int" in symbol.dtype:
             values.append(generator.integers(0, 2, shape).astype(symbol.dtype))
         else:
@@ -88,15 +91,18 @@ def enliven(model, seed=0):
             if 0 < abs(value.max()) < 1:
                 middle = 0.5  # the scale of a branch
             variable.assign(middle + width * generator.normal(size=value.shape))
-        elif variable.name == "kernel" and value.std() < 1 / np.sqrt(value[..., 0].size):
+        elif variable.name == "kernel" and np.count_nonzero(value) == value.size:
             variable.assign(value * np.sqrt(2))
 
     def fit(layer, args):
         if isinstance(layer, keras.layers.BatchNormalization):
             x = keras.ops.convert_to_numpy(args[0])
             others = tuple(axis for axis in range(x.ndim) if axis != layer.axis % x.ndim)
+            variance = np.maximum(x.var(others), 1e-8)
             layer.moving_mean.assign(x.mean(others))
-            layer.moving_variance.assign(x.var(others) + 0.1)
+            layer.moving_variance.assign(variance)
+            if layer.scale:  # make up for what is added to a small variance
+                layer.gamma.assign(layer.gamma * np.sqrt(1 + layer.epsilon / variance))
 
     Run(before=fit)(model, random_inputs(model, seed=seed + 1))
     return model

@@ -139,13 +139,18 @@ def test_identity_blocks_can_be_removed(network):
 
 def shortcuts(graph, block):
     """For each sum on the way of a block's input to its output, the operand that comes that way."""
-    stream, swaps = set(block.entries), {}
+    way, swaps = set(block.entries), {}  # What is a block's input, but for sums.
+    opened = set(way)  # The same, normalised or activated before the branch begins.
     for index in block.calls:
-        called = graph.calls[index]
-        ways = [tensor for tensor in called.inputs if tensor in stream]
-        if ways and len(called.inputs) > 1 and (called.kind in SUMS or index == block.merge):
-            swaps[called.outputs[0]] = ways[0]
-            stream.add(called.outputs[0])
-        elif called.role in ("normalization", "activation") and called.inputs[0] in swaps:
-            stream.add(called.outputs[0])
+        called, outputs = graph.calls[index], graph.calls[index].outputs
+        is_merge = index == block.merge
+        ways = [t for t in called.inputs if t in way] or [
+            t for t in called.inputs if is_merge and t in opened
+        ]
+        if ways and len(called.inputs) > 1 and (is_merge or called.kind in SUMS):
+            swaps[outputs[0]] = ways[0]
+            way.add(outputs[0])
+        elif called.role in ("normalization", "activation"):
+            way.update(outputs if called.inputs[0] in swaps else ())
+            opened.update(outputs if called.inputs[0] in opened else ())
     return swaps
