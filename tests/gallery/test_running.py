@@ -133,7 +133,9 @@ def test_identity_blocks_can_be_removed(network):
         changes = shortcuts(anatomy.graph, block)
         keys = {network.key(out): network.key(shortcut) for out, shortcut in changes.items()}
         expected = Run(keys)(model, network.inputs)
-        assert_equal(call(cw.remove(model, i), network.inputs), expected)
+        smaller = cw.remove(model, i)  # which need not read all inputs
+        inputs = dict(zip([one.name for one in model.inputs], network.inputs, strict=True))
+        assert_equal(call(smaller, [inputs[one.name] for one in smaller.inputs]), expected)
         assert difference(expected, network.outputs) > 1e-5, block.name
 
 
