@@ -80,20 +80,32 @@ def tiny_resnet():
     return keras.Model(inputs, x, name="tiny_resnet")
 
 
+# The tables at the end of the test output: the name of the user property that holds a row, and the
+# heading of the columns.
+TABLES = {
+    "applications": (
+        f"{'model':28} {'calls':>6} {'blocks':>7} {'legal cuts':>10} {'largest difference':>19}"
+    ),
+    "gallery": (
+        f"{'network':30} {'calls':>5} {'blocks':>6} {'stages':>6} {'crossed':>7}  {'by kind':56} "
+        f"{'compared with its source':26} source"
+    ),
+}
+
+
 def pytest_terminal_summary(terminalreporter):
-    """The table of tests/test_applications.py."""
+    """The tables of `tests/test_applications.py` and of the gallery."""
     reports = [r for group in terminalreporter.stats.values() for r in group]
-    rows = [
-        row
+    properties = [
+        own
         for report in reports
         if getattr(report, "when", "") == "call"
-        for name, row in report.user_properties
-        if name == "applications"
+        for own in report.user_properties
     ]
-    if rows:
-        terminalreporter.section("keras.applications")
-        terminalreporter.line(
-            f"{'model':28} {'calls':>6} {'blocks':>7} {'legal cuts':>10} {'largest difference':>19}"
-        )
-        for row in sorted(rows):
-            terminalreporter.line(row)
+    for table, heading in TABLES.items():
+        rows = [row for name, row in properties if name == table]
+        if rows:
+            terminalreporter.section(table)
+            terminalreporter.line(heading)
+            for row in sorted(rows):
+                terminalreporter.line(row)

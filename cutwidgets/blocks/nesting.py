@@ -38,6 +38,7 @@ class Node:
 
     @property
     def is_open(self) -> bool:
+        """Whether its parts stand for it."""
         return self.is_chain or self.is_long
 
 

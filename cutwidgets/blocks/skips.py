@@ -140,7 +140,8 @@ def _positions(
     for index in whole.calls:
         inputs = graph.calls[index].inputs
         before = {graph.tensors[tensor].maker for tensor in inputs}
-        if index in leading and index not in main and ends.isdisjoint(inputs) and settled.issuperset(before):
+        is_inside = ends.isdisjoint(inputs) and settled.issuperset(before)
+        if index in leading and index not in main and is_inside:
             places = {positions[maker] for maker in before}
             if len(places) == 1:
                 positions[index] = places.pop()

@@ -6,6 +6,8 @@ from . import (
     efficient,
     generative,
     hub,
+    kimm_models,
+    paths,
     residual,
     sequences,
     transformers,
@@ -15,10 +17,12 @@ from .entry import Entry
 CATALOGUE: tuple[Entry, ...] = (
     *applications.CATALOGUE,
     *residual.CATALOGUE,
+    *paths.CATALOGUE,
     *efficient.CATALOGUE,
     *transformers.CATALOGUE,
     *sequences.CATALOGUE,
     *generative.CATALOGUE,
     *detection.CATALOGUE,
     *hub.CATALOGUE,
+    *kimm_models.CATALOGUE,
 )

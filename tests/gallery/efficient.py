@@ -130,17 +130,22 @@ def shufflenet_v2():
 
 _STAGES = (1, 2, 2, 4, 2, 5)
 _BLOCKS = {"stem": 1, "residual": 16, "top": 1, "classifier": 1}
+_SHORTCUTS = {"identity": 11, "projection": 5}
 
 CATALOGUE = [
     Entry("GhostNet", ghostnet, "Han et al. 2020, GhostNet, table 1, figure 3", _BLOCKS, _STAGES,
-          "A bottleneck of two ghost modules is a block; modules concatenate inside of it."),
+          "A bottleneck of two ghost modules is a block; modules concatenate inside of it.",
+          shortcuts=_SHORTCUTS),
     Entry("GhostNetV2", partial(ghostnet, 2), "Tang et al. 2022, GhostNetV2, figure 4", _BLOCKS,
-          _STAGES, "As GhostNet; attention that pools and enlarges gates the first module."),
+          _STAGES, "As GhostNet; attention that pools and enlarges gates the first module.",
+          shortcuts=_SHORTCUTS),
     Entry("GhostNetV3", partial(ghostnet, 3), "Liu et al. 2024, GhostNetV3, figure 2", _BLOCKS,
-          _STAGES, "As GhostNet; each module's convolutions are sums of several."),
+          _STAGES, "As GhostNet; each module's convolutions are sums of several.",
+          shortcuts=_SHORTCUTS),
     Entry("ShuffleNet v1", shufflenet_v1, "Zhang et al. 2018, ShuffleNet, figure 2, table 1",
           {"stem": 1, "residual": 13, "inception": 3, "classifier": 1}, (4, 8, 4),
           "A unit is a block with the ReLU that follows its merge; strided ones concatenate.",
+          shortcuts={"identity": 13},
           names=("stage2", "stage3", "stage4")),
     Entry("ShuffleNet v2", shufflenet_v2, "Ma et al. 2018, ShuffleNet V2, figure 3c-d, table 5",
           {"stem": 1, "inception": 16, "top": 1, "classifier": 1}, (4, 8, 4),

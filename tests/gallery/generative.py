@@ -121,7 +121,9 @@ class Sampling(layers.Layer):
 
     def call(self, statistics):
         mean, log_variance = statistics
-        return mean + ops.exp(0.5 * log_variance) * keras.random.normal(ops.shape(mean))
+        # The same draw in every run, so that runs can be compared.
+        draw = keras.random.normal(ops.shape(mean), seed=1)
+        return mean + ops.exp(0.5 * log_variance) * draw
 
     def compute_output_shape(self, shapes):
         return shapes[0]

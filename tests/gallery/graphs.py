@@ -1,11 +1,13 @@
 """Call graphs of the gallery without weights, stored so that no network has to be built.
 
-`python -m gallery.graphs` builds all networks, or those named, and stores their graphs anew.
+`python -m gallery.graphs` builds all networks, or those named, and stores their graphs anew. Those
+of a package that is not installed stay as they are.
 """
 
 import gzip
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import keras
@@ -38,7 +40,8 @@ def main(words):
     """Build the networks with one of the words in their names, or all, and store their graphs."""
     store = {entry.name: graph for entry in CATALOGUE if (graph := read_store().get(entry.name))}
     for entry in CATALOGUE:
-        if not words or any(word.lower() in entry.name.lower() for word in words):
+        wanted = not words or any(word.lower() in entry.name.lower() for word in words)
+        if wanted and (not entry.package or find_spec(entry.package)):
             store[entry.name] = to_json(read(entry.build()))
             print(entry.name, len(store[entry.name]), flush=True)
             keras.backend.clear_session(free_memory=False)

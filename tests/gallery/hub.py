@@ -96,44 +96,51 @@ def encoder_stack(depth=4):
 
 
 CODE = "keras_hub.models"
+
+
+def _entry(*facts, **options):
+    return Entry(*facts, package="keras_hub", **options)
+
+
 CATALOGUE = [
-    Entry("hub ResNet", resnet, f"{CODE}.ResNetBackbone; He et al. 2015",
+    _entry("hub ResNet", resnet, f"{CODE}.ResNetBackbone; He et al. 2015",
           {"stem": 1, "residual": 9}, (2, 3, 2, 2)),
-    Entry("hub ResNet-vd", partial(resnet, "bottleneck_block_vd", 3), f"{CODE}.ResNetBackbone; "
+    _entry("hub ResNet-vd", partial(resnet, "bottleneck_block_vd", 3), f"{CODE}.ResNetBackbone; "
           "He et al. 2019, figure 2c", {"stem": 1, "residual": 9}, (2, 3, 2, 2)),
-    Entry("hub ResNet, pre-activated", partial(resnet, "basic_block", 1, use_pre_activation=True),
+    _entry("hub ResNet, pre-activated", partial(resnet, "basic_block", 1, use_pre_activation=True),
           f"{CODE}.ResNetBackbone; He et al. 2016", {"stem": 1, "residual": 9, "top": 1},
           (2, 3, 2, 2)),
-    Entry("hub CSPNet", cspnet, f"{CODE}.CSPNetBackbone; Wang et al. 2020",
+    _entry("hub CSPNet", cspnet, f"{CODE}.CSPNetBackbone; Wang et al. 2020",
           {"stem": 1, "residual": 4, "plain": 6}, (3, 4, 3),
           "Bottlenecks 1, 2, 1 are blocks, beside the downsampling and fusion of each stage."),
-    Entry("hub MiT", mit, f"{CODE}.MiTBackbone; Xie et al. 2021, SegFormer, table 6 (B0)",
+    _entry("hub MiT", mit, f"{CODE}.MiTBackbone; Xie et al. 2021, SegFormer, table 6 (B0)",
           {"plain": 12}, (3, 3, 3, 3),
           "Two encoder layers a stage, each a single layer of Keras, after an overlapping patch "
           "embedding; each stage ends in a normalisation."),
-    Entry("hub ViT", vit, f"{CODE}.ViTBackbone; Dosovitskiy et al. 2021",
+    _entry("hub ViT", vit, f"{CODE}.ViTBackbone; Dosovitskiy et al. 2021",
           {"stem": 1, "plain": 1}, (1,), "All encoder layers are a single layer of Keras."),
-    Entry("hub BERT", partial(backbone, "BertBackbone", max_sequence_length=12, **TEXT),
+    _entry("hub BERT", partial(backbone, "BertBackbone", max_sequence_length=12, **TEXT),
           f"{CODE}.BertBackbone; Devlin et al. 2019", {"stem": 1, "plain": 3, "head": 1}, (3,),
           "An encoder layer is a single layer of Keras; two outputs, one of them pooled."),
-    Entry("hub GPT-2", partial(backbone, "GPT2Backbone", max_sequence_length=12, **TEXT),
+    _entry("hub GPT-2", partial(backbone, "GPT2Backbone", max_sequence_length=12, **TEXT),
           f"{CODE}.GPT2Backbone; Radford et al. 2019", {"stem": 1, "plain": 3, "top": 1}, (3,)),
-    Entry("hub T5", partial(backbone, "T5Backbone", **TEXT),
+    _entry("hub T5", partial(backbone, "T5Backbone", **TEXT),
           f"{CODE}.T5Backbone; Raffel et al. 2020", {"stem": 2, "plain": 6, "top": 2}, (3, 3),
           "Three encoder and three decoder layers share an embedding."),
-    Entry("hub DenseNet", partial(backbone, "DenseNetBackbone", stackwise_num_repeats=[3, 4, 3],
+    _entry("hub DenseNet", partial(backbone, "DenseNetBackbone", stackwise_num_repeats=[3, 4, 3],
           growth_rate=8, image_shape=(64, 64, 3)), f"{CODE}.DenseNetBackbone; Huang et al. 2017",
           {"stem": 1, "dense": 10, "plain": 2, "top": 1}, (3, 1, 4, 1, 3)),
-    Entry("hub VGG", partial(backbone, "VGGBackbone", stackwise_num_repeats=[2, 2, 3],
+    _entry("hub VGG", partial(backbone, "VGGBackbone", stackwise_num_repeats=[2, 2, 3],
           stackwise_num_filters=[8, 16, 32], image_shape=(64, 64, 3)),
           f"{CODE}.VGGBackbone; Simonyan & Zisserman 2014", {"plain": 3}, (1, 1, 1)),
-    Entry("hub RetinaNet", retinanet_backbone, f"{CODE}.RetinaNetBackbone; Lin et al. 2017",
-          {"stem": 1, "residual": 9, "plain": 5}, (2, 3, 2, 2, 1, 1, 1, 1, 1),
-          "ResNet's blocks and stages, then levels P3 to P7."),
-    Entry("hub DeepLabV3", deeplab, f"{CODE}.DeepLabV3Backbone; Chen et al. 2018, figure 2",
-          {"stem": 1, "residual": 9, "inception": 1, "plain": 1}, (2, 3, 2, 2, 1, 1),
-          "ResNet's blocks, a pyramid of dilated convolutions, a decoder with a low-level skip."),
-    Entry("hub encoder layers", encoder_stack, "keras_hub.layers.TransformerEncoder",
+    _entry("hub RetinaNet", retinanet_backbone, f"{CODE}.RetinaNetBackbone; Lin et al. 2017",
+          {"stem": 1, "residual": 9, "plain": 1}, (2, 3, 2, 2, 1),
+          "ResNet's blocks and stages; the whole pyramid is a single layer of Keras."),
+    _entry("hub DeepLabV3", deeplab, f"{CODE}.DeepLabV3Backbone; Chen et al. 2018, figure 2",
+          {"stem": 1, "residual": 9, "plain": 2}, (2, 3, 2, 2, 1, 1),
+          "ResNet's blocks, a pyramid of dilated convolutions that is a single layer of Keras, a "
+          "decoder with a low-level skip."),
+    _entry("hub encoder layers", encoder_stack, "keras_hub.layers.TransformerEncoder",
           {"stem": 1, "plain": 4, "classifier": 1}, (4,),
           "Automatic names; the library's layers only. An embedding opens it."),
 ]  # fmt: skip

@@ -106,7 +106,9 @@ def lstm_classifier():
 
 
 def dense_chain(length=300):
-    hidden = [layers.Dense(8, activation="relu") for _ in range(length)]
+    # Nothing would be left of the input behind hundreds of random matrices.
+    options = {"activation": "relu", "kernel_initializer": "identity"}
+    hidden = [layers.Dense(8, **options) for _ in range(length)]
     return keras.Sequential([keras.Input((8,)), *hidden], name="dense_chain")
 
 
@@ -114,18 +116,19 @@ CATALOGUE = [
     Entry("WaveNet", wavenet, "van den Oord et al. 2016, figure 4, section 2.4",
           {"stem": 1, "residual": 29, "plain": 1, "head": 1}, (30,),
           "A layer is a block, with its gate and its convolution for the skip; the last has no "
-          "shortcut. The sum of skips is the network's."),
+          "shortcut. The sum of skips is the network's.", long_sums=1),
     Entry("N-BEATS", n_beats, "Oreshkin et al. 2020, figure 1",
           {"residual": 9, "plain": 1, "head": 1}, (10,),
           "A block subtracts its backcast from its input; the last only forecasts. The sum of "
-          "forecasts is the network's."),
+          "forecasts is the network's.", long_sums=1),
     Entry("InceptionTime", inception_time, "Fawaz et al. 2020, figures 1 and 2",
           {"residual": 2, "classifier": 1}, (2,),
-          "Three inception modules with a shortcut make a block."),
-    Entry("TCN", tcn, "Bai et al. 2018, figure 1", {"residual": 8, "classifier": 1}, (8,)),
+          "Three inception modules with a shortcut make a block.", shortcuts={"projection": 2}),
+    Entry("TCN", tcn, "Bai et al. 2018, figure 1", {"residual": 8, "classifier": 1}, (8,),
+          shortcuts={"identity": 7, "projection": 1}),
     Entry("LSTM classifier", lstm_classifier, "the usual tutorial on text classification",
           {"plain": 3, "classifier": 1}, (1, 1, 1),
           "Embedding, LSTM, LSTM; the mask reads the input and feeds both."),
-    Entry("300 Dense", dense_chain, "none", {"plain": 20}, (),
-          "A chain of equal layers with automatic names: anything between 10 and 40 pieces."),
+    Entry("300 Dense", dense_chain, "none: what can still be read", {"plain": range(10, 41)}, (),
+          "A chain of equal layers with automatic names."),
 ]  # fmt: skip

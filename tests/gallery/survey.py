@@ -1,167 +1,172 @@
-"""Compares what is found in a network of the gallery with what its source gives.
+"""Compares the blocks of each network of the gallery with those that its source gives.
 
-`python -m gallery.survey` prints the table of all, from the stored graphs where there are any; with
-words behind it, that of the networks with these in their names, and their blocks.
+`python -m gallery.survey` prints a table of all, from the stored graphs; with words behind it, the
+blocks of the networks that have one of them in their names.
 """
 
+import sys
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 
 import cutwidgets as cw
 from cutwidgets.blocks.finding import find
-from cutwidgets.blocks.regions import cut_points
+from cutwidgets.graph.frontier import carried_past
 
 from .entry import Entry
+from .properties import PROPERTIES
+from .sums import sums
 
-SUMS = ("Add", "Average", "Subtract", "AddV2")
+ORDER = ("stem", "plain", "residual", "inception", "dense", "branched", "top", "classifier", "head")
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What is found in a network.
+    """A network's anatomy beside what its source gives.
 
     Attributes:
         entry: What its source gives.
-        calls: Number of calls.
-        blocks: Number of blocks by kind.
-        stages: Number of blocks of each stage.
-        sums: Number of residual sums: what is added comes from a common tensor.
-        sums_inside: How many of them are inside one block, with all from where they part.
-        closed: Number of blocks that end at a cut point of the whole network.
-        length: Number of blocks.
-        weightless: Number of blocks without parameters.
-        shortcuts: Number of blocks by shortcut.
-        anatomy: The anatomy.
+        anatomy: What we give.
     """
 
     entry: Entry
-    calls: int
-    blocks: dict[str, int]
-    stages: tuple[int, ...]
-    sums: int
-    sums_inside: int
-    closed: int
-    length: int
-    weightless: int
-    shortcuts: dict[str, int]
     anatomy: cw.Anatomy
 
-    @property
+    @cached_property
+    def blocks(self):
+        """Number of blocks by kind."""
+        return dict(Counter(block.kind for block in self.anatomy))
+
+    @cached_property
+    def stages(self):
+        """Number of blocks of each stage."""
+        return tuple(len(stage.blocks) for stage in self.anatomy.stages)
+
+    @cached_property
+    def shortcuts(self):
+        """Number of residual blocks by shortcut."""
+        return dict(Counter(block.shortcut for block in self.anatomy if block.shortcut))
+
+    @cached_property
+    def long_sums(self):
+        """The sums of what several blocks compute."""
+        calls = self.anatomy.graph.calls
+        return [calls[index].name for index, one in sums(self.anatomy).items() if not one]
+
+    @cached_property
+    def crossed(self):
+        """Number of block ends that a skip of the network crosses."""
+        return sum(bool(carried_past(self.anatomy.graph, block.exits)) for block in self.anatomy)
+
+    @cached_property
     def differences(self):
-        """What differs from the source, in a word each."""
-        found = []
-        if self.blocks != dict(self.entry.blocks):
-            found.append("blocks")
-        if self.entry.stages and self.stages != self.entry.stages:
-            found.append("stages")
-        if not {*self.entry.names} <= {stage.name for stage in self.anatomy.stages}:
-            found.append("names")
-        if self.entry.shortcuts and self.shortcuts != dict(self.entry.shortcuts):
-            found.append(f"shortcuts {self.shortcuts}")
-        if self.weightless:
-            found.append("weightless")
-        return found
+        """Where it differs from the source: a dictionary of what is expected and what is not."""
+        entry, names = self.entry, [stage.name for stage in self.anatomy.stages]
+        pairs = {
+            "blocks": (counts(entry.blocks, self.blocks), counts(self.blocks)),
+            "shortcuts": (counts(entry.shortcuts), counts(self.shortcuts)),
+            "stages": (lengths(entry.stages), lengths(self.stages)),
+            "names": (" ".join(entry.names), " ".join(names)),
+            "long sums": (str(entry.long_sums), str(len(self.long_sums))),
+        }
+        if not entry.shortcuts:
+            del pairs["shortcuts"]
+        if not entry.stages:
+            del pairs["stages"]
+        if {*entry.names} <= {*names}:
+            del pairs["names"]
+        return {what: pair for what, pair in pairs.items() if pair[0] != pair[1]}
 
-    def __str__(self):
-        def counts(blocks):
-            return " ".join(f"{kind} {number}" for kind, number in sorted(blocks.items()))
+    @cached_property
+    def faults(self):
+        """Where the properties of all networks do not hold, by property."""
+        places = {check.__name__: check(self.anatomy) for check in PROPERTIES}
+        return {name: found for name, found in places.items() if found}
 
-        def lengths(stages):
-            return f"{len(stages)}: " + " ".join(map(str, stages)) if stages else "-"
+    @property
+    def row(self):
+        """The line of a table."""
+        state = ("differs in " + ", ".join(self.differences)) if self.differences else "same"
+        return (
+            f"{self.entry.name:30.30} {len(self.anatomy.graph.calls):5} {len(self.anatomy):6} "
+            f"{len(self.stages):6} {self.crossed:7}  {counts(self.blocks):56} {state:26} "
+            f"{self.entry.source.split(';')[0]}"
+        )
 
-        rows = [
-            f"{self.entry.name} ({self.calls} calls): {', '.join(self.differences) or 'same'}",
-            f"    blocks expected  {counts(self.entry.blocks)}",
-            f"    blocks found     {counts(self.blocks)}",
-            f"    stages expected  {lengths(self.entry.stages)}",
-            f"    stages found     {lengths(self.stages)}",
-            f"    names found      {' '.join(stage.name for stage in self.anatomy.stages)}"[:200],
-            f"    sums inside one block {self.sums_inside} of {self.sums}; ends at cut points "
-            f"{self.closed} of {self.length}; without weights {self.weightless}",
+    @property
+    def details(self):
+        """All that is compared, and all blocks."""
+        entry = self.entry
+        lines = [f"{entry.name}, of {entry.source}", f"  {entry.note}"]
+        lines += [f"  It differs: {entry.differs}"] if entry.differs else []
+        for what, (expected, actual) in self.differences.items():
+            lines += [f"  {what}: the source has  {expected or '-'}"]
+            lines += [f"  {'':{len(what)}}  we have         {actual or '-'}"]
+        for check, places in self.faults.items():
+            lines.append(f"  {check.replace('_', ' ')}: {short(places)}")
+        lines += [f"  sums of several blocks: {short(self.long_sums)}"] if self.long_sums else []
+        lines += [
+            f"    {block.name:32} {block.kind:10} {block.shortcut or '-':10} "
+            f"{block.stage or '-':12} {block.start} .. {block.end} ({len(block.layers)}) "
+            f"{block.output_shape[1:]}"
+            for block in self.anatomy
         ]
-        return "\n".join(rows)
+        return "\n".join(filter(str.strip, lines))
+
+
+HEADING = (
+    f"{'network':30} {'calls':>5} {'blocks':>6} {'stages':>6} {'crossed':>7}  {'by kind':56} "
+    f"{'compared with its source':26} source"
+)
+
+
+def counts(numbers, actual=None):
+    """Numbers by word as text, in the order of a network; a range is the actual number in it."""
+
+    def text(word):
+        number = numbers[word]
+        if isinstance(number, range):
+            fits = (actual or {}).get(word) in number
+            return actual[word] if fits else f"{number.start} to {number.stop - 1}"
+        return number
+
+    words = sorted(numbers, key=lambda word: (ORDER.index(word) if word in ORDER else -1, word))
+    return ", ".join(f"{text(word)} {word}" for word in words)
+
+
+def lengths(stages):
+    """The numbers of blocks of some stages as text."""
+    return f"{len(stages)} of " + " ".join(map(str, stages))
+
+
+def short(places):
+    """The first of some places as text."""
+    return ", ".join(places[:4]) + (f" and {len(places) - 4} more" if len(places) > 4 else "")
 
 
 def survey(entry, graph=None):
     """Compare a network with what its source gives; without its graph, it is built."""
     if graph is None:
-        anatomy = cw.anatomy(entry.build())
-        graph = anatomy.graph
-    else:
-        anatomy = cw.Anatomy(graph.name, *find(graph), graph)
-    inside = _sums(anatomy)
-    points = set(cut_points(graph, range(len(graph.calls)), graph.inputs, graph.outputs))
-    return Survey(
-        entry=entry,
-        calls=len(graph.calls),
-        blocks=dict(Counter(block.kind for block in anatomy)),
-        stages=tuple(len(stage.blocks) for stage in anatomy.stages),
-        sums=len(inside),
-        sums_inside=sum(inside.values()),
-        closed=sum(set(block.exits) <= points for block in anatomy),
-        length=len(anatomy),
-        shortcuts=dict(Counter(block.shortcut for block in anatomy if block.shortcut)),
-        weightless=sum(not block.parameters for block in anatomy),
-        anatomy=anatomy,
-    )
+        return Survey(entry, cw.anatomy(entry.build()))
+    return Survey(entry, cw.Anatomy(graph.name, *find(graph), graph))
 
 
-def _sums(anatomy):
-    """For each sum of what one tensor leads to, whether one block holds all in between."""
-    graph = anatomy.graph
-    block_of = {index: i for i, block in enumerate(anatomy) for index in block.calls}
-    above = [None] * len(graph.calls)  # The call that every way from the inputs passes last.
-    depth = [0] * len(graph.calls)
-
-    def common(a, b):
-        while a != b and a is not None and b is not None:
-            if depth[a] > depth[b]:
-                a = above[a]
-            elif depth[b] > depth[a]:
-                b = above[b]
-            else:
-                a, b = above[a], above[b]
-        return a if a == b else None
-
-    inside = {}
-    root = list(range(len(graph.calls)))  # The input that it depends on, by its first arguments.
-    for call in graph.calls:
-        makers = [graph.tensors[tensor].maker for tensor in call.inputs]
-        if makers:
-            root[call.index] = root[makers[0]]
-            # What comes in from another input of the model, as a time embedding, is a constant.
-            makers = [maker for maker in makers if root[maker] == root[makers[0]]]
-            shared = makers[0]
-            for maker in makers[1:]:
-                shared = common(shared, maker)
-            above[call.index] = shared
-            depth[call.index] = depth[shared] + 1 if shared is not None else 0
-        if call.kind in SUMS and len(makers) > 1 and above[call.index] is not None:
-            between, pending = set(), [call.index]
-            while pending:
-                index = pending.pop()
-                own = index > above[call.index] and root[index] == root[call.index]
-                if own and index not in between and index in block_of:
-                    between.add(index)
-                    pending += [graph.tensors[t].maker for t in graph.calls[index].inputs]
-            inside[call.index] = len({block_of[index] for index in between}) == 1
-    return inside
-
-
-if __name__ == "__main__":
-    import sys
-
+def main(words):
+    """Print the table, or the details of the networks with one of the words in their names."""
     from .catalogue import CATALOGUE
     from .graphs import graph_of, read_store
 
-    words = [word.lower() for word in sys.argv[1:]]
     stored = read_store()
+    results = []
+    print(*[] if words else [HEADING], sep="\n")
     for entry in CATALOGUE:
-        if words and not any(word in entry.name.lower() for word in words):
-            continue
-        result = survey(entry, graph_of(entry.name, stored) if entry.name in stored else None)
-        print(result, flush=True)
-        for block in result.anatomy if words else ():
-            print(f"      {block.name:28} {block.kind:10} {block.shortcut or '-':10} "
-                  f"{block.stage or '-':10} {block.layers[0]} .. {block.layers[-1]} "
-                  f"({len(block.layers)}) {block.output_shape[1:]}")  # fmt: skip
+        if not words or any(word.lower() in entry.name.lower() for word in words):
+            result = survey(entry, graph_of(entry.name, stored))
+            results.append(result)
+            print(result.details if words else result.row, flush=True)
+    same = sum(not result.differences for result in results)
+    print(f"{same} of {len(results)} networks have the blocks of their sources.")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -267,7 +267,7 @@ CATALOGUE = [
     Entry("CoAtNet", coatnet, "Dai et al. 2021, CoAtNet, table 3 (0)",
           {"stem": 1, "residual": 12, "top": 1, "classifier": 1}, (2, 3, 5, 2),
           "MBConv with one sum in S1 and S2, transformer blocks with two sums in S3 and S4.",
-          names=("s1", "s2", "s3", "s4")),
+          names=("s1", "s2", "s3", "s4"), shortcuts={"identity": 8, "projection": 4}),
     Entry("BERT", bert, "Devlin et al. 2019, section 3 (Base)",
           {"stem": 1, "residual": 12, "classifier": 1}, (12,),
           "An encoder layer is a block with two sums, each followed by its normalisation; the "
