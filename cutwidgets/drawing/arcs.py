@@ -13,7 +13,7 @@ from itertools import count
 
 MOST = 3  # arcs that leave or enter a card
 
-LANES = 12  # arcs side by side
+LANES = 8  # arcs side by side
 
 
 @dataclass(frozen=True, slots=True)
