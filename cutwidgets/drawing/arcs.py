@@ -13,7 +13,7 @@ from itertools import count
 
 MOST = 3  # arcs that leave or enter a card
 
-LANES = 16  # arcs side by side
+LANES = 8  # arcs side by side
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def columns(main: Sequence[int], reads: Sequence[Collection[int]], most: int) ->
         >>> [place.column for place in columns([-1, 0, -1, 2, 1], reads, 2)]
         [0, 0, 1, 1, 0]
         >>> columns([-1, 0, 0, 0], [[-1], [0], [0], [0]], 2)[3]
-        Place(column=1, above=2)
+        Place(column=0, above=1)
     """
     lines = _lines(main)
     last = {line: card for card, line in enumerate(lines)}

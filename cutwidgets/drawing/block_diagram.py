@@ -15,7 +15,7 @@ Classes say what a part is, such as `block residual`, `block folded`, `joint`,
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -85,10 +85,12 @@ def source(
         >>> '"block-0" -> "joint-0"' in dot, 'input -> "joint-0"' in dot
         (True, True)
     """
-    wiring = _wiring(blocks, cards(blocks, opened))
+    drawn = cards(blocks, opened)
+    edges = _edges(blocks, drawn)
+    places = _places(edges, Labels(blocks, drawn, [()] * len(drawn)))
+    wiring = _wiring(drawn, edges, places)
     *notes, last = _notes(blocks, wiring)
-    labels = Labels(blocks, wiring.cards, notes)
-    places = _places(wiring, labels)
+    labels = Labels(blocks, drawn, notes)
     graph = empty()
     singles = {blocks[card.first].shortcut for card in wiring.cards if not card.folded}
     shortcuts = [kind for kind in _STYLES if kind in singles]
@@ -123,6 +125,7 @@ class _Wiring:
         lines: The edges on a straight line from one card to the next.
         arcs: The other edges that are drawn.
         named: The other edges that are not drawn.
+        first_reader: For each card that named edges leave, the first card that one enters.
     """
 
     cards: Sequence[Card]
@@ -130,9 +133,11 @@ class _Wiring:
     lines: Collection[Edge]
     arcs: Collection[Edge]
     named: Collection[Edge]
+    first_reader: Mapping[int, int]
 
 
-def _wiring(blocks: Sequence[Block], drawn: Sequence[Card]) -> _Wiring:
+def _edges(blocks: Sequence[Block], drawn: Sequence[Card]) -> list[list[Edge]]:
+    """For each card, and last for the output, the edges into it; its main input first."""
     sources = flow.sources(blocks)
     owner = [k for k, card in enumerate(drawn) for _ in range(card.first, card.last + 1)]
     owner.append(-1)  # the input, at position -1
@@ -145,15 +150,27 @@ def _wiring(blocks: Sequence[Block], drawn: Sequence[Card]) -> _Wiring:
                     kind = f"skip-{i}-{m}" if into else f"spine-{i}"
                     into.setdefault(owner[source], Edge(owner[source], k, kind))
         edges.append(list(into.values()))
+    return edges
+
+
+def _wiring(
+    drawn: Sequence[Card], edges: Sequence[Sequence[Edge]], places: Sequence[Place]
+) -> _Wiring:
     lines: dict[int, Edge] = {}  # by the cards that they leave
     for several in edges:
         lines.setdefault(several[0].source, several[0])
     others = {edge for several in edges for edge in several}.difference(lines.values())
-    shown = arcs(others)
-    return _Wiring(drawn, edges, frozenset(lines.values()), shown, others - shown)
+    # The way to a tower below another one would lead around that.
+    below = {edges[k][0] for k, place in enumerate(places) if place.above is not None}
+    shown = arcs(others - below)
+    named = others - shown
+    first_reader: dict[int, int] = {}
+    for edge in sorted(named, key=lambda edge: edge.reader):
+        first_reader.setdefault(edge.source, edge.reader)
+    return _Wiring(drawn, edges, frozenset(lines.values()), shown, named, first_reader)
 
 
-def _notes(blocks: Sequence[Block], wiring: _Wiring) -> list[str]:
+def _notes(blocks: Sequence[Block], wiring: _Wiring) -> list[list[str]]:
     """For each card, and last for the output, what it reads and is read by without an arc."""
     computed = {tensor for block in blocks for tensor in block.exits}
 
@@ -179,17 +196,17 @@ def _notes(blocks: Sequence[Block], wiring: _Wiring) -> list[str]:
             count = len(readers[k])
             by = names_text(readers[k]) if count < 3 else f"{count} blocks"
             texts.append(f"read by {by}")
-        notes.append(", ".join(texts))
+        notes.append(texts)
     return notes
 
 
-def _places(wiring: _Wiring, labels: Labels) -> list[Place]:
+def _places(edges: Sequence[Sequence[Edge]], labels: Labels) -> list[Place]:
     """The column of each card; no more columns than a notebook's cell has room for."""
-    inside = wiring.edges[:-1]
+    inside = edges[:-1]
     main = [into[0].source for into in inside]
     reads = [[edge.source for edge in into] for into in inside]
-    beside = 12 * min(LANES, len(wiring.arcs))
-    most = max(1, (_CELL - beside) // (sum(labels.widths) + 40))
+    beside = 12 * min(LANES, sum(len(into) - 1 for into in inside))
+    most = max(1, (_CELL - beside) // (sum(labels.widths) + 50))
     return columns(main, reads, most)
 
 
@@ -217,8 +234,20 @@ def _add_edges(
                 graph.edge(start, node, style="invis")
         if (tower := above[k]) is not None:
             graph.edge(leaves[tower], node, style="invis", **STRAIGHT)
+        for source in _above(wiring, columns, k):
+            graph.edge(leaves[source], node, style="invis")
         if k < len(places) and leaves[k] != node:
             _add_shortcut(graph, blocks, wiring.cards[k].first, leaves[into[0].source])
+
+
+def _above(wiring: _Wiring, columns: Sequence[int], reader: int) -> list[int]:
+    """The ends of other columns that a card names, and is the first to read; it stands below."""
+    first: dict[int, int] = {}  # by column
+    for edge in wiring.edges[reader]:
+        column = columns[edge.source]
+        if edge in wiring.named and wiring.first_reader[edge.source] == reader and edge.source >= 0:
+            first[column] = max(edge.source, first.get(column, -1))
+    return [source for column, source in first.items() if column != columns[reader]]
 
 
 def _add_shortcut(graph: "graphviz.Digraph", blocks: Sequence[Block], i: int, start: str) -> None:
@@ -283,8 +312,8 @@ def _input_label(blocks: Sequence[Block]) -> str:
     return f"<{muted('input')}{GAP}{shape_text(blocks[0].input_shape)}>"
 
 
-def _output_label(blocks: Sequence[Block], count: int, note: str) -> str:
+def _output_label(blocks: Sequence[Block], count: int, notes: Sequence[str]) -> str:
     if not blocks or count > 1:
         text = "outputs" if blocks else "output"
-        return f"<{text}{GAP}{GAP}{muted(note)}>" if note else text
+        return f"<{(2 * GAP).join([text, *map(muted, notes)])}>"
     return f"<{muted('output')}{GAP}{shape_text(blocks[-1].output_shape, blocks[-1].scale)}>"

@@ -27,6 +27,8 @@ _GRAPH = {
     "nodesep": "0.2",
     "ranksep": "0.1",
     "ordering": "out",
+    "remincross": "false",
+    "newrank": "true",
 }
 
 _NODES = {

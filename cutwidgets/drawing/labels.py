@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 
 from ..blocks.blocks import Block, Stage
 from ..graph.callgraph import parameters
@@ -27,11 +28,11 @@ class Labels:
     Args:
         blocks: All blocks of the model, in order.
         cards: The cards to draw.
-        notes: For each card, what it reads or is read by where no arc shows it; or `""`.
+        notes: For each card, what it reads and is read by where no arc shows it.
     """
 
     def __init__(
-        self, blocks: Sequence[Block], cards: Sequence[Card], notes: Sequence[str]
+        self, blocks: Sequence[Block], cards: Sequence[Card], notes: Sequence[Sequence[str]]
     ) -> None:
         self._blocks, self._cards, self._notes = blocks, cards, notes
         shared = _shared(blocks)
@@ -44,7 +45,10 @@ class Labels:
             6.5 * min(len(name_of(blocks, card)), MAX_NAME) + 5.5 * len(about)
             for card, about in zip(cards, self._abouts, strict=True)
         ]
-        lines = [*notes, *(_range(blocks, card) for card in cards if card.folded)]
+        lines = [
+            *chain.from_iterable(notes),
+            *(_range(blocks, card) for card in cards if card.folded),
+        ]
         under = [5.5 * len(line) - sum(self.widths) for line in lines]
         self.widths[0] = round(max([*names, *under], default=0)) + 10
 
@@ -64,7 +68,7 @@ class Labels:
             muted(number_text(count)),
         ]
         under = [_range(self._blocks, card)] if card.folded else []
-        under += [self._notes[index]] if self._notes[index] else []
+        under += self._notes[index]
         return table(self._row(texts, colour, under))
 
     def frame(self, stage: Stage) -> str:
