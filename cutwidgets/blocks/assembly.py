@@ -1,11 +1,12 @@
 """Group regions into blocks."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from ..graph.callgraph import CallGraph, entering
 from .branches import branch_kind
-from .chains import Signature, branch_signature, pieces
+from .chains import Signature, branch_signature, by_resolution, pieces
 from .joining import Part, join_sublayers, join_weightless
 from .lines import Line
 from .regions import BRANCHED, Region
@@ -22,6 +23,7 @@ def assemble(graph: CallGraph, lines: Sequence[Line], scales: Sequence[float]) -
     Returns:
         Pairs of a block's kind and its regions, in an order of computation.
     """
+    lines = [_without_positions(graph, line) for line in lines]
     patterns = {
         region: branch_signature(graph, region)
         for line in lines
@@ -39,6 +41,20 @@ def assemble(graph: CallGraph, lines: Sequence[Line], scales: Sequence[float]) -
         parts += join_sublayers(graph, own, patterns)
     parts = join_weightless(graph, parts)
     return _split_at_nests(graph, parts) if graph.nests else parts
+
+
+def _without_positions(graph: CallGraph, line: Line) -> Line:
+    """A line in which the sum of tokens and positions is part of the stem, no residual block."""
+    i = next((i for i, region in enumerate(line.regions) if region.role in BRANCHED), 0)
+    region, before = line.regions[i], line.regions[:i]
+    weighted = [graph.calls[index] for index in region.branch if graph.calls[index].weighted]
+    embeds = any(earlier.role == "embedding" for earlier in before)
+    if not line.begins or not embeds or len(weighted) != 1:
+        return line
+    if region.role != "residual" or weighted[0].role not in {"embedding", "other"}:
+        return line
+    total = Region("addition", region.calls, region.entry, region.exit)
+    return replace(line, regions=(*before, total, *line.regions[i + 1 :]))
 
 
 def _chains(line: Line) -> list[list[Region]]:
@@ -65,12 +81,15 @@ def _line_parts(
     opening = _opening_lengths(graph, chains, branched, patterns, scales)
     closing = _closing_lengths(chains, branched, postnormalized)
 
+    # Branches without a role, such as mean and noise of an autoencoder, leave the rest a chain.
+    is_chain = line.begins and all(region.role == "branched" for region in branched)
+
     for i, chain in enumerate(chains):
         if i:
             before = chains[i - 1][len(chains[i - 1]) - opening[i - 1] :]
             yield branched[i - 1].role, [*before, branched[i - 1], *chain[: closing[i]]]
         middle = chain[closing[i] : len(chain) - opening[i]]
-        yield from _chain_parts(graph, middle, signatures, line, i, len(branched))
+        yield from _chain_parts(graph, middle, signatures, line, i, len(branched), is_chain)
 
 
 def _opening_lengths(
@@ -137,22 +156,27 @@ def _chain_parts(
     line: Line,
     position: int,
     last: int,
+    is_chain: bool,
 ) -> Iterator[Part]:
     """The pieces of a chain; its position in the network decides the kinds of the rests."""
     if not line.begins and not last and (kind := branch_kind(graph, chain)):
         yield kind, chain
         return
     first = line.begins and position == 0
-    alone = first and last == 0
+    alone = is_chain or (first and last == 0)
     divided = pieces(graph, chain, set() if alone else patterns, alone=alone, first=first)
     for i, (kind, parts) in enumerate(divided):
         if kind == "rest":
             later = {kind for kind, _ in divided[i + 1 :]}
-            is_top = line.ends and position == last and later <= {"classifier", "head"}
+            pools = any(region.role in {"global pooling", "flatten"} for region in parts)
+            is_top = (line.ends or pools) and position == last and later <= {"classifier", "head"}
             # A separate head is no top, and neither is the last level of a decoder.
             is_top &= line.begins or last > 0
             is_top &= len(entering(graph, [c for region in parts for c in region.calls])) == 1
             kind = "stem" if first and i == 0 else "top" if is_top else "plain"
+            if kind == "plain":
+                yield from (("plain", part) for part in by_resolution(graph, parts))
+                continue
         yield kind, parts
 
 

@@ -10,7 +10,7 @@ from itertools import dropwhile, groupby
 
 import numpy as np
 
-from ..graph.callgraph import CallGraph, entering
+from ..graph.callgraph import Call, CallGraph, entering
 from .ends import split_end
 from .layer_names import is_automatic, tokens
 from .regions import Region, regions
@@ -24,6 +24,12 @@ _PASSING = frozenset({"padding", "dropout", "rescaling"})
 
 # The word for a layer of the user's that has weights.
 _OWN = "own layer"
+
+# The layers that are blocks by themselves.
+_ALONE = frozenset({"embedding", "recurrent", "attention", "model"})
+
+# The number of weighted layers from which on a group is divided.
+_LONG = 16
 
 _WEIGHTED = frozenset(
     {"convolution", "pointwise", "depthwise", "fully connected", "recurrent", "attention",
@@ -204,10 +210,54 @@ def _groups(graph: CallGraph, units: list[list[Region]]) -> list[list[list[Regio
     groups: list[list[list[Region]]] = []
     for unit in units:
         before = groups[-1][-1] if groups else None
-        if before is None or _falls(graph, before, unit) or _widens(graph, before, unit):
+        if before is None or _parts_from(graph, before, unit) or _widens(graph, before, unit):
             groups.append([])
         groups[-1].append(unit)
-    return [part for group in groups for part in _by_name(graph, group)]
+    named = [part for group in groups for part in _by_name(graph, group)]
+    return [part for group in named for part in _readable(group)]
+
+
+def _readable(group: list[list[Region]]) -> list[list[list[Region]]]:
+    """Equal parts of a group that is too long to be read as one block."""
+    if len(group) <= _LONG:
+        return [group]
+    count = -(-len(group) // _LONG)
+    size = -(-len(group) // count)
+    return [group[start : start + size] for start in range(0, len(group), size)]
+
+
+def by_resolution(graph: CallGraph, chain: Sequence[Region]) -> list[list[Region]]:
+    """Divide a chain between blocks where the resolution changes, and around composite layers."""
+    parts: list[list[Region]] = []
+    before: list[Region] | None = None
+    for unit in _units(chain):
+        if before is None or _parts_from(graph, before, unit):
+            parts.append([])
+        parts[-1] += unit
+        before = unit
+    return parts
+
+
+def _parts_from(graph: CallGraph, before: list[Region], unit: list[Region]) -> bool:
+    """Whether a unit begins a block of its own."""
+    return _stands_alone(graph, before) or _stands_alone(graph, unit) or _falls(graph, before, unit)
+
+
+def _stands_alone(graph: CallGraph, unit: list[Region]) -> bool:
+    """Whether a unit is a block by itself, as a recurrent layer or the layer of an encoder is.
+
+    A layer of the user's that reads sequences is such a layer; those that read images are grouped
+    like convolutions.
+    """
+    calls = [graph.maker(region.exit) for region in unit if region.weighted]
+    return any(
+        call.role in _ALONE or (call.role == "other" and _reads_sequence(graph, call))
+        for call in calls
+    )
+
+
+def _reads_sequence(graph: CallGraph, call: Call) -> bool:
+    return any(len(graph.tensors[tensor].shape) == 3 for tensor in call.inputs)
 
 
 def _levels(graph: CallGraph, units: list[list[Region]]) -> list[list[list[Region]]]:

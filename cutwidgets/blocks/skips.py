@@ -124,7 +124,7 @@ def _positions(
     """
     makers = [graph.tensors[tensor].maker for tensor in borders]
     positions: dict[int, int] = {}
-    leading = set()
+    leading: set[int] = set()
     for index in reversed(whole.calls):
         users = [u for t in graph.calls[index].outputs for u in graph.tensors[t].users]
         if index in main:
