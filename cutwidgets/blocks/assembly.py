@@ -7,7 +7,7 @@ from itertools import groupby
 from ..graph.callgraph import CallGraph, entering
 from .branches import branch_kind
 from .chains import Signature, branch_signature, by_resolution, pieces
-from .joining import Part, join_sublayers, join_weightless
+from .joining import Part, join_last_normalization, join_sublayers, join_weightless
 from .lines import Line
 from .regions import BRANCHED, Region
 
@@ -38,7 +38,7 @@ def assemble(graph: CallGraph, lines: Sequence[Line], scales: Sequence[float]) -
         own = join_weightless(
             graph, [*_line_parts(graph, line, patterns, scales, postnormalized)]
         )
-        parts += join_sublayers(graph, own, patterns)
+        parts += join_last_normalization(join_sublayers(graph, own, patterns))
     parts = join_weightless(graph, parts)
     return _split_at_nests(graph, parts) if graph.nests else parts
 
@@ -166,6 +166,8 @@ def _chain_parts(
     alone = is_chain or (first and last == 0)
     divided = pieces(graph, chain, set() if alone else patterns, alone=alone, first=first)
     for i, (kind, parts) in enumerate(divided):
+        if kind == "top" and position != last:
+            kind = "plain"
         if kind == "rest":
             later = {kind for kind, _ in divided[i + 1 :]}
             pools = any(region.role in {"global pooling", "flatten"} for region in parts)

@@ -20,7 +20,7 @@ Signature = tuple[str, ...]
 Piece = tuple[str, list[Region]]
 
 # Roles that do not count in a pattern.
-_PASSING = frozenset({"padding", "dropout", "rescaling"})
+_PASSING = frozenset({"padding", "dropout", "rescaling", "gate"})
 
 # The word for a layer of the user's that has weights.
 _OWN = "own layer"
@@ -115,7 +115,7 @@ def _opened_by_name(graph: CallGraph, units: list[list[Region]]) -> list[list[Re
     opened = []
     for i, (first, *others) in enumerate(units[1:], 1):
         differs = len(words[i]) == len(words[i - 1]) == 1 and words[i] != words[i - 1]
-        differs &= any(region.weighted for region in units[i])
+        differs &= any(region.weighted and region.role != "other" for region in units[i])
         opened.append([replace(first, opens=first.opens or differs), *others])
     return opened
 
@@ -175,8 +175,13 @@ def _by_pattern(
 def _match(graph: CallGraph, units: list[list[Region]], pattern: Signature) -> int:
     """How many units, from the first on, match the pattern exactly; 0 if they do not."""
     words: Signature = ()
+    mixed = False
     for count, unit in enumerate(units, 1):
         words += signature(graph, unit)
+        # A stride may follow an expansion by a pointwise convolution, but no other convolution.
+        if mixed and _falls(graph, units[count - 2], unit):
+            return 0
+        mixed |= any(word in _WEIGHTED - {"pointwise"} for word in signature(graph, unit))
         if words == pattern:
             return count
         if len(words) >= len(pattern):
@@ -200,7 +205,8 @@ def _repeated(graph: CallGraph, units: list[list[Region]]) -> set[Signature]:
             pattern = words[first : first + period]
             pooled = any("pooling" in unit for unit in pattern)
             divided = any(unit[0].opens for unit in units[first + 1 : first + period])
-            if len(set(pattern)) > 1 and not pooled and not divided:
+            alone = any(_stands_alone(graph, unit) for unit in units[first : first + period])
+            if len(set(pattern)) > 1 and not (pooled or divided or alone):
                 return {tuple(word for unit in pattern for word in unit)}
     return set()
 

@@ -10,7 +10,7 @@ from .regions import Region
 Part = tuple[str, list[Region]]
 
 # A last part of nothing else closes the block before it.
-_CLOSING = frozenset({"activation", "dropout", "reordering", "padding"})
+_CLOSING = frozenset({"activation", "dropout", "reordering", "padding", "pooling"})
 
 _FEED_FORWARD = frozenset(
     {"fully connected", "pointwise", "normalization", "activation", "gate", "multiplication",
@@ -71,6 +71,21 @@ def join_sublayers(
         joined += (
             (run[group[0]][0], [region for i in group for region in run[i][1]]) for group in groups
         )
+    return joined
+
+
+def join_last_normalization(parts: Sequence[Part]) -> list[Part]:
+    """Join a normalisation at the end to the last block if every block before it ends in one."""
+    ends = [regions[-1].role for kind, regions in parts if kind == "residual"]
+    if len(ends) < 2 or set(ends[:-1]) != {"normalization"} or ends[-1] == "normalization":
+        return list(parts)
+    joined: list[Part] = []
+    for kind, regions in parts:
+        is_last = kind == "top" and [region.role for region in regions] == ["normalization"]
+        if is_last and joined[-1][0] == "residual":
+            joined[-1] = ("residual", [*joined[-1][1], *regions])
+        else:
+            joined.append((kind, regions))
     return joined
 
 

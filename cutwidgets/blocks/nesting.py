@@ -92,14 +92,28 @@ def _is_long(graph: CallGraph, node: Node, scales: Sequence[float]) -> bool:
         return True
     # A block that begins where the region does is one of its branches, as in a cell of NASNet;
     # unless what is left over is the last block and the merge of the skips of all (WaveNet).
-    inside = [block for block in blocks if node.is_tail or block.entry != node.region.entry]
+    inside = (
+        block
+        for block in blocks
+        if node.is_tail
+        or node.region.role == "dense"
+        or block.entry != node.region.entry
+        or _splits(graph, block)
+    )
     return any(is_block(graph, block) for block in inside) or _is_stack(graph, node)
+
+
+def _splits(graph: CallGraph, region: Region) -> bool:
+    """Whether a region begins with a call that splits its input, as a CSP stage does."""
+    first = graph.calls[region.calls[0]]
+    return len(first.outputs) > 1 and not first.weighted
 
 
 def is_block(graph: CallGraph, region: Region) -> bool:
     """Whether a region is a residual block that leaves the stream of features as it is."""
     weighted = sum(graph.calls[index].weighted for index in region.branch)
-    return region.shortcut == "identity" and weighted > 1
+    keeps = region.shortcut == "identity" or _splits(graph, region)
+    return region.role == "residual" and keeps and weighted > 1
 
 
 def _is_stack(graph: CallGraph, node: Node) -> bool:
