@@ -70,7 +70,7 @@ def tree(
 
 def _may_be_long(graph: CallGraph, region: Region) -> bool:
     """Whether a region has enough merges for blocks inside it, or raises the resolution."""
-    if len(region.calls) < 2 or region.role not in BRANCHED | {"gate"}:
+    if len(region.calls) < 2 or region.role not in BRANCHED | {"gate", "addition"}:
         return False
     calls = [graph.calls[index] for index in region.calls]
     merges = sum(len(call.inputs) > 1 for call in calls)

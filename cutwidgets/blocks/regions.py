@@ -118,6 +118,10 @@ def region(graph: CallGraph, calls: Sequence[int], entry: int | None, exit: int)
     normalized = any(graph.calls[index].role == "normalization" for index in inside)
     if entry is not None and (weighted or normalized) and _adds(graph, merge, inside, entry):
         kind, tensor, branch = _shortcut(graph, calls, inside, entry, merge)
+        maker = graph.tensors[tensor].maker
+        if tensor != entry and maker not in inside and kind != "identity":
+            # What the region computes is added to a skip of the network, not to what enters.
+            return Region(merge.role, tuple(calls), entry, exit, weighted)
         if not branch:
             return Region("branched", tuple(calls), entry, exit)
         return Region(
