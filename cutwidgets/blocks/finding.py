@@ -1,5 +1,7 @@
 """Find the blocks and stages of a model."""
 
+from dataclasses import replace
+
 from ..graph.callgraph import CallGraph, entering, leaving
 from .assembly import assemble
 from .blocks import Block, Stage
@@ -26,13 +28,21 @@ def find(graph: CallGraph) -> tuple[tuple[Block, ...], tuple[Stage, ...]]:
         (['stem', 'expanded_conv', 'block_1'], 7)
     """
     scales = resolutions(graph)
+    searched = graph if any(call.weighted for call in graph.calls) else _weighted(graph)
     unnamed = [
-        _block(graph, kind, parts, scales) for kind, parts in assemble(graph, lines(graph), scales)
+        _block(graph, kind, parts, scales)
+        for kind, parts in assemble(searched, lines(searched), scales)
     ]
     scopes = scopes_of(graph, unnamed)
     passing = skips(graph, unnamed, scales)
     stages = stages_of(graph, unnamed, scales, scopes, passing)
     return named(graph, unnamed, stages, scopes, levels(passing))
+
+
+def _weighted(graph: CallGraph) -> CallGraph:
+    """A graph without weights as if every call but merges had some: all may then be blocks."""
+    calls = tuple(replace(call, weighted=len(call.inputs) == 1) for call in graph.calls)
+    return replace(graph, calls=calls)
 
 
 def _block(graph: CallGraph, kind: str, parts: list[Region], scales: list[float]) -> Block:

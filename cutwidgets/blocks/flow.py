@@ -15,7 +15,8 @@ def sources(blocks: Sequence[Block]) -> list[list[int]]:
         >>> import keras
         >>> x = keras.Input((8, 8, 4))
         >>> y = keras.layers.UpSampling2D()(keras.layers.Conv2D(4, 3, 2, "same")(x))
-        >>> sources(cw.anatomy(keras.Model(x, keras.layers.Concatenate()([x, y]))).blocks)
+        >>> y = keras.layers.Conv2D(4, 3)(keras.layers.Concatenate()([x, y]))
+        >>> sources(cw.anatomy(keras.Model(x, y)).blocks)
         [[-1], [0, -1], [1]]
     """
     maker = {tensor: i for i, block in enumerate(blocks) for tensor in block.exits}

@@ -1,7 +1,7 @@
 """Join parts that a person would not call blocks of their own."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 from ..graph.callgraph import CallGraph, entering
 from .chains import Signature
@@ -25,7 +25,7 @@ def join_weightless(graph: CallGraph, parts: Sequence[Part]) -> list[Part]:
     """
     joined: list[Part] = []
     waiting: list[Region] = []
-    for (kind, regions), following in zip(parts, [*parts[1:], None], strict=True):
+    for (kind, regions), following in zip_longest(parts, parts[1:]):
         regions, waiting = [*waiting, *regions], []
         before = joined[-1][1] if joined and _follow(joined[-1][1], regions) else None
         leads = following is not None and _follow(regions, following[1])

@@ -27,8 +27,9 @@ def ends(graph: CallGraph, blocks: Sequence[Block]) -> list[dict[int, tuple[int,
         >>> x = keras.Input((8, 8, 4), name="x")
         >>> a = keras.layers.Conv2D(4, 3, 2, "same")(x)
         >>> b = keras.layers.UpSampling2D()(keras.layers.Conv2D(4, 3, 2, "same")(a))
-        >>> a = keras.layers.UpSampling2D()(keras.layers.Concatenate()([a, b]))
-        >>> anatomy = cw.anatomy(keras.Model(x, keras.layers.Concatenate()([x, a])))
+        >>> a = keras.layers.Conv2D(4, 3, 1, "same")(keras.layers.Concatenate()([a, b]))
+        >>> a = keras.layers.Concatenate()([x, keras.layers.UpSampling2D()(a)])
+        >>> anatomy = cw.anatomy(keras.Model(x, keras.layers.Conv2D(4, 3)(a)))
         >>> ends(anatomy.graph, anatomy.blocks)
         [{}, {3: (0,)}, {3: (0,)}, {}]
         >>> anatomy.graph.maker(0).name

@@ -70,7 +70,7 @@ def curve(group):
             )
 
 
-@pytest.mark.parametrize("model", [lambda: networks.unet(4), lambda: diffusion_unet(4)])
+@pytest.mark.parametrize("model", [lambda: diffusion_unet(4), lambda: diffusion_unet(6)])
 def test_skips_do_not_cross_the_titles_of_stages(model):
     groups = parts(anatomy(model()).svg)
     titles = []

@@ -262,7 +262,7 @@ def test_a_block_that_also_feeds_a_skip_is_refused_with_the_true_reason():
     with pytest.raises(cw.CutError, match="the output of 'w1_gate' is read by 'w1_skip'"):
         cw.remove(model, "w1")
     last = cw.anatomy(model)[-2]
-    with pytest.raises(cw.CutError, match="would take .* of other blocks along") as caught:
+    with pytest.raises(cw.CutError, match="it takes 4 tensors, from 'w2_add'") as caught:
         cw.remove(model, last)
     assert "No block of this model can be removed" in str(caught.value)
 

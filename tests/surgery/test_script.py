@@ -289,7 +289,7 @@ def assert_readable(text):
     """Lines are short wherever brackets let them, and each broken line is indented."""
     compile(text, "script", "exec")
     for line in text.splitlines():
-        long = len(line) > 88
+        long = len(line) > 88 and not line.lstrip().startswith("#")
         assert not long or not re.search(r", (?![^'\"]*['\"])", line.strip().rstrip(",")), line
     for statement in ast.parse(text).body:
         lines = ast.get_source_segment(text, statement).splitlines()
