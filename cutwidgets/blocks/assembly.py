@@ -35,9 +35,7 @@ def assemble(graph: CallGraph, lines: Sequence[Line], scales: Sequence[float]) -
     postnormalized = bool(between) and all(roles == ["normalization"] for roles in between)
     parts: list[Part] = []
     for line in lines:
-        own = join_weightless(
-            graph, [*_line_parts(graph, line, patterns, scales, postnormalized)]
-        )
+        own = join_weightless(graph, [*_line_parts(graph, line, patterns, scales, postnormalized)])
         parts += join_last_normalization(join_sublayers(graph, own, patterns))
     parts = join_weightless(graph, parts)
     return _split_at_nests(graph, parts) if graph.nests else parts

@@ -33,7 +33,8 @@ def branches(graph: CallGraph) -> list[tuple[int, ...]]:
             *others, last = parts
             found += [*others, tuple(sorted((*last, *joint)))]
         elif parts and _weights(graph, parts[0]) > 1:
-            single.append(tuple(sorted((*parts[0], *joint))))
+            branch = tuple(sorted((*parts[0], *joint)))
+            single += [branch] if len(entering(graph, branch)) == 1 else []
     return sorted(found + _beside(graph, single))
 
 

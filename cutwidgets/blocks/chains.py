@@ -177,11 +177,13 @@ def _match(graph: CallGraph, units: list[list[Region]], pattern: Signature) -> i
     words: Signature = ()
     mixed = False
     for count, unit in enumerate(units, 1):
-        words += signature(graph, unit)
-        # A stride may follow an expansion by a pointwise convolution, but no other convolution.
-        if mixed and _falls(graph, units[count - 2], unit):
+        own = signature(graph, unit)
+        words += own
+        # Only a depthwise convolution strides in the middle, after an expansion (MobileNetV2).
+        mixed |= own[:1] == ("convolution",)
+        if count > 1 and mixed and _falls(graph, units[count - 2], unit):
             return 0
-        mixed |= any(word in _WEIGHTED - {"pointwise"} for word in signature(graph, unit))
+        mixed |= any(word in _WEIGHTED - {"pointwise"} for word in own)
         if words == pattern:
             return count
         if len(words) >= len(pattern):
@@ -317,6 +319,4 @@ def _by_name(graph: CallGraph, units: list[list[Region]]) -> list[list[list[Regi
 def _speak(graph: CallGraph, units: list[list[Region]]) -> bool:
     """Whether a person chose the names: automatic ones, such as `conv2d_7`, say nothing."""
     calls = [graph.maker(region.exit) for unit in units for region in unit]
-    return not any(
-        is_automatic(call.own_name, call.kind) for call in calls if call.weighted
-    )
+    return not any(is_automatic(call.own_name, call.kind) for call in calls if call.weighted)

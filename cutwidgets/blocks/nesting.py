@@ -54,8 +54,7 @@ def tree(
         node.is_network = weighted > half or node.is_tail
         weight, parts = divide(graph, node.region, ways)
         node.parts = [
-            Node(part, is_tail=node.is_network and part.exit == node.region.exit)
-            for part in parts
+            Node(part, is_tail=node.is_network and part.exit == node.region.exit) for part in parts
         ]
         node.is_chain = weight == inf
         nodes += (part for part in node.parts if _may_be_long(graph, part.region))

@@ -89,6 +89,7 @@ _OPERATION_ROLES = {
     ),
 }  # fmt: skip
 
+
 def role_of(operation: keras.Operation) -> str:
     """What a layer or operation does to a tensor, in one word; `"other"` if that is not known.
 

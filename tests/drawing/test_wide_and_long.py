@@ -7,7 +7,6 @@ import keras
 import pytest
 from test_block_diagram import SVG, parsed, parts, texts
 
-import networks
 from cutwidgets import anatomy
 from cutwidgets.drawing import block_diagram, folding
 from cutwidgets.drawing.folding import Card

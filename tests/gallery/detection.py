@@ -102,12 +102,14 @@ CATALOGUE = [
           {"plain": 6, "top": 2, "head": 1}, (1,) * 6,
           "Three groups in each tower, its embedding, and what compares the two."),
     Entry("Siamese ResNet50", siamese_resnet, "as above, with He et al. 2015",
-          {"stem": 2, "residual": 32, "head": 1}, (3, 4, 6, 3) * 2,
-          "ResNet50's blocks in each tower; the head pools and joins them."),
+          {"stem": 2, "residual": 32, "top": 2, "head": 1}, (3, 4, 6, 3) * 2,
+          "ResNet50's blocks in each tower; each tower ends in its pooling; the head joins them."),
     Entry("Age and gender", age_and_gender, "a usual multi-task network",
           {"plain": 3, "head": 2}, (1, 1, 1),
           "Three groups; each output with its hidden layer is a head of its own."),
     Entry("Transfer of MobileNetV2", transfer, "keras.io, Transfer learning; Sandler et al. 2018",
           {"stem": 1, "residual": 10, "plain": 7, "top": 1, "classifier": 1}, (1, 2, 3, 4, 3, 3, 1),
-          "As MobileNetV2."),
+          "As MobileNetV2.",
+          differs="The rescaling stands before the backbone, a nested model, and cannot be part "
+          "of a block inside it."),
 ]  # fmt: skip

@@ -193,7 +193,9 @@ CATALOGUE = [
     Entry("U-Net++", unet_plus_plus, "Zhou et al. 2018, figure 1a",
           {"plain": 15, "head": 4}, (1,) * 15,
           "A node of two convolutions is a block, with its enlarging and concatenation; four "
-          "outputs of the first row."),
+          "outputs of the first row.",
+          differs="More than one skip passes each node, so the nodes between the first column and "
+          "the heads are one block."),
     Entry("Diffusion U-Net", diffusion_unet, "Ho et al. 2020, appendix B; its code",
           {"stem": 1, "residual": 17 + 6, "plain": 5, "head": 1}, (),
           "Residual blocks 6, 2, 9 and 6 of attention; 2 convolutions down, 2 up; the embedding of "

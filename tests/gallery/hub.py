@@ -116,17 +116,23 @@ CATALOGUE = [
     _entry("hub MiT", mit, f"{CODE}.MiTBackbone; Xie et al. 2021, SegFormer, table 6 (B0)",
           {"plain": 12}, (3, 3, 3, 3),
           "Two encoder layers a stage, each a single layer of Keras, after an overlapping patch "
-          "embedding; each stage ends in a normalisation."),
+          "embedding; each stage ends in a normalisation.",
+          differs="The reshape to an image at the end of a stage changes the rank, which divides "
+          "the stage."),
     _entry("hub ViT", vit, f"{CODE}.ViTBackbone; Dosovitskiy et al. 2021",
-          {"stem": 1, "plain": 1}, (1,), "All encoder layers are a single layer of Keras."),
+          {"plain": 2}, (2,),
+          "An embedding of patches; all encoder layers are a single layer of Keras."),
     _entry("hub BERT", partial(backbone, "BertBackbone", max_sequence_length=12, **TEXT),
-          f"{CODE}.BertBackbone; Devlin et al. 2019", {"stem": 1, "plain": 3, "head": 1}, (3,),
-          "An encoder layer is a single layer of Keras; two outputs, one of them pooled."),
+          f"{CODE}.BertBackbone; Devlin et al. 2019", {"plain": 4, "head": 1}, (4,),
+          "The embeddings and three encoder layers, each a single layer of Keras; two outputs, "
+          "one of them pooled."),
     _entry("hub GPT-2", partial(backbone, "GPT2Backbone", max_sequence_length=12, **TEXT),
-          f"{CODE}.GPT2Backbone; Radford et al. 2019", {"stem": 1, "plain": 3, "top": 1}, (3,)),
+          f"{CODE}.GPT2Backbone; Radford et al. 2019", {"plain": 4}, (4,)),
     _entry("hub T5", partial(backbone, "T5Backbone", **TEXT),
           f"{CODE}.T5Backbone; Raffel et al. 2020", {"stem": 2, "plain": 6, "top": 2}, (3, 3),
-          "Three encoder and three decoder layers share an embedding."),
+          "Three encoder and three decoder layers share an embedding.",
+          differs="Each layer also returns the position bias that the first one computes for all, "
+          "so encoder and decoder are a block each."),
     _entry("hub DenseNet", partial(backbone, "DenseNetBackbone", stackwise_num_repeats=[3, 4, 3],
           growth_rate=8, image_shape=(64, 64, 3)), f"{CODE}.DenseNetBackbone; Huang et al. 2017",
           {"stem": 1, "dense": 10, "plain": 2, "top": 1}, (3, 1, 4, 1, 3)),
@@ -141,6 +147,6 @@ CATALOGUE = [
           "ResNet's blocks, a pyramid of dilated convolutions that is a single layer of Keras, a "
           "decoder with a low-level skip."),
     _entry("hub encoder layers", encoder_stack, "keras_hub.layers.TransformerEncoder",
-          {"stem": 1, "plain": 4, "classifier": 1}, (4,),
+          {"plain": 5, "classifier": 1}, (5,),
           "Automatic names; the library's layers only. An embedding opens it."),
 ]  # fmt: skip

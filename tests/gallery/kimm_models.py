@@ -38,13 +38,15 @@ CATALOGUE = [
            {"stem": 1, "residual": 3 + 9, "plain": 4 + 3 * 2, "top": 1, "classifier": 1},
            (1, 3, 5, 7, 6),
            "Inverted bottlenecks, 3 with a shortcut; 2, 4 and 3 transformer layers of two sums "
-           "each, between what unfolds the patches and what fuses them with the input."),
+           "each, between what unfolds the patches and what fuses them with the input.",
+           differs="The last convolution is a part of the fusion before it: a skip joins there."),
     _entry("RepVGGA0", "Ding et al. 2021, RepVGG, table 2", {"plain": 5, "classifier": 1},
            (1, 1, 1, 1, 1), "Each block is a single layer of the package."),
     _entry("HGNetTiny", "PP-HGNet, the code of PaddleClas; no paper",
            {"stem": 1, "dense": 4, "residual": 1, "plain": 3, "classifier": 1}, (1, 2, 3, 2),
            "A block concatenates its input with all layers; a second one in a stage adds its "
-           "input. Each stage but the first opens with a strided depthwise convolution."),
+           "input. Each stage but the first opens with a strided depthwise convolution.",
+           differs="The aggregation after a concatenation is a plain block, not a part of it."),
     _entry("Xception", "Chollet 2017, Xception, figure 5",
            {"stem": 1, "residual": 12, "top": 1, "classifier": 1}, (1, 1, 9, 1),
            "As the network of keras.applications.", size=71,

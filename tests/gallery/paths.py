@@ -174,23 +174,29 @@ CATALOGUE = [
            "classifier": 1}, (4, 8 + 1, 48 + 4, 48 + 3),
           "Four bottlenecks, then 1, 4 and 3 modules: four basic blocks in each of 2 to 4 "
           "branches, and an exchange of sums. Four convolutions open branches. A stage has the "
-          "blocks of all resolutions.", long_sums=1 * 2 + 4 * 3 + 3 * 4),
+          "blocks of all resolutions.", long_sums=1 * 2 + 4 * 3 + 3 * 4,
+          differs="Tensors of up to four resolutions cross every block, so its modules are not "
+          "opened as lines of their own; some convolutions and sums of an exchange are "
+          "plain blocks."),
     Entry("DLA-34", dla, "Yu et al. 2018, Deep layer aggregation, figure 3, table 1",
-          {"stem": 1, "residual": 12, "plain": 6, "classifier": 1}, (3, 6, 6, 3),
-          "Basic blocks: 2, 4, 4, 2; each pair is aggregated by a root, a convolution of what "
+          {"stem": 1, "residual": 12, "plain": 8, "classifier": 1}, (1, 1, 3, 6, 6, 3),
+          "Two levels of one convolution, then basic blocks: 2, 4, 4, 2; each pair is "
+          "aggregated by a root, a convolution of what "
           "skips bring, as on the way up of a U-Net."),
     Entry("CSPDarknet53", csp_darknet, "Wang et al. 2020, CSPNet; YOLOv4's backbone",
-          {"stem": 1, "residual": 23, "plain": 10, "classifier": 1}, (3, 4, 10, 10, 6),
-          "Bottlenecks 1, 2, 8, 8, 4 are blocks; of each stage also the downsampling with the "
-          "entry of both ways, and the fusion."),
+          {"stem": 1, "residual": 23, "plain": 15, "classifier": 1}, (4, 5, 11, 11, 7),
+          "Bottlenecks 1, 2, 8, 8, 4 are blocks; of each stage also the downsampling, "
+          "the entry of the main way, and the fusion with the other way."),
     Entry("CSPDarknet, one bottleneck each", partial(csp_darknet, (1, 1, 1)), "as above",
-          {"stem": 1, "residual": 3, "plain": 6, "classifier": 1}, (3, 3, 3),
+          {"stem": 1, "residual": 3, "plain": 9, "classifier": 1}, (4, 4, 4),
           "A single bottleneck is as residual as several."),
     Entry("Hourglass", hourglass, "Newell et al. 2016, Stacked hourglass, figures 3 and 4",
           {"stem": 1, "residual": 3 + 2 * (3 * 3 + 1 + 1), "plain": 2, "head": 2}, (),
           "Residual modules also on the side paths (3 a stack); merges are the network's sums. "
           "Between the stacks stand a convolution that the first heat map reads as well, and two "
-          "that bring both back.", long_sums=2 * 3 + 1),
+          "that bring both back.", long_sums=2 * 3 + 1,
+          differs="The first heat map is fed back, so no output owns it: it is part of the block "
+          "that reads it."),
     Entry("FractalNet", fractalnet, "Larsson et al. 2017, FractalNet, figure 1",
           {"residual": 5, "classifier": 1}, (1, 1, 1, 1, 1),
           "A fractal block with its pooling: the mean of ways, of which the shortest is one "

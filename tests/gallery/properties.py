@@ -88,7 +88,15 @@ def stages_of_several_resolutions(anatomy):
     wrong = []
     for stage in anatomy.stages:
         blocks = stage.blocks[:-1] if len(stage.blocks) > 2 else stage.blocks
-        lengths = {_length(anatomy.graph, block.exits[-1]) for block in blocks}
+        # Patches of a map may be unfolded within a stage (MobileViT).
+        calls = anatomy.graph.calls
+        maps = [
+            block
+            for block in blocks
+            if "convolution" in (roles := {calls[i].role for i in block.calls})
+            and "reordering" not in roles
+        ]
+        lengths = {_length(anatomy.graph, block.exits[-1]) for block in maps}
         if len(lengths) > 1 or any(block.kind in OUTSIDE_STAGES for block in stage.blocks):
             wrong.append(stage.name)
     return wrong
@@ -115,10 +123,14 @@ def wrong_shortcuts(anatomy):
 def ends_within_blocks(anatomy):
     """Only what whole blocks give, or inputs of the model, crosses the end of a block.
 
-    Then the model can be split there, or a skip of the network itself crosses it.
+    Then the model can be split there, or a skip of the network itself crosses it. What a block
+    makes of its features for a sum over all blocks (WaveNet) is computed after the split.
     """
     graph = anatomy.graph
     whole = {*graph.inputs, *(tensor for block in anatomy for tensor in block.exits)}
+    for block in anatomy:
+        if len(block.exits) > 1:
+            whole.update(tensor for index in block.calls for tensor in graph.calls[index].outputs)
     return [
         f"{block.name}: {graph.maker(tensor).name}"
         for block in anatomy

@@ -120,7 +120,9 @@ CATALOGUE = [
     Entry("N-BEATS", n_beats, "Oreshkin et al. 2020, figure 1",
           {"residual": 9, "plain": 1, "head": 1}, (10,),
           "A block subtracts its backcast from its input; the last only forecasts. The sum of "
-          "forecasts is the network's.", long_sums=1),
+          "forecasts is the network's.", long_sums=1,
+          differs="The last block, which has no backcast, is part of the head, the sum of "
+          "forecasts."),
     Entry("InceptionTime", inception_time, "Fawaz et al. 2020, figures 1 and 2",
           {"residual": 2, "classifier": 1}, (2,),
           "Three inception modules with a shortcut make a block.", shortcuts={"projection": 2}),
