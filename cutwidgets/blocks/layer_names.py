@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import accumulate
 from os.path import commonprefix
 
@@ -70,7 +70,12 @@ def beginnings(names: Iterable[str]) -> Counter[str]:
         >>> beginnings(["conv1_bn", "conv1_out"])
         Counter({'conv1': 2, 'conv1_bn': 1, 'conv1_out': 1})
     """
-    return Counter(begin for name in names for begin in accumulate(tokens(name)))
+    return Counter(begin for name in names for begin in _beginnings_of(name))
+
+
+@lru_cache(maxsize=1 << 16)
+def _beginnings_of(name: str) -> tuple[str, ...]:
+    return tuple(accumulate(tokens(name)))
 
 
 def number_in(name: str) -> int | None:

@@ -72,8 +72,10 @@ def _may_be_long(graph: CallGraph, region: Region) -> bool:
     if len(region.calls) < 2 or region.role not in BRANCHED | {"gate", "addition"}:
         return False
     calls = [graph.calls[index] for index in region.calls]
-    merges = sum(len(call.inputs) > 1 for call in calls)
-    return merges > 1 or any(call.stride < 1 for call in calls)
+    merges = [call.role for call in calls if len(call.inputs) > 1]
+    # A residual block inside adds; two of them inside of a third make three merges.
+    enough = len(merges) > 2 or (region.role != "residual" and "addition" in merges[:-1])
+    return enough or any(call.stride < 1 for call in calls)
 
 
 def _is_long(graph: CallGraph, node: Node, scales: Sequence[float]) -> bool:

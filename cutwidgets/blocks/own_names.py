@@ -65,7 +65,9 @@ class Owners:
 
     def __init__(self, parts: Iterable[Names]) -> None:
         inside = [beginnings(part.weighted) for part in parts]
-        self._layers = sum(inside, Counter[str]())
+        self._layers = Counter[str]()
+        for counts in inside:
+            self._layers.update(counts)
         self._parts = Counter(begin for counts in inside for begin in counts)
 
     def owns(self, part: Names, begin: str) -> bool:

@@ -186,11 +186,17 @@ def _shortcut(
     shortest = min(own, key=lambda tensor: length(own[tensor]))
     tensor = min(paths, key=lambda tensor: length(paths[tensor]))
     branch = set().union(*own.values()) - own[shortest]
-    sizes = {(length(path)[0], parameters(graph, path)) for path in own.values()}
     kind = _kind(graph, own[shortest], entry, shortest)
-    if kind == "projection" and len(own) > 1 and len(sizes) == 1:
+    if kind == "projection" and _weigh_the_same(graph, [*own.values()]):
         branch = set()
     return kind, tensor, tuple(sorted(branch))
+
+
+def _weigh_the_same(graph: CallGraph, paths: Sequence[Collection[int]]) -> bool:
+    weighted = {sum(graph.calls[index].weighted for index in path) for path in paths}
+    if len(paths) < 2 or len(weighted) > 1:
+        return False
+    return len({parameters(graph, path) for path in paths}) == 1
 
 
 def _kind(graph: CallGraph, path: Collection[int], entry: int, end: int) -> str:

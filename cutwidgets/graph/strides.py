@@ -41,7 +41,8 @@ def stride_of(
     """
     if isinstance(operation, _ENLARGING):
         return 1 / _largest(operation.size)
-    strides = getattr(operation, "strides", None)
+    # An operation without strides pools windows side by side.
+    strides = getattr(operation, "strides", None) or getattr(operation, "pool_size", None)
     if role in _STRIDED and strides:
         stride = _largest(strides)
         return 1 / stride if type(operation).__name__.endswith("Transpose") else stride

@@ -103,8 +103,8 @@ def deep():
 
 def test_effective_is_the_size_of_a_gradient_by_hand(deep):
     for n, found in deep.items():
-        ((_, row),) = found.table.iterrows()
-        (heat,) = found.heat.values()
+        row = found.table.iloc[-1]
+        *_, heat = found.heat.values()
         kernel = reduce(np.convolve, [np.ones(3)] * n)
         wanted = np.outer(kernel, kernel) / kernel.max() ** 2
         np.testing.assert_allclose(heat[40 - n : 41 + n, 40 - n : 41 + n], wanted, rtol=1e-3)
@@ -116,7 +116,7 @@ def test_effective_is_the_size_of_a_gradient_by_hand(deep):
 def test_effective_grows_with_the_root_of_the_depth(deep):
     # Luo et al. 2016, figure 3: a slope of 0.56 in the logarithms; the formula's is 1.
     slopes = [
-        np.polyfit(np.log(DEPTHS[1:]), np.log([deep[n].table[name][0] for n in DEPTHS[1:]]), 1)[0]
+        np.polyfit(np.log(DEPTHS[1:]), np.log([deep[n].table[name].iloc[-1] for n in DEPTHS[1:]]), 1)[0]
         for name in ("effective", "height")
     ]
     assert 0.4 < slopes[0] < 0.65
