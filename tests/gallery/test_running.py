@@ -163,7 +163,9 @@ def shortcuts(graph, block):
         ways = [t for t in called.inputs if t in way] or [
             t for t in called.inputs if is_merge and t in opened
         ]
-        if ways and len(called.inputs) > 1 and (is_merge or called.kind in SUMS):
+        if set(called.inputs) <= set(block.entries) and called.kind in SUMS:
+            way.update(outputs)  # a sum of the network that leads into the block
+        elif ways and len(called.inputs) > 1 and (is_merge or called.kind in SUMS):
             swaps[outputs[0]] = ways[0]
             way.add(outputs[0])
         elif called.role in ("normalization", "activation"):
