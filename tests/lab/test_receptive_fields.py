@@ -116,7 +116,9 @@ def test_effective_is_the_size_of_a_gradient_by_hand(deep):
 def test_effective_grows_with_the_root_of_the_depth(deep):
     # Luo et al. 2016, figure 3: a slope of 0.56 in the logarithms; the formula's is 1.
     slopes = [
-        np.polyfit(np.log(DEPTHS[1:]), np.log([deep[n].table[name].iloc[-1] for n in DEPTHS[1:]]), 1)[0]
+        np.polyfit(
+            np.log(DEPTHS[1:]), np.log([deep[n].table[name].iloc[-1] for n in DEPTHS[1:]]), 1
+        )[0]
         for name in ("effective", "height")
     ]
     assert 0.4 < slopes[0] < 0.65
