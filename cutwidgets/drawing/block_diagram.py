@@ -52,7 +52,7 @@ _STYLES = {
     "identity": {"style": "solid", "penwidth": "1.2"},
     "projection": {"style": "dashed", "penwidth": "1.2"},
     "pooling": {"style": "dotted", "penwidth": "1.7"},
-    "padding": {"style": "dotted", "penwidth": "1.7"},
+    "padding": {"style": "solid", "penwidth": "2.4"},
 }
 
 _SKIP = {"color": GREEN, "penwidth": "1.2", "weight": "0"}

@@ -14,7 +14,7 @@ SAMPLES = {
     "identity": "——",
     "projection": "– – –",
     "pooling": "· · · ·",
-    "padding": "· – · –",
+    "padding": "━━",
 }  # fmt: skip
 
 _SIGNS = {"addition": "+", "multiplication": "×", "concatenation": "‖"}
