@@ -37,6 +37,7 @@ def assemble(graph: CallGraph, lines: Sequence[Line], scales: Sequence[float]) -
     for line in lines:
         own = join_weightless(graph, [*_line_parts(graph, line, patterns, scales, postnormalized)])
         parts += join_last_normalization(join_sublayers(graph, own, patterns))
+    # Again, as the end of one line may lead to the beginning of the next.
     parts = join_weightless(graph, parts)
     return _split_at_nests(graph, parts) if graph.nests else parts
 
@@ -79,7 +80,8 @@ def _line_parts(
     opening = _opening_lengths(graph, chains, branched, patterns, scales)
     closing = _closing_lengths(chains, branched, postnormalized)
 
-    # Branches without a role, such as mean and noise of an autoencoder, leave the rest a chain.
+    # Branches of no known kind, such as the mean and noise of an autoencoder, are no pattern: the
+    # rest is divided like a network without branches.
     is_chain = line.begins and all(region.role == "branched" for region in branched)
 
     for i, chain in enumerate(chains):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..graph.callgraph import CallGraph, entering, leaving, parameters
+from ..graph.callgraph import CallGraph, connected, entering, leaving, parameters
 from .ends import classifier_start, collapses, has_weights, predicts
 from .regions import Region
 
@@ -14,7 +14,7 @@ def branches(graph: CallGraph) -> list[tuple[int, ...]]:
     """The calls of branches that only one output of the model needs, each read from one tensor.
 
     The heads of a detector are such branches: one for each level of its pyramid and each output,
-    in which they are joined. What ends the network itself is none.
+    in which they are joined. The end of the network itself is no such branch.
 
     Returns:
         The indices of the calls of each branch, ascending.
@@ -92,23 +92,7 @@ def _parts(
         (tensor,) = call.inputs
     merges = bool(joint) and len(graph.calls[joint[-1]].inputs) > 1
     left = inside.difference(joint) if merges else inside
-    return _connected(graph, sorted(left)), sorted(joint) if merges else []
-
-
-def _connected(graph: CallGraph, calls: Sequence[int]) -> list[tuple[int, ...]]:
-    """Calls in groups that read each other's tensors."""
-    group_of: dict[int, list[int]] = {}
-    for index in calls:
-        group = [index]
-        for tensor in graph.calls[index].inputs:
-            before = group_of.get(graph.tensors[tensor].maker)
-            if before is not None and before is not group:
-                group, before = (before, group) if len(before) >= len(group) else (group, before)
-                group += before
-                group_of.update(dict.fromkeys(before, group))
-        group_of[index] = group
-    groups = {id(group): group for group in group_of.values()}
-    return [tuple(sorted(group)) for group in groups.values()]
+    return [tuple(part) for part in connected(graph, left)], sorted(joint) if merges else []
 
 
 def _weights(graph: CallGraph, calls: Sequence[int]) -> int:
@@ -117,10 +101,10 @@ def _weights(graph: CallGraph, calls: Sequence[int]) -> int:
 
 
 def _beside(graph: CallGraph, single: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """The branches that are no continuation of the network itself.
+    """The branches that do not continue the network itself.
 
-    The longest may be: the rest of a network beside an early exit. It is none if it is about as
-    long as another that reads the same tensor.
+    Of the branches that read one tensor, the longest may be the rest of the network beside an early
+    exit. It counts as a branch only if another one is about as long.
     """
     sizes: dict[int, list[int]] = {}
     for calls in single:

@@ -252,10 +252,10 @@ def _parts_from(graph: CallGraph, before: list[Region], unit: list[Region]) -> b
 
 
 def _stands_alone(graph: CallGraph, unit: list[Region]) -> bool:
-    """Whether a unit is a block by itself, as a recurrent layer or the layer of an encoder is.
+    """Whether a unit is a block by itself, such as a recurrent layer or an encoder layer.
 
-    A layer of the user's that reads sequences is such a layer; those that read images are grouped
-    like convolutions.
+    So is a user's own layer that reads sequences. Own layers that read images are grouped like
+    convolutions.
     """
     calls = [graph.maker(region.exit) for region in unit if region.weighted]
     return any(
@@ -289,7 +289,7 @@ def _falls(graph: CallGraph, before: list[Region], unit: list[Region]) -> bool:
 
     def strides(regions: list[Region], weighted: bool) -> bool:
         calls = [graph.maker(region.exit) for region in regions]
-        return any(call.stride != 1 and (call.weighted) == weighted for call in calls)
+        return any(call.stride != 1 and call.weighted == weighted for call in calls)
 
     return strides(before, weighted=False) or strides(unit, weighted=True)
 

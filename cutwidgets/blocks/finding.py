@@ -31,7 +31,7 @@ def find(graph: CallGraph) -> tuple[tuple[Block, ...], tuple[Stage, ...]]:
     searched = graph if any(call.weighted for call in graph.calls) else _weighted(graph)
     unnamed = [
         _block(graph, kind, parts, scales)
-        for kind, parts in assemble(searched, lines(searched), scales)
+        for kind, parts in assemble(searched, lines(searched, scales), scales)
     ]
     scopes = scopes_of(graph, unnamed)
     passing = skips(graph, unnamed, scales)
@@ -40,7 +40,7 @@ def find(graph: CallGraph) -> tuple[tuple[Block, ...], tuple[Stage, ...]]:
 
 
 def _weighted(graph: CallGraph) -> CallGraph:
-    """A graph without weights as if every call but merges had some: all may then be blocks."""
+    """The graph with all calls but merges marked as weighted, so that they can form blocks."""
     calls = tuple(replace(call, weighted=len(call.inputs) == 1) for call in graph.calls)
     return replace(graph, calls=calls)
 

@@ -9,7 +9,7 @@ from .regions import Region
 
 Part = tuple[str, list[Region]]
 
-# A last part of nothing else closes the block before it.
+# A last part that consists of these alone belongs to the block before it.
 _CLOSING = frozenset({"activation", "dropout", "reordering", "padding", "pooling"})
 
 _FEED_FORWARD = frozenset(
@@ -129,7 +129,7 @@ def _layers(feed_forward: Sequence[bool]) -> list[range]:
     shortest = min(end - before for before, end in pairwise([-1, *ends]))
     layers: list[range] = []
     for before, end in pairwise([-1, *ends]):
-        # What precedes the usual number of sublayers is none of the layer's (a convolution).
+        # Residual blocks before the usual number of sublayers, such as convolutions, stand alone.
         first = end + 1 - shortest if shortest > 1 else before + 1
         layers += [range(i, i + 1) for i in range(before + 1, first)]
         layers.append(range(first, end + 1))

@@ -6,9 +6,8 @@ to other outputs, are lines of their own.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 
-from ..graph.callgraph import Call, CallGraph, between, entering, leaving
+from ..graph.callgraph import Call, CallGraph, between, connected, entering, leaving
 from .branches import branches
 from .nesting import ends, flat, is_block, tree
 from .regions import BRANCHED, Region, depending, region
@@ -39,13 +38,17 @@ class _Area:
     sinks: tuple[int, ...]
 
 
-def lines(graph: CallGraph) -> list[Line]:
+def lines(graph: CallGraph, scales: Sequence[float]) -> list[Line]:
     """Divide a network into lines of regions, each call in exactly one region.
 
     Among several inputs and outputs, the main line connects those that are furthest apart. Calls
     that join it from the side belong to the region in which they merge, or form lines of their own,
     as the second tower of a siamese network does. Calls that lead to other outputs form lines of
     their own.
+
+    Args:
+        graph: The call graph.
+        scales: Its `resolutions`.
 
     Returns:
         The lines, in an order in which they can be computed.
@@ -57,13 +60,13 @@ def lines(graph: CallGraph) -> list[Line]:
         >>> for _ in range(2):
         ...     x = keras.layers.Add()([x, keras.layers.Dense(8)(x)])
         >>> x = keras.layers.Add(name="over_both")([x, inputs])
-        >>> (line,) = lines(read(keras.Model(inputs, x)))
+        >>> graph = read(keras.Model(inputs, x))
+        >>> (line,) = lines(graph, resolutions(graph))
         >>> [region.role for region in line.regions]
         ['residual', 'residual', 'addition']
     """
     inputs = {graph.tensors[tensor].maker for tensor in graph.inputs}
     calls = tuple(call.index for call in graph.calls if call.index not in inputs)
-    scales = resolutions(graph)
     apart = branches(graph)
     body = sorted(set(calls).difference(*apart))
     whole = (
@@ -106,7 +109,7 @@ def _divide_area(graph: CallGraph, area: _Area, scales: Sequence[float]) -> list
     entry = _entry(graph, area, ways)
     root, opened = tree(graph, region(graph, tuple(ways), entry, exit), ways, scales)
     main = list(flat(root))
-    heads = _components(graph, set(area.calls).difference(ways))
+    heads = connected(graph, set(area.calls).difference(ways))
     heads = [head for head in heads if not _join(graph, main, head)]
     borders = {tensor for head in heads for tensor in entering(graph, head)}
     has_towers = opened or len(area.sources) > 1
@@ -162,7 +165,7 @@ def _entry(graph: CallGraph, area: _Area, ways: dict[int, int]) -> int | None:
 
 
 def _mainstream(graph: CallGraph, ways: Mapping[int, int]) -> set[int]:
-    """The tensors that lead to the last call of some without joining others from the side."""
+    """The tensors from which the last call can be reached along main inputs alone."""
     last = max(ways)
     tensors = set(graph.calls[last].outputs)
     for index in sorted(ways, reverse=True):
@@ -193,7 +196,7 @@ def _towers(
     before: list[_Area] = []
     for here in main:
         beside = set(here.calls).difference(depending(graph, here.calls, here.entry or 0))
-        sides = (_shared(graph, here, calls) for calls in _components(graph, beside))
+        sides = (_shared(graph, here, calls) for calls in connected(graph, beside))
         towers = [calls for calls in sides if _is_tower(graph, calls, scales)]
         if towers:
             own = set(here.calls).difference(*towers)
@@ -238,28 +241,6 @@ def _is_tower(graph: CallGraph, calls: Collection[int], scales: Sequence[float])
     root, _ = tree(graph, whole, ways, scales)
     blocks = [block for block in flat(root) if block.role in BRANCHED]
     return len(blocks) > 1 or any(is_block(graph, block) for block in blocks)
-
-
-def _components(graph: CallGraph, calls: Collection[int]) -> list[list[int]]:
-    """Calls in connected groups: one call of a group reads what another computes."""
-    left = set(calls)
-    groups = []
-    for first in sorted(calls):
-        if first in left:
-            left.discard(first)
-            group = [first]
-            for index in group:  # It grows as it goes.
-                near = set(_neighbours(graph, index)) & left
-                left -= near
-                group += near
-            groups.append(sorted(group))
-    return groups
-
-
-def _neighbours(graph: CallGraph, index: int) -> Iterable[int]:
-    call = graph.calls[index]
-    yield from (graph.tensors[tensor].maker for tensor in call.inputs)
-    yield from chain.from_iterable(graph.tensors[tensor].users for tensor in call.outputs)
 
 
 def _join(graph: CallGraph, main: list[Region], head: Sequence[int]) -> bool:

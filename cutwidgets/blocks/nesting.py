@@ -118,7 +118,7 @@ def is_block(graph: CallGraph, region: Region) -> bool:
 
 
 def _is_stack(graph: CallGraph, node: Node) -> bool:
-    """Whether layers of the user's follow each other that all read one tensor (a decoder)."""
+    """Whether several layers with weights in sequence read one tensor, as in a decoder."""
     makers = [graph.maker(part.region.exit) for part in node.parts]
     return sum(call.weighted and len(call.inputs) > 1 for call in makers) > 1
 

@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..graph.callgraph import Call, CallGraph, parameters
 from .blocks import Block
 from .layer_names import beginnings, common_begin, is_automatic
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Names:
     """The names of a part's layers, without those that Keras chose.
 
@@ -23,7 +24,12 @@ class Names:
     weighted: tuple[str, ...]
     nameless: int
 
-    @property
+    @cached_property
+    def beginnings(self) -> Counter[str]:
+        """How many of the names of layers with weights begin with the same words."""
+        return beginnings(self.weighted)
+
+    @cached_property
     def shared(self) -> tuple[str | None, str | None]:
         """What all names begin with, and what those of layers with weights begin with."""
         return common_begin(self.all), common_begin(self.weighted)
@@ -64,7 +70,7 @@ class Owners:
     """
 
     def __init__(self, parts: Iterable[Names]) -> None:
-        inside = [beginnings(part.weighted) for part in parts]
+        inside = [part.beginnings for part in parts]
         self._layers = Counter[str]()
         for counts in inside:
             self._layers.update(counts)
@@ -72,14 +78,14 @@ class Owners:
 
     def owns(self, part: Names, begin: str) -> bool:
         """Whether a beginning belongs to a part."""
-        return self._has(begin, beginnings(part.weighted)[begin])
+        return self._has(begin, part.beginnings[begin])
 
     def most_common(self, part: Names) -> str | None:
         """The beginning that belongs to a part, and that most of its layers with weights have.
 
         It is no layer's whole name.
         """
-        inside = beginnings(part.weighted)
+        inside = part.beginnings.copy()
         for name in part.all:
             inside.pop(name, None)
         half = (len(part.weighted) + part.nameless) / 2

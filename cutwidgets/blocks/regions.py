@@ -22,12 +22,14 @@ class Region:
 
     Attributes:
         role: For a single call, its own role; for branches `"residual"`, `"inception"`, `"dense"`
-            or `"branched"`, and `"gate"` if they are multiplied or have no weights. A straight
-            chain may contain a gate, as it may any single call.
+            or `"branched"`; `"gate"` if they are multiplied or have no weights; `"addition"` if
+            their result is added to a skip of the network. A straight chain may contain the last
+            two, as it may any single call.
         calls: Indices of its calls, ascending, including those that lead into it from the side.
         entry: Index of the tensor that enters; `None` if there is none.
         exit: Index of the tensor that leaves.
-        weighted: For a single call, whether it mixes what it reads by weights.
+        weighted: For a single call, and for what is added to a skip of the network, whether it
+            mixes what it reads by weights.
         shortcut: For a residual region, the kind of its shortcut, as of a `Block`.
         shortcut_tensor: For a residual region, the tensor that its merge adds to the branch.
         branch: For a residual region, the calls of its residual branch.
@@ -150,8 +152,8 @@ def depending(graph: CallGraph, calls: Iterable[int], entry: int) -> list[int]:
 def _adds(graph: CallGraph, merge: Call, inside: Sequence[int], entry: int) -> bool:
     """Whether a merge adds a residual branch to a shortcut.
 
-    A layer of the user's may add as well, such as InceptionResNetV2's scale-and-add: one without
-    weights of its own that reads and computes tensors of a single shape.
+    A user's own layer may add as well, such as InceptionResNetV2's scale-and-add. It counts as a
+    sum if it has no weights and all the tensors that it reads and computes have one shape.
     """
     if len(merge.inputs) < 2:
         return False
@@ -204,8 +206,8 @@ def _kind(graph: CallGraph, path: Collection[int], entry: int, end: int) -> str:
     if parameters(graph, path):
         return "projection"
     before, after = graph.tensors[entry].shape, graph.tensors[end].shape
-    widths = before[graph.channel_axis], after[graph.channel_axis]
-    if len(before) == len(after) and None not in widths and widths[0] < widths[1]:  # type: ignore[operator]
+    width, wider = before[graph.channel_axis], after[graph.channel_axis]
+    if len(before) == len(after) and width and wider and width < wider:
         return "padding"
     changes = before != after or any(graph.calls[index].role == "pooling" for index in path)
     return "pooling" if changes else "identity"

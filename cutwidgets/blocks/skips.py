@@ -118,9 +118,9 @@ def _positions(
 ) -> dict[int, int]:
     """How many borders precede each call.
 
-    A call aside belongs where its first merge is, as a lateral convolution of a feature pyramid;
-    but to the block whose inside it reads if it reads nothing else and leads to the last merge
-    alone, as the skips of WaveNet.
+    A call aside belongs where its first merge is, like a lateral convolution of a feature pyramid.
+    The exception are the skips of WaveNet: a call that reads only from inside one block, and leads
+    only to the last merge, belongs to that block.
     """
     makers = [graph.tensors[tensor].maker for tensor in borders]
     positions: dict[int, int] = {}

@@ -98,10 +98,10 @@ def _names_of_single(
     names: Sequence[str | None],
     several: Sequence[str | None],
 ) -> list[str | None]:
-    """For each stage of a single block that block's name, if it is no name for blocks only.
+    """For each stage of a single block, that block's name, unless the name only counts blocks.
 
-    It is one where stages of several blocks have no name and the block precedes them, or counts on
-    through them as `block_16` does.
+    It does if stages of several blocks have no name and this block precedes them, or continues the
+    numbers of their blocks, as `block_16` does.
     """
     families: defaultdict[str, set[str | None]] = defaultdict(set)
     last: dict[str, int] = {}

@@ -147,6 +147,38 @@ def leaving(graph: CallGraph, calls: Sequence[int]) -> list[int]:
     ] or [tensor.index for tensor in computed if not tensor.users]
 
 
+def connected(graph: CallGraph, calls: Iterable[int]) -> list[list[int]]:
+    """Divide calls into groups in which each call reads what another one computes.
+
+    Returns:
+        The groups, in the order of their first calls; the calls of each are ascending.
+
+    Example:
+        >>> import keras
+        >>> from cutwidgets.graph.reader import read
+        >>> x = keras.Input((8,))
+        >>> a, b = keras.layers.Dense(8)(x), keras.layers.Dense(8)(x)
+        >>> graph = read(keras.Model(x, keras.layers.Add()([keras.layers.ReLU()(a), b])))
+        >>> connected(graph, [1, 2, 3])
+        [[1, 3], [2]]
+    """
+    left = set(calls)
+    groups = []
+    for first in sorted(left):
+        if first in left:
+            left.discard(first)
+            group = [first]
+            for index in group:  # It grows as it goes.
+                call = graph.calls[index]
+                near = {graph.tensors[tensor].maker for tensor in call.inputs}
+                near.update(user for tensor in call.outputs for user in graph.tensors[tensor].users)
+                near &= left
+                left -= near
+                group += near
+            groups.append(sorted(group))
+    return groups
+
+
 def between(
     graph: CallGraph, ends: Iterable[int], starts: Iterable[int]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -8,8 +8,8 @@ import keras
 from .keras_internals import SymbolicArguments
 from .roles import ranks
 
-# A usual size of images: strides of 1 to 8 and windows of 7 pixels divide it.
-USUAL_LENGTH = 672
+# A usual size of images: the usual strides and windows of 7 pixels divide it.
+_USUAL_LENGTH = 672
 
 _STRIDED = frozenset({"convolution", "depthwise", "pooling"})
 _UNKNOWN = frozenset({"other", "model", "reordering"})
@@ -57,7 +57,7 @@ def stride_of(
         return 1
     probed = _length_after(operation, arguments, read, len(source.shape), axis)
     if probed is not None and (after is None or probed != after):
-        before, after = USUAL_LENGTH, probed
+        before, after = _USUAL_LENGTH, probed
     # An output of a fixed length 1 has no resolution left.
     return _rounded(before / after) if before and after and after > 1 else 1
 
@@ -79,7 +79,7 @@ def _length_after(
     def usual(symbol: keras.KerasTensor) -> keras.KerasTensor:
         if len(symbol.shape) != rank:
             return symbol
-        shape = [USUAL_LENGTH] * rank
+        shape = [_USUAL_LENGTH] * rank
         shape[0] = symbol.shape[0]
         channels = 1 if axis == 2 else rank - 1
         shape[channels] = symbol.shape[channels]
