@@ -4,6 +4,7 @@ import gc
 import linecache
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -15,10 +16,11 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from keras.src.utils.tracking import DotNotTrackScope
 
 import cutwidgets as cw
 from cutwidgets import files
-from cutwidgets.graph.keras_internals import functional, record, undone_on_failure
+from cutwidgets.graph.keras_internals import _SCOPES, functional, record, undone_on_failure
 
 PACKAGES = (str(Path(cw.__file__).parent), str(Path(keras.__file__).parent))
 
@@ -245,6 +247,32 @@ def test_a_call_that_was_half_recorded_is_taken_back():
     with pytest.raises(KeyboardInterrupt):
         fail()
     assert nodes(model) == before
+
+
+# What Keras sets for good, as the user asks, and not for the time of a scope.
+SETTINGS = {
+    *("dtype_policy", "flash_attention", "interactive_logging", "nnx_enabled"),
+    *("traceback_filtering", "uninitialized_variables", "use_legacy_config"),
+    "object_name_uids",
+}
+
+
+def test_every_scope_of_keras_is_left():
+    sources = Path(keras.__file__).parent.rglob("*.py")
+    text = "".join(path.read_text("utf-8") for path in sources)
+    names = set(re.findall(r"set_global_attribute\(\s*[\"']([^\"']+)", text))
+    assert names - SETTINGS <= {*_SCOPES}
+
+
+def test_layers_have_variables_after_an_interrupt_while_keras_tracks_nothing():
+    @undone_on_failure
+    def fail():
+        DotNotTrackScope().__enter__()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert keras.Sequential([keras.Input((3,)), layers.Dense(2)]).count_params() == 8
 
 
 USES = {

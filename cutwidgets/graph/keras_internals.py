@@ -46,6 +46,7 @@ _SCOPES = (
     *("autocast_scope", "stateless_scope", "symbolic_scope", "name_scope_stack"),
     *("remat_scope_stack", "custom_objects_scope_dict", "safe_mode_saving"),
     *("shared_objects/id_to_obj_map", "shared_objects/id_to_config_map"),
+    *("tracking_on", "current_call_ctx", "in_tf_graph_scope", "torch_device"),
 )
 
 
