@@ -10,7 +10,7 @@ from keras import layers
 import cutwidgets as cw
 import networks
 from cutwidgets.blocks.chains import _repeated, _units
-from cutwidgets.blocks.lines import lines
+from cutwidgets.blocks.lines import lines, resolutions
 from cutwidgets.graph.reader import read
 from networks import application, renamed, residual_chain, untrained
 
@@ -402,7 +402,7 @@ def test_the_pattern_of_a_chain_agrees_with_a_brute_force_search():
         for kind in kinds:
             x = choices[kind]()(x)
         chain = read(keras.Model(inputs, x))
-        (line,) = lines(chain)
+        (line,) = lines(chain, resolutions(chain))
         signatures = _repeated(chain, _units(line.regions))
         words = {"".join(kind[0].replace("f", "d") for kind in one) for one in signatures}
         assert words == _repeats(kinds), kinds
