@@ -76,6 +76,13 @@ def test_a_branch_and_a_shortcut_may_share_layers():
     assert cw.check(model, 0).ok
 
 
+def test_an_operation_with_an_attribute_called_weights_has_an_anatomy():
+    x = keras.Input((8,), dtype="int32")
+    model = keras.Model(x, keras.ops.bincount(x, minlength=4))
+    (call,) = (call for call in cw.anatomy(model).graph.calls if call.kind == "Bincount")
+    assert not call.weighted
+
+
 def test_pooling_operations_have_an_anatomy():
     x = keras.Input((8, 8, 3))
     model = keras.Model(x, layers.Conv2D(2, 3)(keras.ops.max_pool(x, 2)))

@@ -130,6 +130,7 @@ def is_weighted(operation: keras.Operation, role: str) -> bool:
         (True, False)
     """
     if role in {"other", "model"}:
-        weights = getattr(operation, "weights", ())
+        # An operation may keep anything under the name of `weights`.
+        weights = operation.weights if isinstance(operation, keras.Layer) else ()
         return any(sum(length > 1 for length in weight.shape) > 1 for weight in weights)
     return role in _WEIGHTED
