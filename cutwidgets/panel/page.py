@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
@@ -14,17 +15,46 @@ from ..structure.anatomy import Anatomy
 
 _STATIC = Path(__file__).parent / "static"
 
-# Parts of one module, in this order: files so short need no bundler.
-_SCRIPTS = ("helpers", "diagram", "controls", "results", "tabs", "lab", "offline", "panel")
+_IMPORT = re.compile(r'^import [^;]*? from "\./(\w+\.js)";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?:default \w+;|\{[^}]*\};|)", re.MULTILINE)
 
 
-def _joined(names: tuple[str, ...], ending: str) -> str:
-    return "\n".join((_STATIC / f"{name}.{ending}").read_text("utf-8") for name in names)
+def script(name: str = "widget.js") -> str:
+    """A module of the page as one script, with all that it imports before it.
+
+    The modules are joined without their lines of import and export, so that a browser needs no
+    further request, and neither an editable install nor the wheel needs a bundler. The names that
+    a module defines are therefore different from those of all others; a test checks that.
+
+    Args:
+        name: File name of the module.
+
+    Example:
+        >>> "import " in script("text.js"), script("history.js").index(script("text.js"))
+        (False, 0)
+    """
+    joined: dict[str, str] = {}
+
+    def add(name: str) -> None:
+        if name not in joined:
+            joined[name] = ""  # a circle of imports ends here
+            source = (_STATIC / name).read_text("utf-8")
+            for other in _IMPORT.findall(source):
+                add(other)
+            del joined[name]
+            joined[name] = _EXPORT.sub("", _IMPORT.sub("", source))
+
+    add(name)
+    return "\n".join(joined.values())
 
 
-SCRIPT = _joined(_SCRIPTS, "js")
+SCRIPT = script() + "\nexport default widget;\n"
 
-STYLE = "\n".join([rendering.STYLESHEET, _joined(("panel", "tabs", "lab"), "css")])
+_SHEETS = ("panel", "tabs", "lab")
+
+STYLE = "\n".join(
+    [rendering.STYLESHEET, *((_STATIC / f"{name}.css").read_text("utf-8") for name in _SHEETS)]
+)
 
 
 def html(title: str, state: Mapping[str, Any]) -> str:

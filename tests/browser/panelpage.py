@@ -9,9 +9,10 @@ from axe_playwright_python.sync_playwright import Axe
 from cutwidgets.panel.page import as_text
 
 # What anywidget gives to render(): get, set, save_changes, send, on, off. `kernel` is the CutPanel.
-FAKE_MODEL = """
+FAKE_MODEL = r"""
 async ({ esm, state }) => {
-  const url = URL.createObjectURL(new Blob([esm], { type: "text/javascript" }));
+  const module = `${esm}\nexport { fromText };`;
+  const url = URL.createObjectURL(new Blob([module], { type: "text/javascript" }));
   const { default: widget, fromText } = await import(url);
   const listeners = {};
   let changed = {};

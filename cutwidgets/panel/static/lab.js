@@ -1,159 +1,129 @@
-// ------------------------------------------------------------------------------- experiments
+// @ts-check
+/** @import { Tab, Value } from "./types.d.ts" */
+/** @import { Store } from "./store.js" */
+import { colourOf, SCALE } from "./colours.js";
+import { button, cost, empty, h, listing, onChange, OWN_KEYS, table } from "./dom.js";
+import { createJob } from "./job.js";
+import { NEEDS_PYTHON } from "./messages.js";
 
-// Viridis (van der Walt and Smith 2015): steps of even lightness, for the colour-blind too.
-const SCALE = ["#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39",
-  "#fde725"];
-
-// The colour of a share from 0 to 1, and black or white, whichever can be read on it.
-function colourOf(share) {
-  const place = Math.max(0, Math.min(1, share)) * (SCALE.length - 1);
-  const i = Math.min(Math.floor(place), SCALE.length - 2);
-  const [from, to] = [SCALE[i], SCALE[i + 1]].map((colour) =>
-    [1, 3, 5].map((k) => parseInt(colour.slice(k, k + 2), 16)));
-  const mixed = from.map((part, k) => Math.round(part + (place - i) * (to[k] - part)));
-  // Relative luminance, as WCAG 2 defines it.
-  const [r, g, b] = mixed.map((part) =>
-    part > 10 ? ((part / 255 + 0.055) / 1.055) ** 2.4 : part / 255 / 12.92);
-  const luminance = 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  return { fill: `rgb(${mixed.join(", ")})`, ink: luminance > 0.179 ? "#000000" : "#ffffff" };
-}
-
-function createLabTab(at) {
-  const { studies } = at.model.get("_experiments");
-  const hasDiagram = at.model.get("_parts").includes("diagram");
-  const options = studies.map(({ name, label, missing }) => {
-    const option = h("option", { value: name }, label);
-    option.disabled = Boolean(missing);
-    return option;
-  });
-  const select = h("select", { "data-part": "experiment", ...OWN_KEYS }, options);
+/**
+ * @typedef {{name: string, label: string, about: string, missing: string}} Study
+ * @param {Store} store
+ * @returns {Tab & {values(): (Value | null)[] | null, coloured(): boolean}}
+ */
+export function createLabTab(store) {
+  const { model, network } = store;
+  /** @type {Study[]} */
+  const studies = model.get("_experiments").studies;
+  const hasDiagram = model.get("_parts").includes("diagram");
+  const select = h("select", { "data-part": "experiment", ...OWN_KEYS },
+    studies.map(({ name, label, missing }) => h("option",
+      { value: name, ...(missing ? { disabled: "" } : {}) }, label)));
   const run = button("Run experiment", "Run the experiment, and colour the diagram by its result",
-    () => at.ask("lab", { study: select.value }));
-  const stop = button("Stop", "Stop the experiment", () => {
-    if (ending()) return;
-    stopping = true;
-    refresh();
-    at.model.send({ ask: "stop" }, undefined, []);
-  });
+    () => store.ask("lab", { study: select.value }));
   const colours = button("", "", () => {
     coloured = !coloured;
-    refresh();
-    at.draw();
+    store.notify();
   });
   const about = h("p", { class: "cw-aside" });
-  const meter = h("progress", { "aria-label": "Progress of the experiment" });
-  const step = h("span", {});
-  const under = h("div", { class: "cw-progress", hidden: "" }, [meter, step]);
+  const job = createJob(store, "lab", "experiment");
   const outcome = h("div", {});
-  const tools = h("div", { class: "cw-tools" }, [
-    h("label", {}, ["Experiment ", select]), run, stop,
-  ]);
-  const element = h("div", { "data-part": "lab" }, [tools, about, under, outcome]);
+  const tools = h("div", { class: "cw-tools" }, [h("label", {}, ["Experiment ", select]), run]);
+  const element = h("div", { "data-part": "lab" }, [tools, about, job.element, outcome]);
   let coloured = true;
-  let asked = false; // no answer yet
-  let stopping = false;
-  let drawn;
-
-  const progressOf = () => (at.offline() ? undefined : at.model.get("_progress"));
-  const running = () => asked || Boolean(progressOf()?.label);
-  const ending = () => stopping || Boolean(progressOf()?.stopping);
-  const answer = () => {
-    const result = at.model.get("_lab");
-    return !running() && result?.values ? result : null;
-  };
+  const drawAbout = onChange(showAbout);
+  const draw = onChange(drawOutcome);
+  const computeValues = createValues();
   select.addEventListener("change", refresh);
 
   function refresh() {
-    const now = running();
     const focused = document.activeElement;
-    tools.hidden = at.offline();
-    about.hidden = at.offline();
-    select.disabled = now;
-    run.disabled = now;
-    if (!now) stopping = false;
-    stop.disabled = !now;
-    stop.setAttribute("aria-disabled", ending()); // a disabled one would lose the focus
-    if (now && focused === run) stop.focus();
-    if (!now && focused === stop) run.focus();
-    showAbout();
-    showProgress(now);
-    showOutcome(now);
+    const running = job.refresh();
+    tools.hidden = store.offline();
+    about.hidden = store.offline();
+    select.disabled = running;
+    run.disabled = running;
+    if (running && focused === run) job.stop.focus();
+    if (!running && focused === job.stop) run.focus();
+    outcome.hidden = running;
+    colours.textContent = coloured ? "Clear colours" : "Colour the diagram";
+    drawAbout(select.value, model.get("_experiments"));
+    draw(store.answer("lab"), store.hasFailed("lab"), store.offline());
   }
 
-  function showAbout() {
-    const { on, dropped } = at.model.get("_experiments");
-    const { about: words } = studies.find(({ name }) => name === select.value);
+  /** @param {string} chosen */
+  function showAbout(chosen) {
+    const { on, dropped } = model.get("_experiments");
+    const words = studies.find(({ name }) => name === chosen)?.about ?? "";
     const missing = [...new Set(studies.map((study) => study.missing))].filter(Boolean);
     const lines = [`${words} Uses ${on}.`, dropped, ...missing].filter(Boolean);
     // Code is not broken across lines.
+    /** @param {string} line */
     const parts = (line) => line.split(/(CutPanel\(.*\))/)
       .map((part, i) => (i % 2 ? h("code", {}, part) : part));
     about.replaceChildren(...lines.map((line) => h("span", {}, parts(line))));
   }
 
-  function showProgress(now) {
-    under.hidden = !now;
-    const { done, total, label } = progressOf() ?? {};
-    if (total) [meter.max, meter.value] = [total, done];
-    else meter.removeAttribute("value");
-    step.textContent = ending() ? "Stopping…"
-      : total ? `${label}: ${done} of ${total}` : `${label ?? "Starting"}…`;
+  /** @param {any} result @param {boolean} failed */
+  function drawOutcome(result, failed) {
+    if (result?.values) {
+      coloured = true;
+      colours.textContent = "Clear colours";
+      return outcome.replaceChildren(...drawResult(result));
+    }
+    outcome.replaceChildren(empty(result?.stopped ? "Stopped."
+      : failed ? "The experiment failed (see above)." : store.offline() ? NEEDS_PYTHON : ""));
   }
 
-  function showOutcome(now) {
-    const result = at.model.get("_lab");
-    const key = now ? "running" : result?.count;
-    colours.textContent = coloured ? "Clear colours" : "Colour the diagram";
-    if (drawn === key && key !== undefined) return;
-    drawn = key;
-    if (now) outcome.replaceChildren();
-    else if (result?.stopped) outcome.replaceChildren(empty("Stopped."));
-    else if (result?.failed) outcome.replaceChildren(empty("The experiment failed (see above)."));
-    else if (!result?.values) outcome.replaceChildren(empty(at.offline() ? NEEDS_PYTHON : ""));
-    else outcome.replaceChildren(...drawResult(result));
-    at.draw();
-  }
-
+  /** @param {any} result */
   function drawResult(result) {
     const most = Math.max(...result.values) || 1;
-    const names = at.network.blocks.map((block) => block.name);
-    const first = (name, text) => h("span", { class: "cw-cost" },
-      [text, bar(result.values[names.indexOf(name)] / most)]);
-    const rows = result.rows.map(([name, text, ...others]) => [name, first(name, text), ...others]);
-    coloured = true;
-    colours.textContent = "Clear colours";
+    const names = network.blocks.map((block) => block.name);
+    const rows = result.rows.map((/** @type {string[]} */ [name, text, ...others]) =>
+      [name, cost(text, result.values[names.indexOf(name)] / most), ...others]);
     return [
       h("p", { "data-part": "finding" }, result.finding),
       h("p", { class: "cw-aside" }, `Measured on ${result.on}.`),
-      hasDiagram && h("div", { class: "cw-colours" }, [legend(result), colours]),
-      table(result.columns, rows),
+      ...(hasDiagram ? [h("div", { class: "cw-colours" }, [legend(result), colours])] : []),
+      table("Result by block", result.columns, rows),
       listing(result.code),
-    ].filter(Boolean);
+    ];
   }
 
   // What the diagram shows: for each block a number on its colour, or null.
   function values() {
-    const result = answer();
-    if (!result || !coloured || !at.visible("lab")) return null;
-    const finite = result.values.filter((value) => value !== null);
-    const [low, high] = [Math.min(...finite), Math.max(...finite)];
-    return result.values.map((value, i) => value === null ? null : {
-      ...colourOf((value - low) / (high - low || 1)),
-      text: result.texts[i],
-      words: `${result.title}: ${result.texts[i]}.`,
-    });
-  }
-
-  function setBusy(now) {
-    asked = now;
-    refresh();
+    const isShown = coloured && store.tab() === "lab" && !store.isRunning("lab");
+    const result = isShown ? store.answer("lab") : null;
+    return result?.values ? computeValues(result) : null;
   }
   return {
-    id: "lab", label: "Lab", element, refresh, setBusy, values,
-    announcement: () => answer()?.finding ?? (at.model.get("_lab")?.stopped ? "Stopped." : ""),
+    id: "lab", label: "Lab", element, refresh, values, coloured: () => coloured,
   };
 }
 
+function createValues() {
+  /** @type {any} */
+  let last;
+  /** @type {(Value | null)[]} */
+  let values = [];
+  /** @param {any} result */
+  return (result) => {
+    if (result === last) return values;
+    last = result;
+    /** @type {number[]} */
+    const finite = result.values.filter((/** @type {number | null} */ value) => value !== null);
+    const [low, high] = [Math.min(...finite), Math.max(...finite)];
+    values = result.values.map((/** @type {number | null} */ value, /** @type {number} */ i) =>
+      value === null ? null : {
+        ...colourOf((value - low) / (high - low || 1)),
+        text: result.texts[i],
+        words: `${result.title}: ${result.texts[i]}.`,
+      });
+    return values;
+  };
+}
+
+/** @param {{title: string, low: string, high: string}} result */
 function legend({ title, low, high }) {
   const scale = h("span", { class: "cw-scale" });
   scale.style.background = `linear-gradient(to right, ${SCALE.join(", ")})`;

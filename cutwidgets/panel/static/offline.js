@@ -1,7 +1,13 @@
-// --------------------------------------------------------------------------- without a kernel
+// @ts-check
+/** @import { Model } from "./types.d.ts" */
 
-// Replaces the kernel in a saved page: it stores what is set, and answers nothing.
-function offlineModel(state) {
+/**
+ * Replaces the kernel in a saved page: it stores what is set, and answers nothing.
+ * @param {any} state
+ * @returns {Model}
+ */
+export function offlineModel(state) {
+  /** @type {Map<string, (() => void)[]>} */
   const listeners = new Map();
   const values = fromText(state);
   return {
@@ -11,15 +17,19 @@ function offlineModel(state) {
       values[key] = value;
       for (const listener of listeners.get(`change:${key}`) ?? []) listener();
     },
-    on: (event, listener) => listeners.set(event, [...(listeners.get(event) ?? []), listener]),
-    off: (event, listener) =>
-      listeners.set(event, (listeners.get(event) ?? []).filter((other) => other !== listener)),
+    on: (event, listener) => void listeners.set(event, [...(listeners.get(event) ?? []), listener]),
+    off: (event, listener) => void listeners.set(event,
+      (listeners.get(event) ?? []).filter((other) => other !== listener)),
     save_changes() {},
     send() {},
   };
 }
 
-// The value with base64 as bytes again; the inverse of as_text in panel/page.py.
+/**
+ * The value with base64 as bytes again; the inverse of as_text in panel/page.py.
+ * @param {any} value
+ * @returns {any}
+ */
 export function fromText(value) {
   if (Array.isArray(value)) return value.map(fromText);
   if (value === null || typeof value !== "object") return value;

@@ -1,0 +1,48 @@
+// @ts-check
+import { same } from "./text.js";
+
+/**
+ * Past and future selections.
+ * @typedef {readonly (string | number)[]} Places
+ */
+export function createHistory() {
+  /** @type {Places[]} */
+  const past = [];
+  /** @type {Places[]} */
+  let future = [];
+  /** @type {Places} */
+  let now = [];
+  return {
+    past: () => past.length,
+    future: () => future.length,
+    /** @param {Places} selection */
+    add(selection) {
+      if (same(selection, now)) return;
+      past.push(now);
+      future = [];
+      now = selection;
+    },
+    /**
+     * The kernel renamed the requested places: one step, not two.
+     * @param {Places | undefined} requested
+     * @param {Places} selection
+     */
+    rename(requested, selection) {
+      const isRenamed = requested && same(selection, now) && !same(requested, now);
+      if (isRenamed && same(requested, past.at(-1))) past.pop();
+    },
+    /**
+     * The selection before or after the present one, which it replaces; undefined at the end.
+     * @param {boolean} back
+     * @returns {Places | undefined}
+     */
+    step(back) {
+      const [from, to] = back ? [past, future] : [future, past];
+      const next = from.pop();
+      if (next === undefined) return undefined;
+      to.push(now);
+      now = next;
+      return now;
+    },
+  };
+}

@@ -1,0 +1,447 @@
+// @ts-check
+// The state of a view, without a page: what is chosen, what was asked, and what the kernel answered.
+/** @import { Action, Card, Message, Model, Network, Opened, Progress, Refusal, Status, Unfolded } from "./types.d.ts" */
+import { createConnection } from "./connection.js";
+import { createHistory } from "./history.js";
+import { refusal, waysOut } from "./legality.js";
+import { QUESTIONS } from "./questions.js";
+import { same, titleOf } from "./text.js";
+
+const RUN_THE_CELL = "Run this cell again.";
+export const LOST = "The kernel does not answer: it was restarted, has stopped, or has been busy " +
+  `for a minute. ${RUN_THE_CELL}`;
+const TIMERS = {
+  /** @param {() => void} f @param {number} ms */
+  set: (f, ms) => setTimeout(f, ms),
+  /** @param {any} timer */
+  clear: (timer) => clearTimeout(timer),
+};
+
+/** @typedef {ReturnType<typeof createStore>} Store */
+
+/**
+ * @param {Model} model
+ * @param {import("./connection.js").Timers} timers
+ */
+export function createStore(model, timers = TIMERS) {
+  /** @type {Network} */
+  const network = model.get("_network");
+  const { blocks } = network;
+  /** @type {Map<string | number, number>} Positions of the blocks, by their names and their layers' */
+  const positions = new Map();
+  blocks.forEach((block, i) => block.layers.forEach((layer) => positions.set(layer, i)));
+  blocks.forEach((block, i) => positions.set(block.name, i));
+  const names = new Set(blocks.map((block) => block.name));
+  const history = createHistory();
+  /** @type {Set<() => void>} */
+  const listeners = new Set();
+
+  /** @type {string | null} The start, while the end is not chosen yet. */
+  let pending = null;
+  /** @type {Message | null} Why a click did nothing, and what to do instead. */
+  let explanation = null;
+  /** @type {Opened | null} */
+  let opened = null;
+  /** @type {Unfolded | null} */
+  let unfolded = null;
+  /** @type {string | undefined} The card with the keyboard's focus. */
+  let active;
+  /** @type {string} The tab in front. */
+  let tab = "";
+  let announcement = "";
+  /** @type {{name: string, focus: boolean} | null} A card that the diagram has to bring into sight. */
+  let goal = null;
+  let asked = false; // whether the selection waits for its answer
+  let failed = false; // whether the latest answer to a question was an error
+  /** @type {Map<string, number>} The questions that wait for an answer, and their numbers. */
+  const waiting = new Map();
+  /** @type {Map<string, () => void>} What to do with an answer of this view's own question. */
+  const then = new Map();
+  let serial = 0;
+
+  const connection = createConnection({
+    timers,
+    probe: () => model.send({ ask: "alive", id: ++serial }, callbacks(), []),
+    isGone,
+    changed(state) {
+      if (state === "lost") [waiting, then].forEach((map) => map.clear());
+      notify();
+    },
+  });
+
+  let isDrawing = false; // what changes in one turn is drawn once, at its end
+  function notify() {
+    if (isDrawing) return;
+    isDrawing = true;
+    queueMicrotask(() => {
+      isDrawing = false;
+      for (const listener of [...listeners]) listener();
+    });
+  }
+
+  // -------------------------------------------------------------------------- the connection
+
+  // JupyterLab tells when the kernel has read a message; its answer then follows, or never does.
+  function callbacks() {
+    /** @param {any} message */
+    const status = (message) => {
+      if (message?.content?.execution_state === "idle") connection.read();
+    };
+    return { iopub: { status } };
+  }
+  function isGone() {
+    const manager = model.widget_manager;
+    if (!manager || !("kernel" in manager)) return false;
+    return !manager.kernel || ["dead", "terminating"].includes(manager.kernel.status ?? "");
+  }
+  async function liveChanged() {
+    const own = await model.widget_manager?.get_model?.(model.get("_kernel")?.id);
+    if (own?.comm_live === false) connection.gone();
+    else if (own?.comm_live) connection.back();
+  }
+  function isWaiting() {
+    return asked || waiting.size > 0;
+  }
+  const lost = () => connection.state() === "lost";
+  const offline = () => Boolean(model.offline) || lost();
+
+  // -------------------------------------------------------------------------- the selection
+
+  /** @returns {(string | number)[]} */
+  const selection = () => model.get("selection") ?? [];
+  const whole = () => selection().every((place) => names.has(String(place)));
+
+  /** The kernel's answer to the selection, or undefined. */
+  function result() {
+    const answer = model.get("_result");
+    return same(answer.selection, selection()) && isCurrent(answer) ? answer : undefined;
+  }
+  // A saved view may be older than the current choice of these.
+  /** @param {any} answer */
+  function isCurrent(answer) {
+    const chosen = ["allow_bypass", "weights"];
+    return chosen.every((key) => answer[key] === undefined || answer[key] === model.get(key));
+  }
+
+  /**
+   * First and last block of the selection. For a tensor, only the kernel knows them.
+   * @returns {[number, number] | undefined}
+   */
+  function range() {
+    const [start, end] = selection().map((place) => positions.get(place));
+    if (start !== undefined && end !== undefined && start <= end) return [start, end];
+    return result()?.range;
+  }
+
+  /** @returns {Status} */
+  function status() {
+    if (!selection().length) return pending === null ? "none" : "pending";
+    const answer = result();
+    if (answer?.rows) return "ready";
+    if (answer) return "refused";
+    if (model.offline) return "offline";
+    return { live: /** @type {const} */ ("waiting"), busy: /** @type {const} */ ("busy"),
+      lost: /** @type {const} */ ("lost") }[connection.state()];
+  }
+
+  /** @param {Record<string, unknown>} values */
+  function set(values) {
+    explanation = null;
+    for (const [key, value] of Object.entries(values)) model.set(key, value);
+    model.save_changes(callbacks());
+  }
+  /** @param {string} name */
+  function begin(name) {
+    pending = name;
+    explanation = null;
+    announcement = `Start: ${name}. Choose the end.`;
+    notify();
+  }
+  /** @param {readonly (string | number)[]} places @param {boolean} [allow] */
+  function select(places, allow) {
+    pending = null;
+    set(allow === undefined ? { selection: places } : { selection: places, allow_bypass: allow });
+    notify(); // at once: the highlight does not wait for the kernel
+  }
+  /** @param {string | number} start @param {string} end */
+  function choose(start, end) {
+    const [from, to] = [positions.get(start), positions.get(end)];
+    const isBlock = names.has(String(start)) && names.has(end);
+    const reason = isBlock && from !== undefined && to !== undefined ? refused(from, to) : null;
+    if (reason && from !== undefined && to !== undefined) return explain(reason.text, from, to);
+    select([start, end]);
+  }
+  /** @param {string} text @param {number} from @param {number} to */
+  function explain(text, from, to) {
+    const actions = waysOut(network, from, to, model.get("allow_bypass"));
+    explanation = { text: `${text.replace("Cannot end here", `Cannot end at ${blocks[to].name}`)}`, actions };
+    announcement = explanation.text;
+    notify();
+  }
+  function clear() {
+    if (pending !== null) {
+      pending = null;
+      explanation = null;
+      announcement = "Start cleared.";
+      notify();
+    } else if (explanation) {
+      explanation = null;
+      notify();
+    } else select([]);
+  }
+  /** @param {boolean} back */
+  function step(back) {
+    const places = history.step(back);
+    if (places) select(places);
+  }
+  /** @param {number} start @param {number} end @returns {Refusal | null} */
+  function refused(start, end) {
+    return refusal(network, start, end, model.get("allow_bypass"));
+  }
+  /** @param {Action} action */
+  function act(action) {
+    if (action.begin !== undefined) begin(action.begin);
+    else if (action.selection) select(action.selection, action.allow_bypass);
+    else set({ allow_bypass: Boolean(action.allow_bypass) });
+  }
+
+  // -------------------------------------------------------------------------- the questions
+
+  /**
+   * Ask the kernel.
+   * @param {string} question
+   * @param {object} details
+   * @param {{answered?: () => void, buffers?: ArrayBuffer[]}} options
+   */
+  function ask(question, details = {}, { answered, buffers = [] } = {}) {
+    if (model.offline) return;
+    if (waiting.has(question) && question !== "maps") return;
+    explanation = null;
+    waiting.set(question, ++serial);
+    if (answered) then.set(question, answered);
+    connection.asked();
+    notify();
+    model.send({ ask: question, id: serial, ...details }, callbacks(), buffers);
+  }
+  /** @param {string} question */
+  function stop(question) {
+    if (!progress(question)?.stopping) model.send({ ask: "stop", question }, callbacks(), []);
+  }
+  /** @param {string} question @returns {Progress | undefined} */
+  function progress(question) {
+    return offline() ? undefined : model.get("_progress")?.[question];
+  }
+  /** Whether an answer is awaited, here or in another view. @param {string} question */
+  function isRunning(question) {
+    return !offline() && (waiting.has(question) || Boolean(progress(question)));
+  }
+  /**
+   * The kernel's answer to a question, if it belongs to the current selection, model or panel.
+   * @param {string} question
+   */
+  function answer(question) {
+    const latest = model.get(`_${question}`);
+    if (!latest?.count || latest.failed) return null;
+    const isOld = QUESTIONS[question].about === "selection" && !same(latest.selection, selection());
+    return isOld ? null : latest;
+  }
+  /** @param {string} question */
+  function hasFailed(question) {
+    const latest = model.get(`_${question}`);
+    if (!latest?.failed) return false;
+    return QUESTIONS[question].about !== "selection" || same(latest.selection, selection());
+  }
+
+  /** @returns {Message} What went wrong, or why a click did nothing. */
+  function message() {
+    if (explanation) return explanation;
+    if (lost()) return { text: LOST, actions: [] };
+    if (model.offline) {
+      const chosen = range();
+      const reason = chosen && whole() ? refused(...chosen) : null;
+      return { text: reason?.text ?? "", actions: [] };
+    }
+    const latest = result();
+    if (!latest && !failed) return { text: "", actions: [] };
+    const nearest = (latest?.nearest ?? []).map((/** @type {string[]} */ places) => (
+      { label: titleOf(places), selection: places }));
+    return { text: model.get("error"), actions: failed ? [] : latest?.actions ?? nearest };
+  }
+  /** An error of the page itself. @param {string} text */
+  function complain(text) {
+    explanation = { text, actions: [] };
+    notify();
+  }
+
+  // ------------------------------------------------------------------- what the diagram shows
+
+  /** @returns {Card[]} */
+  const cards = () => (unfolded ?? network).cards;
+  /** @param {number} i */
+  const cardOf = (i) => cards().findIndex(({ first, last }) => first <= i && i <= last);
+  /** The card of a run of blocks, by its name. @param {string | undefined} name */
+  const runOf = (name) =>
+    opened ? undefined : cards().find((card) => card.name === name && card.name);
+
+  /** The first or the last block of a card. @param {string} name @param {"first" | "last"} end */
+  function blockOf(name, end) {
+    const run = runOf(name);
+    return run ? blocks[run[end]].name : name;
+  }
+  /** A click on a card. @param {string} name */
+  function pick(name) {
+    const run = runOf(name);
+    if (run) unfold(run);
+    else if (pending === null) begin(name);
+    else choose(pending, name);
+  }
+  /** A click with Shift on a card. @param {string} name @param {string} from */
+  function extend(name, from) {
+    choose(pending ?? selection()[0] ?? blockOf(from, "first"), blockOf(name, "last"));
+  }
+  /** Show the layers of a block. @param {string | undefined} name @param {string} [layer] */
+  function open(name, layer) {
+    const run = runOf(name);
+    if (run) return unfold(run);
+    if (opened || !name || waiting.has("open")) return;
+    if (offline()) return complain(`Opening a block needs Python. ${RUN_THE_CELL}`);
+    ask("open", { block: name }, { answered: () => {
+      const reply = model.get("_open");
+      if (!reply.svg || reply.block !== name) return;
+      opened = reply;
+      goal = { name: layer ?? reply.calls[0].name, focus: true };
+    } });
+  }
+  /** Show the blocks of a run, with all other runs closed. @param {Card} card @param {() => void} [afterwards] */
+  function unfold({ first, last, name }, afterwards) {
+    if (waiting.has("unfold")) return;
+    if (offline()) return complain(`Opening a run of blocks needs Python. ${RUN_THE_CELL}`);
+    const title = name ?? blocks[first].name;
+    ask("unfold", { first, last }, { answered: () => {
+      const reply = model.get("_unfold");
+      if (!reply.svg) return;
+      unfolded = { svg: reply.svg, cards: reply.cards, first, last, name: title };
+      announcement = `Opened ${title}.`;
+      if (afterwards) afterwards();
+      else goToCard(first);
+    } });
+  }
+  function back() {
+    if (opened) {
+      const { block } = opened;
+      opened = null;
+      goToCard(positions.get(block) ?? 0);
+    } else if (unfolded) {
+      const { first } = unfolded;
+      unfolded = null;
+      goToCard(first);
+    }
+    notify();
+  }
+  /** @param {number} i */
+  function goToCard(i) {
+    goal = { name: cards()[cardOf(i)].name ?? blocks[i].name, focus: true };
+  }
+  /** @param {string} block @param {string | null} layer */
+  function goToPlace(block, layer) {
+    const i = positions.get(block) ?? 0;
+    if (opened && opened.block === block && layer) goal = { name: layer, focus: true };
+    else {
+      opened = null;
+      const isFolded = Boolean(cards()[cardOf(i)].name);
+      const inside = () => (goToCard(i), layer && !offline() && open(block, layer));
+      if (isFolded) unfold({ first: i, last: i }, inside);
+      else inside();
+    }
+    notify();
+  }
+
+  // ----------------------------------------------------------------- what the kernel answers
+
+  function selectionChanged() {
+    pending = null;
+    explanation = null;
+    failed = false;
+    history.add(selection());
+    settle();
+  }
+  // An answer carries its selection; one for an older selection is not shown.
+  function settle() {
+    const latest = result();
+    history.rename(latest?.requested, selection());
+    asked = !latest && !model.offline;
+    if (latest) announcement = latest.announcement ?? announcement;
+    if (asked) connection.asked();
+    else if (latest && !model.offline) connection.heard(isWaiting());
+    notify();
+  }
+  /** @param {string} question */
+  function answered(question) {
+    const own = waiting.delete(question); // or another view has asked
+    const action = then.get(question);
+    then.delete(question);
+    connection.heard(isWaiting());
+    if (own) failed = Boolean(model.get(`_${question}`)?.failed);
+    if (own) action?.();
+    notify();
+  }
+  function heard() {
+    connection.heard(isWaiting());
+    notify();
+  }
+
+  /** @type {Record<string, () => void>} */
+  const events = {
+    "change:selection": selectionChanged,
+    "change:allow_bypass": settle,
+    "change:weights": settle,
+    "change:_result": settle,
+    "change:_progress": heard,
+    "change:_reply": heard,
+    "change:error": notify,
+    "comm_live_update": () => void liveChanged(),
+  };
+  for (const question of Object.keys(QUESTIONS)) {
+    events[`change:_${question}`] = () => answered(question);
+  }
+  for (const [event, listener] of Object.entries(events)) model.on(event, listener);
+  selectionChanged();
+
+  return {
+    model, network, positions, names, history,
+    selection, whole, result, range, status, offline, lost, refused, message, complain, act,
+    connection: connection.state,
+    pending: () => pending,
+    announcement: () => announcement,
+    begin, select, choose, clear, step, set,
+    ask, stop, progress, isRunning, answer, hasFailed,
+    cards, cardOf, runOf, pick, extend, open, back, goToPlace,
+    opened: () => opened,
+    unfolded: () => unfolded,
+    active: () => active,
+    /** @param {string} name */
+    activate(name) {
+      active = name;
+      notify();
+    },
+    takeGoal() {
+      const next = goal;
+      goal = null;
+      return next;
+    },
+    tab: () => tab,
+    /** @param {string} id */
+    show(id) {
+      tab = id;
+      notify();
+    },
+    notify,
+    /** @param {() => void} listener */
+    subscribe: (listener) => void listeners.add(listener),
+    close() {
+      for (const [event, listener] of Object.entries(events)) model.off(event, listener);
+      connection.close();
+      listeners.clear();
+    },
+  };
+}

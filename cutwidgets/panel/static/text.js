@@ -1,0 +1,56 @@
+// @ts-check
+// Texts and numbers as the page writes them.
+
+/**
+ * 25557032 as "25.6 M".
+ * @param {number} count
+ */
+export function short(count) {
+  /** @type {[number, string][]} */
+  const units = [[1e12, " T"], [1e9, " G"], [1e6, " M"], [1e3, " k"]];
+  for (const [value, unit] of units) {
+    if (count >= 0.9995 * value) return `${Number((count / value).toPrecision(3))}${unit}`;
+  }
+  return String(count);
+}
+
+/**
+ * 25557032 as "25,557,032".
+ * @param {number} count
+ */
+export function counted(count) {
+  return count.toLocaleString("en-US");
+}
+
+/**
+ * A number of bytes as "25.6 MB".
+ * @param {number} bytes
+ */
+export function bytesText(bytes) {
+  return bytes < 1000 ? `${bytes} B` : `${short(bytes)}B`;
+}
+
+/**
+ * "a to b", or only "a" where start and end are the same.
+ * @param {readonly (string | number)[]} places
+ */
+export function titleOf([start, end]) {
+  return start === end ? `${start}` : `${start} to ${end}`;
+}
+
+/**
+ * ["a", "b", "c"] as "a, b and c".
+ * @param {readonly string[]} words
+ */
+export function listed(words) {
+  return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
+}
+
+/**
+ * Whether two lists have the same items.
+ * @param {readonly unknown[] | undefined | null} a
+ * @param {readonly unknown[] | undefined | null} b
+ */
+export function same(a, b) {
+  return a?.length === b?.length && Boolean(a?.every((item, i) => item === b?.[i]));
+}

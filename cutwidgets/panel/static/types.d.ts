@@ -1,0 +1,137 @@
+// The values that kernel, store and views exchange.
+
+/** What anywidget gives to a view, and what a saved page has instead. */
+export interface Model {
+  offline?: boolean;
+  get(key: string): any;
+  set(key: string, value: unknown): void;
+  on(event: string, listener: () => void): void;
+  off(event: string, listener: () => void): void;
+  save_changes(callbacks?: object): void;
+  send(content: object, callbacks?: object, buffers?: ArrayBuffer[]): void;
+  widget_manager?: WidgetManager;
+}
+
+export interface WidgetManager {
+  get_model?(id: string): Promise<{ comm_live?: boolean }>;
+  kernel?: { status?: string } | null;
+}
+
+export interface Block {
+  name: string;
+  about: string;
+  layers: string[];
+  input: string;
+  output: string;
+  shape: string;
+  parameters: number;
+  shared?: string[];
+}
+
+/** A card of the diagram: of one block, or of a run of blocks, which has a name. */
+export interface Card {
+  first: number;
+  last: number;
+  name?: string;
+  about?: string;
+}
+
+export interface Network {
+  name: string;
+  svg: string;
+  cards: Card[];
+  blocks: Block[];
+  stages?: { name: string; first: number; last: number }[];
+  sources: number[][];
+  refused: Record<number, { names: string[]; makers: number[] }>[];
+  images: boolean;
+  shared: boolean;
+}
+
+export interface Layer {
+  name: string;
+  id: string;
+  index: number;
+  about: string;
+  layers: string[];
+}
+
+/** A block whose layers are shown. */
+export interface Opened {
+  block: string;
+  svg: string;
+  calls: Layer[];
+}
+
+/** A run of blocks that is shown as cards of its own. */
+export interface Unfolded {
+  svg: string;
+  cards: Card[];
+  first: number;
+  last: number;
+  name: string;
+}
+
+/** Why a block cannot be the end, and the edges of the diagram that show it. */
+export interface Refusal {
+  text: string;
+  makers?: number[];
+  edges?: string[];
+}
+
+/** A button beside a message. */
+export interface Action {
+  label: string;
+  selection?: (string | number)[];
+  allow_bypass?: boolean;
+  begin?: string;
+}
+
+export interface Message {
+  text: string;
+  actions: Action[];
+}
+
+export type Status =
+  | "none"
+  | "pending"
+  | "waiting"
+  | "busy"
+  | "refused"
+  | "ready"
+  | "lost"
+  | "offline";
+
+export interface Progress {
+  label?: string;
+  done?: number;
+  total?: number;
+  stopping?: boolean;
+}
+
+/** A tab of the panel. `refresh` draws what has changed since. */
+export interface Tab {
+  id: string;
+  label: string;
+  element: HTMLElement;
+  refresh(): void;
+  close?(): void;
+}
+
+/** What the diagram shows on a block: a number on its colour. */
+export interface Value {
+  text: string;
+  words: string;
+  fill: string;
+  ink: string;
+}
+
+/** What the diagram shows. */
+export interface View {
+  lit(i: number): boolean;
+  reason(i: number): Refusal | null;
+  chosen: boolean;
+  flags: [number, string][];
+  values?: (Value | null)[] | null;
+  crossing?: string[];
+}
