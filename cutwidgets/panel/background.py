@@ -108,7 +108,7 @@ class BackgroundWidget(anywidget.AnyWidget):
                 ended(outcome.result)
                 self._progress = {}
 
-    def _stop(self) -> None:
+    def _stop_job(self) -> None:
         """Stop the job at its next step, and report that it was stopped."""
         with self._lock:
             if self._job is not None:

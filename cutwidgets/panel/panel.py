@@ -1,10 +1,10 @@
 """The widget: other modules compute what it shows, and the page draws it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -19,9 +19,9 @@ from ..surgery.build import Section, Weights, build
 from ..surgery.checking import check
 from ..surgery.script import to_code
 from ..surgery.slicing import section
-from . import lab_view, page, result_views, slice_view
+from . import lab_view, page, questions, result_views, slice_view
 from .background import Answer, BackgroundWidget
-from .traits import IN_PAGE, Selection, answers
+from .traits import IN_PAGE, Selection, answers, problems
 
 PARTS = ("diagram", "summary", "run", "check", "code", "costs", "surgery", "lab", "save")
 
@@ -90,6 +90,8 @@ class CutPanel(BackgroundWidget):
     _network = traitlets.Dict().tag(**IN_PAGE)
     _result = traitlets.Dict().tag(**IN_PAGE)
     _experiments = traitlets.Dict().tag(**IN_PAGE)
+    # Tells the page that its last message has arrived: "id", "ask", and "failed" if it is refused.
+    _reply = traitlets.Dict().tag(sync=True)
 
     def __init__(
         self,
@@ -257,28 +259,89 @@ class CutPanel(BackgroundWidget):
             raise CutwidgetsError(self._refusal or "There is no slice: choose a start and an end.")
         return self._section, self.slice
 
-    def _receive(self, _panel: object, message: dict[str, Any], buffers: Sequence[Any]) -> None:
-        """Answer a question of the page: {"ask": the question, and arguments of its method}."""
-        question = message.get("ask")
-        arguments = {name: value for name, value in message.items() if name != "ask"}
-        if buffers:
-            arguments["buffers"] = buffers
-        trait = self.traits(compute=callable).get(f"_{question}")
-        if trait is not None:
-            self._answer(str(question), partial(trait.metadata["compute"], self, **arguments))
-        elif question == "lab":
-            self._begin(self._study(**arguments), partial(self._answer, "lab"))
-        elif question == "stop":
-            self._stop()
+    def _receive(self, _panel: object, message: Any, buffers: Sequence[Any]) -> None:
+        """Answer a message of the page, of whatever form."""
+        self._tell_received(message)
+        try:
+            asked = questions.read(message, self._table())
+        except CutwidgetsError as problem:
+            self._tell_received(message, str(problem))
+            return
+        method = self._table()[asked.question]
+        try:
+            work = questions.bind(method, self, asked, buffers)
+        except CutwidgetsError as problem:
+            self._tell_received(message, str(problem))
+            self._answer(asked.question, partial(_raise, problem), asked.number)
+            return
+        if asked.question == "lab":
+            self._begin(work(), partial(self._answer, "lab", number=asked.number))
+        else:
+            self._answer(asked.question, work, asked.number)
+
+    def _table(self) -> dict[str, Callable[..., Any]]:
+        """The method for each question."""
+        return {
+            name.removeprefix("_"): trait.metadata["compute"]
+            for name, trait in self.traits(compute=callable).items()
+        }
+
+    def _tell_received(self, message: Any, error: str = "") -> None:
+        """Tell the page that a message has arrived, or why it is refused."""
+        asked = message.get("ask") if isinstance(message, dict) else None
+        with self.hold_sync():
+            self.error = error or self.error
+            self._reply = {
+                "id": questions.number_of(message),
+                "ask": asked if isinstance(asked, str) else None,
+                "received": True,
+                "failed": bool(error),
+                "count": next(self._count),
+            }
+
+    def _handle_msg(self, message: Any) -> None:
+        """Handle a message of the front end: a state, or a question in an envelope."""
+        data = message["content"]["data"]
+        if isinstance(data, dict) and data.get("method") == "update":
+            state = data.get("state", {})
+            if data.get("buffer_paths") or not isinstance(state, dict):
+                self._refuse_state(self.keys, f"The page set {questions.shown(state)}.")
+            else:
+                self.set_state(state)
+        elif isinstance(data, dict) and data.get("method") in ("request_state", "custom"):
+            super()._handle_msg(message)
+        else:
+            self._tell_received(None, f"The page sent {questions.shown(data)}, which is unknown.")
+
+    def set_state(self, sync_data: Any) -> None:
+        """Set what the page has changed. What it may not set, it gets back as it is."""
+        if not isinstance(sync_data, dict):
+            return self._refuse_state(self.keys, f"The page set {questions.shown(sync_data)}.")
+        refused = {
+            name: problem
+            for name, problem in problems(sync_data).items()
+            if name not in self.keys or self.get_state(name)[name] != sync_data[name]
+        }
+        wanted = {name: value for name, value in sync_data.items() if name not in refused}
+        super().set_state(wanted)
+        if refused:
+            self._refuse_state(refused, " ".join(refused.values()))
+
+    def _refuse_state(self, names: Iterable[str], error: str) -> None:
+        with self.hold_sync():
+            self.error = error
+        self.send_state([name for name in names if name in self.keys])
 
     def _stamp(self) -> Answer:
         """Marks an answer, so that the page can tell it from an older one."""
         return {"selection": list(self.selection), "count": next(self._count)}
 
-    def _answer(self, question: str, compute: Callable[[], Answer]) -> None:
-        """Compute an answer for the page; where that fails, say why."""
+    def _answer(
+        self, question: str, compute: Callable[[], Answer], number: int | None = None
+    ) -> None:
+        """Compute the answer to a question of that number; where that fails, say why."""
         name = f"_{question}"
-        answer = self._stamp()
+        answer = self._stamp() | ({} if number is None else {"id": number})
         if question == "photo":
             answer = self._photo | answer | {"failed": False}
         error = self._refusal
@@ -329,7 +392,7 @@ class CutPanel(BackgroundWidget):
         outcome = result_views.run(self._forward_pass, inside)
         return shown | outcome | {"facts": [*shown["facts"], *outcome["facts"]]}
 
-    def _draw_maps(self, **firsts: int) -> Answer:
+    def _draw_maps(self, input: int | None = None, output: int | None = None) -> Answer:
         """Feature maps of the last run, from a channel of `input` or `output` on."""
         if self._forward_pass is None:
             raise CutwidgetsError("There are no feature maps: run the slice first.")
@@ -337,7 +400,9 @@ class CutPanel(BackgroundWidget):
         arrays = {"input": self._forward_pass.inputs[0], "output": self._forward_pass.outputs[0]}
         drawn = {which: self._maps.get(which) for which in arrays}
         return drawn | {
-            which: result_views.maps(arrays[which], first, axis) for which, first in firsts.items()
+            which: result_views.maps(arrays[which], first, axis)
+            for which, first in (("input", input), ("output", output))
+            if first is not None
         }
 
     @property
@@ -346,24 +411,35 @@ class CutPanel(BackgroundWidget):
         current = (self._anatomy.graph, self._image, self._preprocess)
         return partial(result_views.shown_input, *current)
 
+    def _stop_jobs(self) -> Answer:
+        self._stop_job()
+        return {}
+
     def _study(self, study: str) -> Callable[[], Answer]:
         """Bind the study to the current model and photograph, to run in a thread."""
         current = (self._data, self._input, self._photo["name"])
         return partial(lab_view.study, self.model, self._anatomy, study, *current)
 
     def _choose_photo(self, name: str, buffers: Sequence[Any] = ()) -> Answer:
+        if len(buffers) > 1:
+            raise CutwidgetsError(f"The page sent {len(buffers)} files; a photograph is one.")
         self._image = (
             pictures.uploaded(name, bytes(buffers[0])) if buffers else pictures.sample(name)
         )
         return {"name": name}
 
-    def _operate(self, what: str = "", blocks: Sequence[str] = ()) -> Answer:
+    def _operate(
+        self, what: Literal["", "remove", "swap"] = "", blocks: Sequence[str] = ()
+    ) -> Answer:
         """Which blocks of the slice can be removed or swapped, and the effect of doing so."""
         options = result_views.operations(self._anatomy, self._chosen()[0])
         if not what:
             return options
         operate = result_views.swap if what == "swap" else result_views.removal
         return options | operate(self._anatomy, blocks, self._input()[0])
+
+    def _layers(self, block: str) -> Answer:
+        return slice_view.layers(self._anatomy, block)
 
     def _diagram(self, first: int, last: int) -> Answer:
         return slice_view.diagram(self._anatomy, (first, last))
@@ -392,8 +468,13 @@ class CutPanel(BackgroundWidget):
     _surgery = answers(_operate, until="selection")
     _costs = answers(_count_costs, until="model")
     _unfold = answers(_diagram, until="model", in_page=False)
-    _open = answers(lambda self, block: slice_view.layers(self._anatomy, block), until="model")
+    _open = answers(_layers, until="model")
     _find = answers(_locate, until="model", in_page=False)
     _save = answers(_write, until="model", in_page=False)
     _photo = answers(_choose_photo, until=None)
-    _lab = answers(None, until="model")  # in a thread: see `_receive`
+    _lab = answers(_study, until="model")
+    _stop = answers(_stop_jobs, until=None, in_page=False)
+
+
+def _raise(problem: Exception) -> Answer:
+    raise problem

@@ -213,7 +213,13 @@ def operations(anatomy: Anatomy, part: Section) -> dict[str, Any]:
 
 
 def removal(anatomy: Anatomy, names: Sequence[str], values: Mapping[int, Any]) -> dict[str, Any]:
-    """The effect of removing blocks on a model's output, and the code that removes them."""
+    """The effect of removing blocks on a model's output, and the code that removes them.
+
+    Raises:
+        CutwidgetsError: If there are no blocks, or they cannot be removed.
+    """
+    if not names:
+        raise CutwidgetsError("There is nothing to remove: name at least one block.")
     return {
         "title": f"Without {', '.join(names)}",
         "code": f"smaller = cw.remove(model, {', '.join(map(repr, names))})",
@@ -222,8 +228,15 @@ def removal(anatomy: Anatomy, names: Sequence[str], values: Mapping[int, Any]) -
 
 
 def swap(anatomy: Anatomy, names: Sequence[str], values: Mapping[int, Any]) -> dict[str, Any]:
-    """The effect of swapping two neighbours on a model's output, and the code that swaps them."""
+    """The effect of swapping two neighbours on a model's output, and the code that swaps them.
+
+    Raises:
+        CutwidgetsError: If they are no neighbours, or cannot change places.
+    """
     blocks = [block.name for block in anatomy]
+    if list(names) not in [blocks[i : i + 2] for i in range(len(blocks) - 1)]:
+        listed = " and ".join(map(repr, names)) or "nothing"
+        raise CutwidgetsError(f"Cannot swap {listed:.200}: name two neighbours, in their order.")
     first = blocks.index(names[0])
     head, tail = ["head"] if first else [], ["tail"] if first + 2 < len(anatomy) else []
     ends = blocks[max(0, first - 1) : first + 1 + len(tail)]

@@ -20,6 +20,7 @@ from ..structure.anatomy import Anatomy
 from ..structure.places import PlaceLike, resolve
 from ..surgery.build import Section
 from ..text import shape_text
+from .questions import shown
 
 
 def network(anatomy: Anatomy) -> dict[str, Any]:
@@ -53,6 +54,9 @@ def diagram(anatomy: Anatomy, opened: tuple[int, int] | None = None) -> dict[str
         anatomy: The anatomy of a model.
         opened: First and last block of a card to open; twice the same to show a block.
 
+    Raises:
+        CutwidgetsError: If there are no such blocks.
+
     Example:
         >>> import cutwidgets as cw
         >>> import keras
@@ -61,6 +65,11 @@ def diagram(anatomy: Anatomy, opened: tuple[int, int] | None = None) -> dict[str
     """
     card, svg = None, anatomy.svg
     if opened is not None:
+        if not 0 <= opened[0] <= opened[1] < len(anatomy):
+            raise CutwidgetsError(
+                f"{anatomy.name!r} has no blocks {shown(opened[0])} to {shown(opened[1])}; they "
+                f"are numbered 0 to {len(anatomy) - 1}."
+            )
         card = Card(*opened)
         dot = block_diagram.source(anatomy.name, anatomy.blocks, anatomy.stages, card)
         svg = rendering.render(dot)

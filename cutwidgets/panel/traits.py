@@ -1,9 +1,12 @@
 """Kinds of traits of the panel."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
 
 import traitlets
+
+from ..surgery.build import Weights
+from .questions import shown
 
 IN_PAGE = {"sync": True, "in_page": True}  # a page that is saved to a file has these traits too
 
@@ -20,9 +23,44 @@ class Selection(traitlets.Tuple):
         return super().validate(obj, tuple(value or ()))
 
 
-def answers(
-    compute: Callable[..., dict[str, Any]] | None, *, until: str | None, in_page: bool = True
-) -> Any:
+# The traits that the page may set, and to what.
+_SETTABLE: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "selection": (
+        "[] or [start, end], a pair of names or positions of blocks",
+        lambda value: (
+            isinstance(value, list | tuple)
+            and len(value) in (0, 2)
+            and all(type(place) in (str, int) for place in value)
+        ),
+    ),
+    "allow_bypass": ("true or false", lambda value: type(value) is bool),
+    "weights": (
+        " or ".join(map(repr, get_args(Weights))),
+        lambda value: isinstance(value, str) and value in get_args(Weights),
+    ),
+}
+
+
+def problems(state: Mapping[str, Any]) -> dict[str, str]:
+    """For each value that the page may not set, why not.
+
+    Example:
+        >>> problems({"selection": ["stem", "top"], "weights": "own", "_network": {}})
+        {'weights': "The page set weights to 'own'; it must be 'share' or 'copy'.",
+        '_network': "The page may not set '_network': it may set selection, allow_bypass, weights."}
+    """
+    found = {}
+    for name, value in state.items():
+        words, is_valid = _SETTABLE.get(name, ("", None))
+        if is_valid is None:
+            allowed = ", ".join(_SETTABLE)
+            found[name] = f"The page may not set {shown(name)}: it may set {allowed}."
+        elif not is_valid(value):
+            found[name] = f"The page set {name} to {shown(value)}; it must be {words}."
+    return found
+
+
+def answers(compute: Callable[..., Any], *, until: str | None, in_page: bool = True) -> Any:
     """A trait with the answer to a question of the page. The question has the trait's name.
 
     Args:
