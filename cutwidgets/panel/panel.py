@@ -474,6 +474,7 @@ class CutPanel(BackgroundWidget):
     _photo = answers(_choose_photo, until=None)
     _lab = answers(_study, until="model")
     _stop = answers(_stop_jobs, until=None, in_page=False)
+    _alive = answers(lambda self: {}, until=None, in_page=False)  # `_reply` is the answer
 
 
 def _raise(problem: Exception) -> Answer:
