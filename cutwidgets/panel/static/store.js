@@ -61,7 +61,7 @@ export function createStore(model, timers = TIMERS) {
 
   const connection = createConnection({
     timers,
-    probe: () => model.send({ ask: "alive", id: ++serial }, callbacks(), []),
+    probe: () => send({ ask: "alive", id: ++serial }),
     isGone,
     changed(state) {
       if (state === "lost") [waiting, then].forEach((map) => map.clear());
@@ -93,6 +93,19 @@ export function createStore(model, timers = TIMERS) {
     const manager = model.widget_manager;
     if (!manager || !("kernel" in manager)) return false;
     return !manager.kernel || ["dead", "terminating"].includes(manager.kernel.status ?? "");
+  }
+  /** @param {object} message @param {ArrayBuffer[]} [buffers] */
+  function send(message, buffers = []) {
+    whileConnected(() => model.send(message, callbacks(), buffers));
+  }
+  // A front end that has lost its kernel may refuse to send.
+  /** @param {() => void} action */
+  function whileConnected(action) {
+    try {
+      action();
+    } catch {
+      connection.gone();
+    }
   }
   async function liveChanged() {
     const own = await model.widget_manager?.get_model?.(model.get("_kernel")?.id);
@@ -148,7 +161,7 @@ export function createStore(model, timers = TIMERS) {
   function set(values) {
     explanation = null;
     for (const [key, value] of Object.entries(values)) model.set(key, value);
-    model.save_changes(callbacks());
+    whileConnected(() => model.save_changes(callbacks()));
   }
   /** @param {string} name */
   function begin(name) {
@@ -221,11 +234,11 @@ export function createStore(model, timers = TIMERS) {
     if (answered) then.set(question, answered);
     connection.asked();
     notify();
-    model.send({ ask: question, id: serial, ...details }, callbacks(), buffers);
+    send({ ask: question, id: serial, ...details }, buffers);
   }
   /** @param {string} question */
   function stop(question) {
-    if (!progress(question)?.stopping) model.send({ ask: "stop", question }, callbacks(), []);
+    if (!progress(question)?.stopping) send({ ask: "stop", question });
   }
   /** @param {string} question @returns {Progress | undefined} */
   function progress(question) {
