@@ -11,6 +11,7 @@ from ..errors import CutwidgetsError
 from ..graph.callgraph import CallGraph, Shape
 from ..graph.rebuild import RepeatError, specs
 from ..inference.inputs import USUAL_SIZE, input_shapes
+from ..progress import doing, steps
 from ..structure.anatomy import anatomy
 from ..tables import Column, Rows, Table
 from ..text import number_text, shape_text
@@ -178,9 +179,11 @@ def costs(model: keras.Model, input_shape: Any = None) -> Costs:
     model_anatomy = anatomy(model)
     graph = model_anatomy.graph
     shapes = _shapes(graph, input_shape)
-    symbols = _symbols(graph, shapes)
+    with doing("Computing the shapes"):
+        symbols = _symbols(graph, shapes)
     receptive_fields = fields(graph, symbols)
-    counts = {call.index: macs_of(call, symbols) for call in without_inputs(graph)}
+    with doing("Counting the operations"):
+        counts = {call.index: macs_of(call, symbols) for call in steps(without_inputs(graph))}
     numbers: dict[int, int] = {}
     rows, layers = [], []
     for block in model_anatomy:
@@ -253,7 +256,7 @@ def _symbols(graph: CallGraph, shapes: Sequence[Shape]) -> dict[int, keras.Keras
         for tensor, shape in zip(graph.inputs, shapes, strict=True)
     }
     try:
-        return specs(graph, without_inputs(graph), inputs)
+        return specs(graph, steps(without_inputs(graph)), inputs)
     except RepeatError as error:
         refused = ", ".join(map(str, error.shapes))
         raise CutwidgetsError(

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from .. import progress
 from .callgraph import Call, CallGraph, between
 from .keras_internals import takes_training
 
@@ -35,6 +36,7 @@ def compute(
     """Compute the values of tensors with the model's own layers, without building a model.
 
     Each value is released after its last use, so this needs no more memory than the model itself.
+    Each call is a step of `progress.steps`.
 
     Args:
         graph: The call graph.
@@ -60,7 +62,7 @@ def compute(
     unread.update(ends)
     edits = edits or {}
     unread.update(tensor for edit in edits.values() for tensor in edit.reads)
-    for index in calls:
+    for index in progress.steps(calls):
         call = graph.calls[index]
         if before:
             before(call)

@@ -50,7 +50,7 @@ def repeat(
 
 
 def specs(
-    graph: CallGraph, calls: Sequence[Call], inputs: Mapping[int, keras.KerasTensor]
+    graph: CallGraph, calls: Iterable[Call], inputs: Mapping[int, keras.KerasTensor]
 ) -> dict[int, keras.KerasTensor]:
     """Symbols of the shapes that calls will return; the graph's own symbols if nothing differs.
 

@@ -6,6 +6,7 @@ layers, and variables in a closure or a tuple. Therefore we search the attribute
 
 import inspect
 import random
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ import numpy as np
 
 from ..graph.callgraph import Call
 from ..graph.keras_internals import seed_all_layers_by, seeds_of_all_layers
+
+# Of two passes at once, each would take the other's changes for the model's own states.
+_one_pass_at_a_time = threading.RLock()
 
 _LEAVES = str | bytes | int | float | np.ndarray | None  # values that hold no variables
 
@@ -132,6 +136,8 @@ def _value(variable: Any) -> np.ndarray:
 def put_back_after(layers: Iterable[keras.Operation]) -> Iterator[None]:
     """Restore the states of layers at the end, also after an error or an interrupt.
 
+    Only one thread at a time is within this context.
+
     Example:
         >>> import keras
 
@@ -142,11 +148,12 @@ def put_back_after(layers: Iterable[keras.Operation]) -> Iterator[None]:
         >>> print(keras.ops.convert_to_numpy(drop.seed_generator.state))
         [1 0]
     """
-    before = states(variables_of(layers))
-    try:
-        yield
-    finally:
-        before.put_back()
+    with _one_pass_at_a_time:
+        before = states(variables_of(layers))
+        try:
+            yield
+        finally:
+            before.put_back()
 
 
 class Record:

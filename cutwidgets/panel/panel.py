@@ -20,7 +20,7 @@ from ..surgery.checking import check
 from ..surgery.script import to_code
 from ..surgery.slicing import section
 from . import lab_view, page, questions, result_views, slice_view
-from .background import Answer, BackgroundWidget
+from .background import Answer, BackgroundWidget, Work
 from .traits import IN_PAGE, Selection, answers, problems
 
 PARTS = ("diagram", "summary", "run", "check", "code", "costs", "surgery", "lab", "save")
@@ -144,7 +144,8 @@ class CutPanel(BackgroundWidget):
 
     def run(self) -> None:
         """Run the slice on the photograph and show its feature maps, as the button *Run* does."""
-        self._answer("run", self._run_slice)
+        self._drop(["run"])
+        self._answer("run", lambda: self._keep_run(self._run_slice()()))
 
     def save(self, path: str | Path) -> Path:
         """Save what the panel shows.
@@ -202,8 +203,14 @@ class CutPanel(BackgroundWidget):
             self._network = slice_view.network(self._anatomy) | {"count": next(self._count)}
 
     def _clear_answers(self, until: str) -> None:
-        for name in self.trait_names(until=until):
+        """Forget answers that are obsolete, and drop the jobs that compute such ones."""
+        names = self.trait_names(until=until)
+        dropped = self._drop([name.removeprefix("_") for name in names])
+        for name in names:
             setattr(self, name, {})
+        if until == "selection":
+            for question, number in dropped.items():  # the page waits for an answer
+                setattr(self, f"_{question}", self._stamp(number) | {"dropped": True})
 
     @traitlets.validate("selection", "value")
     def _by_name(self, proposal: dict[str, Any]) -> tuple[str | int, ...]:
@@ -222,6 +229,8 @@ class CutPanel(BackgroundWidget):
     @traitlets.observe("selection", "allow_bypass", "weights")
     def _cut(self, _change: object) -> None:
         """Cut the selected slice, or say why that is impossible."""
+        with self.hold_sync():
+            self._clear_answers("selection")
         chosen: tuple[Section | None, keras.Model | None] = None, None
         error = "The cut was interrupted. Select the slice again."
         result = self._stamp() | {
@@ -247,7 +256,6 @@ class CutPanel(BackgroundWidget):
                 self._forward_pass = None
                 self.error = self._refusal = error
                 self._result = result
-                self._clear_answers("selection")
 
     def _chosen(self) -> tuple[Section, keras.Model]:
         """The selected slice.
@@ -267,22 +275,46 @@ class CutPanel(BackgroundWidget):
         except CutwidgetsError as problem:
             self._tell_received(message, str(problem))
             return
-        method = self._table()[asked.question]
+        question = self._table()[asked.question]
         try:
-            work = questions.bind(method, self, asked, buffers)
+            compute = questions.bind(question["compute"], self, asked, buffers)
         except CutwidgetsError as problem:
             self._tell_received(message, str(problem))
             self._answer(asked.question, partial(_raise, problem), asked.number)
             return
-        if asked.question == "lab":
-            self._begin(work(), partial(self._answer, "lab", number=asked.number))
+        if question["job"]:
+            self._begin_answer(asked, compute, question["keep"])
         else:
-            self._answer(asked.question, work, asked.number)
+            self._answer(asked.question, compute, asked.number)
 
-    def _table(self) -> dict[str, Callable[..., Any]]:
-        """The method for each question."""
+    def _begin_answer(
+        self,
+        asked: questions.Asked,
+        prepare: Callable[[], Work],
+        keep: Callable[..., Answer] | None,
+    ) -> None:
+        """Begin to compute an answer in a thread, unless it is being computed."""
+        selection = list(self.selection)
+
+        def end(result: Work) -> None:
+            self._answer(asked.question, lambda: kept(result()), asked.number, selection)
+
+        def kept(answer: Answer) -> Answer:
+            return answer if keep is None or answer.get("stopped") else keep(self, answer)
+
+        if asked.question in self._jobs:
+            return
+        try:
+            work = prepare()
+        except Exception as problem:
+            self._answer(asked.question, partial(_raise, problem), asked.number)
+        else:
+            self._begin(asked.question, work, end, asked.number)
+
+    def _table(self) -> dict[str, dict[str, Any]]:
+        """What the page may ask: for each question, what `answers` says of it."""
         return {
-            name.removeprefix("_"): trait.metadata["compute"]
+            name.removeprefix("_"): trait.metadata
             for name, trait in self.traits(compute=callable).items()
         }
 
@@ -332,16 +364,27 @@ class CutPanel(BackgroundWidget):
             self.error = error
         self.send_state([name for name in names if name in self.keys])
 
-    def _stamp(self) -> Answer:
-        """Marks an answer, so that the page can tell it from an older one."""
-        return {"selection": list(self.selection), "count": next(self._count)}
+    def _stamp(self, number: int | None = None, selection: list[Any] | None = None) -> Answer:
+        """Marks an answer, so that the page can tell it from an older one.
+
+        Args:
+            number: The page's own number of the question.
+            selection: What it is about; `None` for the current selection.
+        """
+        about = list(self.selection) if selection is None else selection
+        stamp = {"selection": about, "count": next(self._count)}
+        return stamp if number is None else stamp | {"id": number}
 
     def _answer(
-        self, question: str, compute: Callable[[], Answer], number: int | None = None
+        self,
+        question: str,
+        compute: Callable[[], Answer],
+        number: int | None = None,
+        selection: list[Any] | None = None,
     ) -> None:
-        """Compute the answer to a question of that number; where that fails, say why."""
+        """Compute the answer to a question; where that fails, say why. See `_stamp`."""
         name = f"_{question}"
-        answer = self._stamp() | ({} if number is None else {"id": number})
+        answer = self._stamp(number, selection)
         if question == "photo":
             answer = self._photo | answer | {"failed": False}
         error = self._refusal
@@ -373,24 +416,47 @@ class CutPanel(BackgroundWidget):
         )
         return {"script": script, "lines": self.code}
 
-    def _count_costs(self) -> Answer:
-        return result_views.costs(costs(self.model))
+    def _count_costs(self, model: keras.Model | None = None) -> Answer:
+        return result_views.costs(costs(model or self.model))
 
-    def _verify(self) -> Answer:
+    def _verify(self) -> Work:
         self._chosen()
-        inputs, facts = self._input()
         start, end = self._places()
         options: dict[str, Any] = {"weights": self.weights, "allow_bypass": self.allow_bypass}
-        result = check(self.model, start, end, list(inputs.values()), **options)
-        return facts | result_views.check(result)
+        model, shown_input = self.model, self._input
 
-    def _run_slice(self) -> Answer:
+        def work() -> Answer:
+            inputs, facts = shown_input()
+            result = check(model, start, end, list(inputs.values()), **options)
+            return facts | result_views.check(result)
+
+        return work
+
+    def _run_slice(self) -> Work:
         inside, part = self._chosen()
-        inputs, shown = self._input()
-        self._forward_pass = result_views.forward_pass(inside, part, inputs)
-        self._maps = self._stamp() | self._draw_maps(input=0, output=0)
-        outcome = result_views.run(self._forward_pass, inside)
-        return shown | outcome | {"facts": [*shown["facts"], *outcome["facts"]]}
+        shown_input, axis = self._input, self._anatomy.graph.channel_axis
+        name = self._photo["name"]
+
+        def work() -> Answer:
+            inputs, shown = shown_input()
+            outcome = result_views.forward_pass(inside, part, inputs)
+            facts = result_views.run(outcome, inside)
+            arrays = {"input": outcome.inputs[0], "output": outcome.outputs[0]}
+            return {
+                "pass": outcome,
+                "maps": {which: result_views.maps(arrays[which], 0, axis) for which in arrays},
+                "answer": shown
+                | facts
+                | {"photo_name": name, "facts": [*shown["facts"], *facts["facts"]]},
+            }
+
+        return work
+
+    def _keep_run(self, outcome: Answer) -> Answer:
+        self._forward_pass = outcome["pass"]
+        self._maps = self._stamp() | outcome["maps"]
+        answer: Answer = outcome["answer"]
+        return answer
 
     def _draw_maps(self, input: int | None = None, output: int | None = None) -> Answer:
         """Feature maps of the last run, from a channel of `input` or `output` on."""
@@ -411,11 +477,10 @@ class CutPanel(BackgroundWidget):
         current = (self._anatomy.graph, self._image, self._preprocess)
         return partial(result_views.shown_input, *current)
 
-    def _stop_jobs(self) -> Answer:
-        self._stop_job()
-        return {}
+    def _stop_work(self, question: str | None = None) -> Answer:
+        return {"stopping": self._stop_jobs(question)}
 
-    def _study(self, study: str) -> Callable[[], Answer]:
+    def _study(self, study: str) -> Work:
         """Bind the study to the current model and photograph, to run in a thread."""
         current = (self._data, self._input, self._photo["name"])
         return partial(lab_view.study, self.model, self._anatomy, study, *current)
@@ -430,13 +495,21 @@ class CutPanel(BackgroundWidget):
 
     def _operate(
         self, what: Literal["", "remove", "swap"] = "", blocks: Sequence[str] = ()
-    ) -> Answer:
+    ) -> Work:
         """Which blocks of the slice can be removed or swapped, and the effect of doing so."""
-        options = result_views.operations(self._anatomy, self._chosen()[0])
-        if not what:
-            return options
-        operate = result_views.swap if what == "swap" else result_views.removal
-        return options | operate(self._anatomy, blocks, self._input()[0])
+        anatomy, inside, shown_input = self._anatomy, self._chosen()[0], self._input
+
+        def work() -> Answer:
+            options = result_views.operations(anatomy, inside)
+            if not what:
+                return options
+            operate = result_views.swap if what == "swap" else result_views.removal
+            return options | operate(anatomy, blocks, shown_input()[0])
+
+        return work
+
+    def _cost_work(self) -> Work:
+        return partial(self._count_costs, self.model)
 
     def _layers(self, block: str) -> Answer:
         return slice_view.layers(self._anatomy, block)
@@ -460,20 +533,20 @@ class CutPanel(BackgroundWidget):
         return {"saved": f"Saved as {path} ({size:.1f} MB) in {path.resolve().parent}."}
 
     # What the page may ask.
-    _run = answers(_run_slice, until="selection")
+    _run = answers(_run_slice, until="selection", job=True, keep=_keep_run)
     _maps = answers(_draw_maps, until="selection")
     _text = answers(_keras_summary, until="selection")
-    _check = answers(_verify, until="selection")
+    _check = answers(_verify, until="selection", job=True)
     _code = answers(_script, until="selection")
-    _surgery = answers(_operate, until="selection")
-    _costs = answers(_count_costs, until="model")
+    _surgery = answers(_operate, until="selection", job=True)
+    _costs = answers(_cost_work, until="model", job=True)
     _unfold = answers(_diagram, until="model", in_page=False)
     _open = answers(_layers, until="model")
     _find = answers(_locate, until="model", in_page=False)
     _save = answers(_write, until="model", in_page=False)
     _photo = answers(_choose_photo, until=None)
-    _lab = answers(_study, until="model")
-    _stop = answers(_stop_jobs, until=None, in_page=False)
+    _lab = answers(_study, until="model", job=True)
+    _stop = answers(_stop_work, until=None, in_page=False)
     _alive = answers(lambda self: {}, until=None, in_page=False)  # `_reply` is the answer
 
 

@@ -17,6 +17,7 @@ from ..graph.callgraph import CallGraph
 from ..inference import images, pictures
 from ..inference.forward import arrays, evaluate, forward
 from ..inference.inputs import random_input
+from ..progress import doing
 from ..structure.anatomy import Anatomy
 from ..surgery import effects
 from ..surgery.build import Section
@@ -66,9 +67,11 @@ def forward_pass(part: Section, model: keras.Model, values: Mapping[int, Any]) -
         >>> forward_pass(middle, build(resnet, middle), pixels).outputs[0].shape
         (1, 14, 14, 1024)
     """
-    inputs = evaluate(part.graph, part.inputs, values)
-    started = perf_counter()
-    outputs = arrays(forward(model, inputs))
+    with doing("Running the head"):
+        inputs = evaluate(part.graph, part.inputs, values)
+    with doing("Running the slice"):
+        started = perf_counter()
+        outputs = arrays(forward(model, inputs))
     return ForwardPass(arrays(inputs), outputs, perf_counter() - started)
 
 

@@ -60,13 +60,23 @@ def problems(state: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def answers(compute: Callable[..., Any], *, until: str | None, in_page: bool = True) -> Any:
+def answers(
+    compute: Callable[..., Any],
+    *,
+    until: str | None,
+    in_page: bool = True,
+    job: bool = False,
+    keep: Callable[..., dict[str, Any]] | None = None,
+) -> Any:
     """A trait with the answer to a question of the page. The question has the trait's name.
 
     Args:
-        compute: The method that computes the answer, from the arguments that the page sends along.
+        compute: The method that computes the answer, from the arguments that the page sends along;
+            for a job, the method that returns the work, bound to all that it needs.
         until: A new `"selection"` or a new `"model"` makes the answer obsolete; `None`: nothing.
         in_page: Whether a page that is saved to a file has the answer.
+        job: Whether the answer is computed in a thread.
+        keep: The method that keeps the result of a job, and returns what the page gets of it.
 
     Example:
         >>> class Adder(traitlets.HasTraits):
@@ -78,4 +88,6 @@ def answers(compute: Callable[..., Any], *, until: str | None, in_page: bool = T
         >>> adder.traits(compute=callable)["_sum"].metadata["compute"](adder, a=1, b=2)
         {'sum': 3}
     """
-    return traitlets.Dict().tag(sync=True, compute=compute, until=until, in_page=in_page)
+    return traitlets.Dict().tag(
+        sync=True, compute=compute, until=until, in_page=in_page, job=job, keep=keep
+    )

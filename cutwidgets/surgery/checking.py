@@ -16,6 +16,7 @@ from ..graph.reader import read
 from ..inference.forward import arrays, evaluate, forward
 from ..inference.inputs import as_inputs, random_input
 from ..inference.side_effects import Record, put_back_after
+from ..progress import doing
 from ..structure.anatomy import anatomy
 from ..structure.places import PlaceLike
 from ..tables import Column, Table
@@ -185,10 +186,12 @@ def check(
     model_anatomy = anatomy(model)
     part = section(model_anatomy, start, end, allow_bypass=allow_bypass, input_shape=input_shape)
     values, others = _two_inputs(part, x)
-    outputs = _run(model, part, values)
+    with doing("Running the model"):
+        outputs = _run(model, part, values)
     sensitivity = None
     if any(not np.array_equal(values[tensor], others[tensor]) for tensor in values):
-        with suppress(CutwidgetsError):  # a layer may accept the input, but in no other order
+        # A layer may accept the input, but in no other order.
+        with suppress(CutwidgetsError), doing("Running the model on another input"):
             sensitivity = _largest_difference(outputs, _run(model, part, others))
     blocks = {tensor: block.name for block in model_anatomy for tensor in block.exits}
     with put_back_after(call.layer for call in part.graph.calls):
@@ -250,18 +253,24 @@ def _compare(
     """
     graph, record = part.graph, Record()
     ends = list(blocks)
-    of_model = evaluate(graph, [*graph.outputs, *ends], values, before=record.keep)
+    with doing("Running the model, block by block"):
+        of_model = evaluate(graph, [*graph.outputs, *ends], values, before=record.keep)
     in_model = dict(zip(ends, of_model[len(graph.outputs) :], strict=True))
 
     # Arrays go from piece to piece: a tensor of the backend may bring a mask along.
-    entering = arrays(evaluate(graph, [*part.inputs, *part.carried], values, before=record.begin))
+    with doing("Running the head"):
+        tensors = [*part.inputs, *part.carried]
+        entering = arrays(evaluate(graph, tensors, values, before=record.begin))
     record.begin_all(part.calls)
-    returned, in_pieces = _run_slice(model, part, weights, entering[: len(part.inputs)])
+    with doing("Running the slice"):
+        returned, in_pieces = _run_slice(model, part, weights, entering[: len(part.inputs)])
     cut = dict(zip(part.outputs, arrays(returned), strict=True))
     cut |= zip(part.carried, entering[len(part.inputs) :], strict=True)
     in_tail = {t for i in between(graph, graph.outputs, cut)[0] for t in graph.calls[i].outputs}
     ends = [tensor for tensor in ends if tensor in in_tail]
-    of_tail = evaluate(graph, [*graph.outputs, *ends], {**values, **cut}, before=record.begin)
+    with doing("Running the tail"):
+        tensors = [*graph.outputs, *ends]
+        of_tail = evaluate(graph, tensors, {**values, **cut}, before=record.begin)
     again = arrays(of_tail[: len(graph.outputs)])
     in_pieces |= zip(ends, of_tail[len(graph.outputs) :], strict=True)
 
@@ -270,7 +279,10 @@ def _compare(
     differences = [(t, _largest_difference([in_model[t]], [in_pieces[t]])) for t in compared]
     first = (blocks[t] for t, size in differences if not _is_small(size, _largest([in_model[t]])))
     difference, scale = _largest_difference(outputs, again), _largest(outputs)
-    second_run = outputs if _is_small(difference, scale) else _run(model, part, values)
+    second_run = outputs
+    if not _is_small(difference, scale):
+        with doing("Running the model again"):
+            second_run = _run(model, part, values)
     return Check(
         max_abs_difference=difference,
         max_abs_output=scale,

@@ -9,6 +9,7 @@ import numpy as np
 from ..errors import CutError
 from ..graph.callgraph import between, parameters
 from ..inference.forward import arrays, evaluate
+from ..progress import doing
 from ..structure.anatomy import Anatomy
 from ..structure.places import PlaceLike
 from .removal import without
@@ -77,7 +78,8 @@ def removal(
         (2, 1000)
     """
     smaller = without(anatomy, blocks)
-    after = evaluate(smaller, smaller.outputs, values)
+    with doing("Running the model without the blocks"):
+        after = evaluate(smaller, smaller.outputs, values)
     return _change(anatomy, values, after, between(smaller, smaller.outputs, ())[0])
 
 
@@ -141,10 +143,13 @@ def swap(anatomy: Anatomy, i: int, values: Mapping[int, np.ndarray]) -> Change:
             "bypasses, can change places."
         )
     graph, one, other = anatomy.graph, anatomy[i], anatomy[i + 1]
-    (entering,) = arrays(evaluate(graph, one.entries, values))
-    (first,) = arrays(evaluate(graph, other.exits, {one.exits[0]: entering}))
-    (second,) = arrays(evaluate(graph, one.exits, {one.entries[0]: first}))
-    after = evaluate(graph, graph.outputs, {**values, other.exits[0]: second})
+    with doing("Running the head"):
+        (entering,) = arrays(evaluate(graph, one.entries, values))
+    with doing("Running the swapped blocks"):
+        (first,) = arrays(evaluate(graph, other.exits, {one.exits[0]: entering}))
+        (second,) = arrays(evaluate(graph, one.exits, {one.entries[0]: first}))
+    with doing("Running the tail"):
+        after = evaluate(graph, graph.outputs, {**values, other.exits[0]: second})
     return _change(anatomy, values, after, range(len(graph.calls)))
 
 
@@ -153,8 +158,10 @@ def _change(
 ) -> Change:
     """The change from the whole model to other outputs, which only some of its calls compute."""
     graph = anatomy.graph
+    with doing("Running the model"):
+        before = evaluate(graph, graph.outputs, values)
     return Change(
-        tuple(arrays(evaluate(graph, graph.outputs, values))),
+        tuple(arrays(before)),
         tuple(arrays(after)),
         parameters(graph, range(len(graph.calls))),
         parameters(graph, calls),

@@ -90,6 +90,8 @@ class PanelPage:
         else:
             buffers = [base64.b64decode(text) for text in message["buffers"]]
             self.panel._handle_custom_msg(message["content"], buffers)
+            if message["content"]["ask"] in self.panel._jobs.keys() - {"lab"}:
+                self.panel._thread.join()
         return self.state()
 
     def show(self) -> None:

@@ -185,10 +185,10 @@ def test_a_study_can_be_stopped(panel, slow):
     seen = []
     panel.observe(lambda change: seen.append((time.monotonic(), change["new"])), "_progress")
     begin(panel)
-    wait(lambda: panel._progress["done"] >= 25)
-    assert panel._progress["label"] == "waiting"
-    assert panel._progress["total"] == 6000
-    times = [when for when, progress in seen if progress.get("done")]
+    wait(lambda: panel._progress["lab"]["done"] >= 25)
+    assert panel._progress["lab"]["label"] == "waiting"
+    assert panel._progress["lab"]["total"] == 6000
+    times = [when for when, progress in seen if progress["lab"]["done"]]
     assert min(np.diff(times)) > 0.09
     panel._handle_custom_msg({"ask": "stop"}, [])
     panel._thread.join(5)
@@ -199,8 +199,9 @@ def test_a_study_can_be_stopped(panel, slow):
 
 def test_a_stop_comes_not_too_late(panel, late):
     begin(panel)
+    wait(lambda: late.begun)
     panel._handle_custom_msg({"ask": "stop"}, [])
-    assert panel._progress["stopping"]
+    assert panel._progress["lab"]["stopping"]
     late.set()
     panel._thread.join()
     assert panel._lab["stopped"]
@@ -216,7 +217,7 @@ def test_one_study_at_a_time(panel, slow, tiny_resnet):
     assert first.is_alive()
     panel.model = keras.models.clone_model(tiny_resnet)
     begin(panel)
-    wait(lambda: panel._progress["done"])
+    wait(lambda: panel._progress["lab"]["done"])
     panel.close()
     panel._thread.join(5)
     assert not panel._thread.is_alive()

@@ -187,6 +187,7 @@ def test_keras_prints_its_summary_when_the_page_asks(panel, names):
 def test_run_gives_a_picture_of_the_slice_s_output(panel, names):
     panel.selection = (names[1], names[3])
     panel._handle_custom_msg({"ask": "run"}, [])
+    wait(panel)
     assert panel.error == ""
     assert panel._run["selection"] == [names[1], names[3]]
     maps = [panel._maps[which]["picture"] for which in ("input", "output")]
@@ -280,9 +281,16 @@ def test_two_panels_of_one_model_are_apart(tiny_resnet, names):
     assert one.selection == (names[1], names[2])
 
 
+def wait(panel):
+    """Until the last job has ended."""
+    if panel._thread is not None:
+        panel._thread.join()
+
+
 def ask(panel, question, buffers=(), **arguments):
     """The answer to a question of the page; marked as failed if there is an error."""
     panel._handle_custom_msg({"ask": question, **arguments}, list(buffers))
+    wait(panel)
     answer = getattr(panel, f"_{question}")
     assert answer["selection"] == list(panel.selection)
     assert bool(panel.error) == bool(answer.get("failed"))
@@ -544,6 +552,7 @@ def test_why_there_is_no_slice_is_said_until_there_is_one(panel, names, tmp_path
     refusal = panel.error
     for question, arguments in (("costs", {}), ("open", {"block": names[0]})):
         panel._handle_custom_msg({"ask": question, **arguments}, [])
+        wait(panel)
         assert getattr(panel, f"_{question}")
         assert panel.error == refusal
     panel.save(tmp_path / "page.html")
