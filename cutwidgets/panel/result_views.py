@@ -16,7 +16,7 @@ from ..errors import CutwidgetsError
 from ..graph.callgraph import CallGraph
 from ..inference import images, pictures
 from ..inference.forward import arrays, evaluate, forward
-from ..inference.inputs import random_input
+from ..inference.inputs import random_input, random_words
 from ..structure.anatomy import Anatomy
 from ..surgery import effects
 from ..surgery.build import Section
@@ -83,9 +83,7 @@ def shown_input(
         CutwidgetsError: If the user's own preprocessing fails.
     """
     if not images.takes_images(graph):
-        shapes = ", ".join(shape_text(graph.tensors[tensor].shape) for tensor in graph.inputs)
-        words = f"Random numbers, because this model does not take images ({shapes})"
-        return random_input(graph, seed=0), {"facts": [("Shown", words)]}
+        return random_input(graph, seed=0), {"facts": _random_facts(graph)}
     preprocessing = images.preprocessing(graph, preprocess)
     pixels = images.pixels(graph, image)
     try:
@@ -98,6 +96,19 @@ def shown_input(
     small.thumbnail((224, 224))
     facts = [("Preprocessing", preprocessing.name)]
     return values, {"facts": facts, "photo": pictures.png(small)}
+
+
+def _random_facts(graph: CallGraph) -> list[tuple[str, str]]:
+    """What is drawn for each input of a model that takes no photograph."""
+    words = random_words(graph)
+    if len(words) > 1:
+        why = "Random input, because this model does not take one image"
+        return [("Shown", why), *words.items()]
+    (only,) = words.values()
+    if only == "Random numbers":
+        shape = shape_text(graph.tensors[graph.inputs[0]].shape)
+        only += f", because this model does not take images ({shape})"
+    return [("Shown", only)]
 
 
 def run(outcome: ForwardPass, part: Section) -> dict[str, Any]:

@@ -256,7 +256,8 @@ def test_a_model_of_no_pictures_runs_on_random_input():
     panel.run()
     assert panel.error == ""
     assert "photo" not in panel._run
-    assert "Random numbers" in dict(panel._run["facts"])["Shown"]
+    shown = "Random token ids from the vocabulary of 30"
+    assert dict(panel._run["facts"])["Shown"] == shown
     with Image.open(io.BytesIO(panel._maps["output"]["picture"])) as picture:
         assert picture.format == "PNG"
 
