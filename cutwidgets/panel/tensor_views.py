@@ -301,13 +301,16 @@ def _what(dtype: np.dtype) -> str:
 def _line(values: np.ndarray, title: str) -> dict[str, Any]:
     """A line through values, or through the means of as many parts as there is room for."""
     values = np.where(np.isfinite(values), values, np.nan)
-    line = {"title": title, "range": _ends(_scale(values))}
+    scale = _scale(values)
+    line: dict[str, Any] = {"title": title, "range": _ends(scale), "average": None}
+    if np.isfinite(scale[0]):
+        # Divided first, because the sum of large numbers may be too large for a float.
+        line["average"] = _plain(np.array([np.nansum(values / np.isfinite(values).sum())]))[0]
     if len(values) <= _MOST_POINTS:
         return line | {"mean": _plain(values)}
     starts = np.arange(_MOST_POINTS) * len(values) // _MOST_POINTS
     known = ~np.isnan(values)
     counts = np.add.reduceat(known.astype(int), starts)
-    # Divided first, because the sum of large numbers may be too large for a float.
     parts = np.where(known, values, 0) / np.repeat(
         np.maximum(counts, 1), np.diff([*starts, len(values)])
     )
