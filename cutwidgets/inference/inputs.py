@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import CutwidgetsError
 from ..graph.callgraph import CallGraph, Shape, Tensor
+from .token_ids import integers
 
 USUAL_SIZE = 224  # pixels per side where a model accepts any: what ImageNet networks train on
 
@@ -15,7 +16,10 @@ USUAL_SIZE = 224  # pixels per side where a model accepts any: what ImageNet net
 def random_input(
     graph: CallGraph, seed: int, like: Mapping[int, Any] | None = None
 ) -> dict[int, np.ndarray]:
-    """Draw random values for a model's inputs: normal floats, or integers 0 and 1.
+    """Draw random values for a model's inputs: normal floats, or integers that the model takes.
+
+    Token ids come from the vocabulary of the embeddings that read them, and masks are all ones, as
+    `token_ids.integers` finds them in the graph. Without any such layer, integers are 0 and 1.
 
     Args:
         graph: The call graph.
@@ -48,10 +52,29 @@ def random_input(
             shape = (batch or 2, *(length or free for length in lengths))
         else:
             shape = np.shape(like[index])
-        is_float = "float" in tensor.dtype
-        random = generator.normal(size=shape) if is_float else generator.integers(0, 2, shape)
+        taken = integers(graph, index)
+        random = (
+            generator.normal(size=shape) if taken is None else generator.choice(taken.ids, shape)
+        )
         values[index] = random.astype(dtype_of(tensor))
     return values
+
+
+def random_words(graph: CallGraph) -> dict[str, str]:
+    """What `random_input` draws for each input, in words, by the inputs' names.
+
+    Example:
+        >>> import keras
+        >>> from cutwidgets.graph.reader import read
+        >>> graph = read(keras.Sequential([keras.Input((2,), name="x"), keras.layers.ReLU()]))
+        >>> random_words(graph)
+        {'x': 'Random numbers'}
+    """
+    return {
+        graph.maker(index).name: "Random numbers" if taken is None else taken.words
+        for index in graph.inputs
+        for taken in [integers(graph, index)]
+    }
 
 
 def as_inputs(graph: CallGraph, x: Any) -> dict[int, np.ndarray]:

@@ -169,42 +169,34 @@ def _as_bytes(array: np.ndarray) -> np.ndarray:
     return np.asarray(np.round(array * scale), "uint8")
 
 
-def feature_maps(features: np.ndarray, columns: int = 8, limit: int = 64, first: int = 0) -> bytes:
-    """Draw the features of the first example of a batch.
+def sheet(maps: np.ndarray, scales: np.ndarray, columns: int = 8) -> bytes:
+    """Draw maps as the tiles of one picture, a pixel for each value, in rows without gaps.
 
-    Each map has its own scale, from its smallest value (dark) to its largest (bright). The colours
-    are those of viridis, which is perceptually even and safe for the colour-blind.
+    The colours are those of viridis, which is perceptually even and safe for the colour-blind.
 
     Args:
-        features: An array with the batch axis. Images (batch, height, width, channels) give one map
-            per channel, and so does the middle slice of volumes (batch, depth, height, width,
-            channels). A sequence (batch, length, channels) is one map. A vector (batch, channels)
-            is a strip, broken into rows.
+        maps: An array (number, height, width) of real numbers.
+        scales: For each map the values of the darkest and of the brightest colour, (number, 2).
         columns: The number of maps in a row.
-        limit: The largest number of maps to draw.
-        first: The first channel to draw.
 
     Returns:
-        A PNG file, transparent between the maps and where a value is not finite.
-
-    Raises:
-        CutwidgetsError: If the array is empty.
+        A PNG file, transparent where a value is not finite, and behind the last tile.
 
     Example:
         >>> import numpy as np
-
-        >>> feature_maps(np.zeros((1, 7, 7, 256)))[1:4]
-        b'PNG'
+        >>> maps = np.arange(12.0).reshape(3, 2, 2)
+        >>> drawn = sheet(maps, np.array([[0, 11]] * 3), columns=2)
+        >>> Image.open(io.BytesIO(drawn)).size
+        (4, 4)
     """
-    if not np.size(features):
-        raise CutwidgetsError(f"Features of shape {np.shape(features)} are empty: nothing to draw.")
-    maps = _maps(np.asarray(features, "float32"))[first : first + limit]
-    step = ceil(max(maps.shape[1:]) / 112)
-    levels = _levels(maps[:, ::step, ::step])
-    # Small maps are enlarged, but not beyond the width of a page, which a single map may fill.
-    enlarge = max(1, round((448 if len(maps) == 1 else 56) / max(levels.shape[1:])))
-    tiles = levels.repeat(enlarge, axis=1).repeat(enlarge, axis=2)
-    image = Image.fromarray(_sheet(tiles, min(columns, len(maps)))).convert("P")
+    levels = _levels(maps, scales)
+    number, height, width = levels.shape
+    columns = min(columns, number)
+    rows = ceil(number / columns)
+    cells = np.full((rows * columns, height, width), _TRANSPARENT, "uint8")
+    cells[:number] = levels
+    cells = cells.reshape(rows, columns, height, width).swapaxes(1, 2)
+    image = Image.fromarray(cells.reshape(rows * height, columns * width)).convert("P")
     image.putpalette(_palette())
     return png(image, transparency=_TRANSPARENT, compress_level=1)
 
@@ -216,36 +208,11 @@ def _palette() -> bytes:
         return colours.tobytes() + bytes(3)
 
 
-def _sheet(tiles: np.ndarray, columns: int, gap: int = 4) -> np.ndarray:
-    """Arrange tiles (number, height, width) in rows, with gaps between them."""
-    number, height, width = tiles.shape
-    rows = ceil(number / columns)
-    cells = np.full((rows * columns, height + gap, width + gap), _TRANSPARENT, "uint8")
-    cells[:number, :-gap, :-gap] = tiles
-    cells = cells.reshape(rows, columns, height + gap, width + gap).swapaxes(1, 2)
-    return cells.reshape(rows * (height + gap), -1)[:-gap, :-gap]
-
-
-def _maps(features: np.ndarray) -> np.ndarray:
-    """Turn the first example into maps (number, height, width)."""
-    first = features[0] if features.ndim else features.reshape(1)
-    if first.ndim == 4:
-        first = first[len(first) // 2]
-    if first.ndim == 3:
-        return first.transpose(2, 0, 1)
-    if first.ndim == 2:
-        return first[np.newaxis]
-    row = first.reshape(-1)
-    rows = ceil(row.size / 64)
-    strip = np.full(rows * min(64, row.size), np.nan, "float32")
-    strip[: row.size] = row
-    return strip.reshape(1, rows, -1)
-
-
-def _levels(maps: np.ndarray) -> np.ndarray:
+def _levels(maps: np.ndarray, scales: np.ndarray) -> np.ndarray:
     """Scale each map to the colours of the palette; what is not finite becomes transparent."""
-    maps = np.where(np.isfinite(maps), maps, np.nan)
-    low = np.fmin.reduce(maps, axis=(1, 2), keepdims=True)
-    spread = np.fmax.reduce(maps, axis=(1, 2), keepdims=True) - low
-    levels = (maps - low) / np.where(spread > 0, spread, 1) * (_TRANSPARENT - 1)
-    return np.nan_to_num(np.round(levels), nan=_TRANSPARENT).astype("uint8")
+    # Halves, because the difference of two large numbers may be too large for a float.
+    halves = np.where(np.isfinite(maps), maps, np.nan).astype("float64") / 2
+    low, high = (scales.astype("float64") / 2).T[..., np.newaxis, np.newaxis]
+    spread = high - low
+    levels = (halves - low) / np.where(spread > 0, spread, 1) * (_TRANSPARENT - 1)
+    return np.asarray(np.nan_to_num(np.round(levels), nan=_TRANSPARENT), "uint8")

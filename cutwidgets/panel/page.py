@@ -50,7 +50,7 @@ def script(name: str = "widget.js") -> str:
 
 SCRIPT = script() + "\nexport default widget;\n"
 
-_SHEETS = ("panel", "tabs", "lab")
+_SHEETS = ("panel", "tabs", "lab", "tensors")
 
 STYLE = "\n".join(
     [rendering.STYLESHEET, *((_STATIC / f"{name}.css").read_text("utf-8") for name in _SHEETS)]

@@ -16,7 +16,8 @@ from ..errors import CutwidgetsError
 from ..graph.callgraph import CallGraph
 from ..inference import images, pictures
 from ..inference.forward import arrays, evaluate, forward
-from ..inference.inputs import random_input
+from ..inference.inputs import random_input, random_words
+from ..inference.token_ids import integers
 from ..progress import doing
 from ..structure.anatomy import Anatomy
 from ..surgery import effects
@@ -26,8 +27,8 @@ from ..surgery.effects import Change
 from ..surgery.removal import removable
 from ..surgery.slicing import section
 from ..text import shape_text
-
-MAPS = 32  # how many feature maps the page shows at a time
+from .tensor_views import maps as maps
+from .tensor_views import statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +87,7 @@ def shown_input(
         CutwidgetsError: If the user's own preprocessing fails.
     """
     if not images.takes_images(graph):
-        shapes = ", ".join(shape_text(graph.tensors[tensor].shape) for tensor in graph.inputs)
-        words = f"Random numbers, because this model does not take images ({shapes})"
-        return random_input(graph, seed=0), {"facts": [("Shown", words)]}
+        return random_input(graph, seed=0), {"facts": _random_facts(graph)}
     preprocessing = images.preprocessing(graph, preprocess)
     pixels = images.pixels(graph, image)
     try:
@@ -103,51 +102,52 @@ def shown_input(
     return values, {"facts": facts, "photo": pictures.png(small)}
 
 
+def _random_facts(graph: CallGraph) -> list[tuple[str, str]]:
+    """What is drawn for each input of a model that takes no photograph."""
+    words = random_words(graph)
+    if len(words) > 1:
+        why = "Random input, because this model does not take one image"
+        return [("Shown", why), *words.items()]
+    (only,) = words.values()
+    if only == "Random numbers":
+        shape = shape_text(graph.tensors[graph.inputs[0]].shape)
+        only += f", because this model does not take images ({shape})"
+    return [("Shown", only)]
+
+
 def run(outcome: ForwardPass, part: Section) -> dict[str, Any]:
     """The facts about a forward pass."""
-    statistics = []
+    rows = []
     for word, tensors in (("Input", outcome.inputs), ("Output", outcome.outputs)):
         for i, array in enumerate(tensors, 1):
-            statistics.append(_statistics(word if len(tensors) == 1 else f"{word} {i}", array))
+            rows.append(statistics(word if len(tensors) == 1 else f"{word} {i}", array))
     return {
         "facts": [("Time", f"{1000 * outcome.seconds:.0f} ms (eager, uncompiled)")],
-        "statistics": statistics,
+        "statistics": rows,
         "predictions": predictions(outcome.outputs[0], part),
     }
 
 
-def _statistics(name: str, array: np.ndarray) -> tuple[str, ...]:
-    """A row of: name, shape, dtype, minimum, mean, maximum, share of zeros."""
-    row = name, shape_text(array.shape), str(array.dtype)
-    if not array.size or array.dtype.kind not in "buif":
-        return *row, "", "", "", ""
-    numbers = (f"{float(f(array)):.3g}" for f in (np.min, np.mean, np.max))
-    return *row, *numbers, f"{100 * float(np.mean(array == 0)):.0f} %"
-
-
-def maps(array: np.ndarray, first: int, channel_axis: int) -> dict[str, Any]:
-    """Feature maps of the first example, from a channel on.
+def drawn(outcome: ForwardPass, part: Section, which: str, first: int) -> dict[str, Any]:
+    """What the page draws of a slice's first input or output.
 
     Args:
-        array: With the batch axis.
-        first: The first channel to show.
-        channel_axis: Where the model has its channels, -1 or 1.
+        outcome: A forward pass of the slice.
+        part: The section of the slice.
+        which: `"input"` or `"output"`.
+        first: The first channel to show, of feature maps.
     """
-    if channel_axis == 1 and array.ndim > 2:
-        array = np.moveaxis(array, 1, -1)
-    several = array.ndim > 3
-    channels = array.shape[-1] if several else 1
-    first = max(0, min(first, channels - MAPS))
-    last = min(first + MAPS, channels)
-    words = (
-        f"channels {first + 1} to {last} of {channels:,}" if several else shape_text(array.shape)
-    )
-    return {
-        "picture": pictures.feature_maps(array, limit=MAPS, first=first),
-        "first": first,
-        "channels": channels,
-        "words": words,
-    }
+    is_input = which == "input"
+    tensor, *others = part.inputs if is_input else part.outputs
+    array = (outcome.inputs if is_input else outcome.outputs)[0]
+    taken = integers(part.graph, tensor)
+    if taken is not None and array.dtype.kind == "f" and np.isfinite(array).all():
+        array = array.astype("int64")  # ids may be floats, and an embedding cuts them off
+    padding = taken is not None and taken.padding
+    shown = maps(array, first, part.graph.channel_axis, padding)
+    if others:
+        shown["notes"] = [f"{which.capitalize()} 1 of {1 + len(others)}.", *shown["notes"]]
+    return shown
 
 
 def predictions(array: np.ndarray, part: Section, top: int = 5) -> list[tuple[str, float]]:

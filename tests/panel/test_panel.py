@@ -14,6 +14,7 @@ from PIL import Image
 import cutwidgets as cw
 from cutwidgets.inference import pictures
 from cutwidgets.panel import panel as panel_module
+from cutwidgets.panel import result_views
 
 
 @pytest.fixture
@@ -202,9 +203,9 @@ def test_run_gives_a_picture_of_the_slice_s_output(panel, names):
 
 def test_what_is_drawn_is_what_the_model_has_there(names, tiny_resnet, monkeypatch):
     drawn = []
-    draw = pictures.feature_maps
+    draw = result_views.maps
     monkeypatch.setattr(
-        pictures, "feature_maps", lambda maps, **which: drawn.append(maps) or draw(maps, **which)
+        result_views, "maps", lambda maps, *options: drawn.append(maps) or draw(maps, *options)
     )
     batch = random(tiny_resnet.input_shape)
     panel = cw.CutPanel(tiny_resnet, preprocess=lambda _: batch)
@@ -257,9 +258,10 @@ def test_a_model_of_no_pictures_runs_on_random_input():
     panel.run()
     assert panel.error == ""
     assert "photo" not in panel._run
-    assert "Random numbers" in dict(panel._run["facts"])["Shown"]
-    with Image.open(io.BytesIO(panel._maps["output"]["picture"])) as picture:
-        assert picture.format == "PNG"
+    shown = "Random token ids from the vocabulary of 30"
+    assert dict(panel._run["facts"])["Shown"] == shown
+    scores = panel._forward_pass.outputs[0]
+    np.testing.assert_allclose(panel._maps["output"]["values"], scores[0], rtol=1e-6)
 
 
 def test_the_model_is_left_alone(panel, names, tiny_resnet):
@@ -436,7 +438,8 @@ def test_a_slider_chooses_the_channels():
     assert after["input"] == before["input"]
     assert after["output"]["words"] == "channels 41 to 72 of 80"
     whole = panel._forward_pass.outputs[0]
-    assert after["output"]["picture"] == pictures.feature_maps(whole[..., 40:72])
+    again = result_views.maps(whole[..., 40:72], 0, -1)
+    assert after["output"]["picture"] == again["picture"]
     assert ask(panel, "maps", output=999)["output"]["first"] == 48
 
 

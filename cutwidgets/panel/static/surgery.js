@@ -1,17 +1,17 @@
 // @ts-check
 /** @import { Tab } from "./types.d.ts" */
 /** @import { Store } from "./store.js" */
-import { button, createPictures, empty, facts, h, listing, onChange, OWN_KEYS } from "./dom.js";
+import { button, empty, facts, h, listing, onChange, OWN_KEYS } from "./dom.js";
 import { createJob } from "./job.js";
 import { NEEDS_PYTHON, nothing } from "./messages.js";
 import { predictionTable } from "./predictions.js";
+import { createTensorView } from "./tensors.js";
 
 const ABOUT_SURGERY = "Compares the model's output for the photograph with and without the change. " +
   "The model and the slice stay as they are.";
 
 /** @param {Store} store @returns {Tab} */
 export function createSurgeryTab(store) {
-  const pictures = createPictures();
   const tools = h("div", { class: "cw-tools" });
   const job = createJob(store, "surgery", "surgery");
   const outcome = h("div", {});
@@ -61,7 +61,6 @@ export function createSurgeryTab(store) {
 
   /** @param {any} answer */
   function drawOutcome(answer) {
-    pictures.clear();
     if (!answer) return outcome.replaceChildren();
     const { title, facts: rows, predictions, before, after, code } = answer;
     if (!title) return outcome.replaceChildren(empty(answer.stopped ? "Stopped." : ABOUT_SURGERY));
@@ -69,10 +68,9 @@ export function createSurgeryTab(store) {
     const sides = [["Before", "before", before], ["After", "after", after]];
     const drawn = sides.map(([name, when, maps]) => predictions
       ? h("div", {}, [h("strong", {}, name), predictionTable(predictions[when], name)])
-      : h("figure", {}, [h("figcaption", {}, name),
-        pictures.image(maps.picture, `Features ${name.toLowerCase()}`)]));
+      : createTensorView(when, maps).element);
     outcome.replaceChildren(h("h3", {}, title), facts(rows),
       h("div", { class: "cw-sides" }, drawn), listing(code));
   }
-  return { id: "surgery", label: "Surgery", element, refresh, close: pictures.clear };
+  return { id: "surgery", label: "Surgery", element, refresh };
 }
