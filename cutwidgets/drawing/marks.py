@@ -131,7 +131,7 @@ def colour_of(share: float) -> tuple[str, str]:
 
     Example:
         >>> colour_of(0), colour_of(0.5), colour_of(1)
-        (('#440154', 'white'), ('#23908a', 'black'), ('#fde725', 'black'))
+        (('#440154', 'white'), ('#23908b', 'black'), ('#fde725', 'black'))
     """
     place = share * (len(SCALE) - 1)
     step = min(int(place), len(SCALE) - 2)
