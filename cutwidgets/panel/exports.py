@@ -20,11 +20,13 @@ class View:
         colours: Whether the cards show the values of the last study of *Lab*.
         unfolded: The run of blocks that is open; `None` if none is.
         dark: Whether its colours are dark.
+        tab: The tab in front, one of `panel.PARTS`; `""` for the first.
     """
 
     colours: bool = True
     unfolded: Card | None = None
     dark: bool = False
+    tab: str = ""
 
 
 def dot(anatomy: Anatomy, state: Mapping[str, Any], view: View) -> str:

@@ -119,10 +119,12 @@ def file(
         >>> file(cw.anatomy(keras.applications.VGG16(weights=None)), ".dot", {})[:7]
         b'digraph'
     """
+    view = view or View()
     if suffix == ".html":
-        return html(f"{anatomy.name}: cutwidgets", state).encode()
+        shown = {**state, "_tab": view.tab, "_coloured": view.colours}
+        return html(f"{anatomy.name}: cutwidgets", shown).encode()
     if suffix in (".svg", ".png", ".dot"):
-        dot = exports.dot(anatomy, state, view or View())
+        dot = exports.dot(anatomy, state, view)
         if suffix == ".png":
             return rendering.draw(dot, "png")
         return (rendering.render(dot) if suffix == ".svg" else dot).encode()

@@ -380,11 +380,12 @@ class CutPanel(BackgroundWidget):
         colours: bool = True,
         unfolded: Sequence[int] | None = None,
         dark: bool = False,
+        tab: str = "",
     ) -> Answer:
         """A file for the page to download; a slice is too large for that, and goes to the disk."""
         if kind != "keras":
             name = files.file_name(self._anatomy.name, kind)
-            view = View(colours, Card(*unfolded) if unfolded else None, dark)
+            view = View(colours, Card(*unfolded) if unfolded else None, dark, tab)
             return {"name": name, "content": self._content(f".{kind}", view)}
         name = self._chosen()[1].name
         numbered = (f"{name}-{i}" if i else name for i in count())

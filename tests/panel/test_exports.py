@@ -267,9 +267,12 @@ def test_names_stay_what_they_are():
         assert [text for text in texts(marked[last]) if text not in flags] == texts(plain[last])
 
 
-def test_the_saved_page_has_the_selection(tiny_resnet, tmp_path):
+def test_the_saved_page_has_the_selection_and_the_tab(tiny_resnet):
     panel = cw.CutPanel(tiny_resnet)
     panel.selection = (1, 3)
-    text = panel.save(tmp_path / "panel.html").read_text("utf-8")
+    message = {"ask": "save", "kind": "html", "tab": "costs", "colours": False}
+    panel._handle_custom_msg(message, [])
+    text = panel._save["content"].decode()
     names = [block.name for block in cw.anatomy(tiny_resnet)]
     assert f'"selection": ["{names[1]}", "{names[3]}"]' in text
+    assert '"_tab": "costs", "_coloured": false' in text
