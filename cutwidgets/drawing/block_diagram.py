@@ -16,7 +16,7 @@ Classes say what a part is, such as `block residual`, `block folded`, `joint`,
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..blocks import flow
@@ -37,6 +37,7 @@ from .dot import (
 )
 from .folding import Card, cards
 from .labels import Labels, name_of, names_text
+from .marks import NO_MARKS, Marks
 
 if TYPE_CHECKING:
     import graphviz
@@ -61,7 +62,11 @@ _CELL = 800  # points: the width of a notebook's cell
 
 
 def source(
-    name: str, blocks: Sequence[Block], stages: Sequence[Stage], opened: Card | None = None
+    name: str,
+    blocks: Sequence[Block],
+    stages: Sequence[Stage],
+    opened: Card | None = None,
+    marks: Marks = NO_MARKS,
 ) -> str:
     """Write the diagram in DOT, the language of Graphviz.
 
@@ -70,6 +75,7 @@ def source(
         blocks: All blocks of the model, in order.
         stages: Its stages, in order.
         opened: A card of several blocks to open, or a block to show, as for `folding.cards`.
+        marks: What to mark on it.
 
     Returns:
         The DOT source of a directed graph.
@@ -90,7 +96,8 @@ def source(
     places = _places(edges, Labels(blocks, drawn, [()] * len(drawn)))
     wiring = _wiring(drawn, edges, places)
     *notes, last = _notes(blocks, wiring)
-    labels = Labels(blocks, drawn, notes)
+    labels = Labels(blocks, drawn, notes, marks)
+    marks = _with_readers(marks, wiring)
     graph = empty()
     singles = {blocks[card.first].shortcut for card in wiring.cards if not card.folded}
     shortcuts = [kind for kind in _STYLES if kind in singles]
@@ -104,13 +111,13 @@ def source(
         with graph.subgraph(name=f"cluster-{j}") as frame:
             frame.attr(**_frame(j, stages[j], labels))
             for k in (k for k, stage in enumerate(own) if stage == j):
-                _add_card(frame, blocks, wiring.cards[k], labels.card(k), places[k])
+                _add_card(frame, blocks, wiring.cards[k], labels.card(k), places[k], marks)
     for k, stage in enumerate(own):
         if stage is None:
-            _add_card(graph, blocks, wiring.cards[k], labels.card(k), places[k])
+            _add_card(graph, blocks, wiring.cards[k], labels.card(k), places[k], marks)
     label = _output_label(blocks, len(wiring.edges[-1]), last)
     add_node(graph, "output", "output", label)
-    _add_edges(graph, blocks, wiring, places)
+    _add_edges(graph, blocks, wiring, places, marks)
     text: str = graph.source
     return text
 
@@ -170,6 +177,13 @@ def _wiring(
     return _Wiring(drawn, edges, frozenset(lines.values()), shown, named, first_reader)
 
 
+def _with_readers(marks: Marks, wiring: _Wiring) -> Marks:
+    """The marks, also on the cards that crossing edges enter which are not drawn."""
+    hidden = [edge.reader for edge in wiring.named if edge.name in marks.crossing]
+    ids = {f"block-{wiring.cards[k].first}" for k in hidden if k < len(wiring.cards)}
+    return replace(marks, crossing=marks.crossing | ids)
+
+
 def _notes(blocks: Sequence[Block], wiring: _Wiring) -> list[list[str]]:
     """For each card, and last for the output, what it reads and is read by without an arc."""
     computed = {tensor for block in blocks for tensor in block.exits}
@@ -211,7 +225,11 @@ def _places(edges: Sequence[Sequence[Edge]], labels: Labels) -> list[Place]:
 
 
 def _add_edges(
-    graph: "graphviz.Digraph", blocks: Sequence[Block], wiring: _Wiring, places: Sequence[Place]
+    graph: "graphviz.Digraph",
+    blocks: Sequence[Block],
+    wiring: _Wiring,
+    places: Sequence[Place],
+    marks: Marks,
 ) -> None:
     """Add the spine from input to output, the shortcuts beside it, and long skip connections."""
     leaves = [_leaf(blocks, card) for card in wiring.cards]
@@ -220,15 +238,18 @@ def _add_edges(
     last = wiring.edges[-1][0].source
     columns = [*(place.column for place in places), places[last].column if places else 0, 0]
     above = [*(place.above for place in places), None]
+    readers = [*wiring.cards, Card(len(blocks), len(blocks))]
     for k, (node, into) in enumerate(zip(nodes, wiring.edges, strict=True)):
         for edge in into:
             kind = edge.name.partition("-")[0]
             start = leaves[edge.source]
             if edge in wiring.lines:
-                add_edge(graph, start, node, edge.name, kind, **STRAIGHT)
+                look = marks.on_edge(readers[k], edge.name, STRAIGHT)
+                add_edge(graph, start, node, edge.name, kind, **look)
             elif edge in wiring.arcs:
                 look = _ports(columns[edge.source], columns[k])
                 look |= _SKIP if kind == "skip" else {}
+                look = marks.on_edge(readers[k], edge.name, look)
                 add_edge(graph, start, node, edge.name, kind, **look)
             elif edge is into[0] and above[k] is None:
                 graph.edge(start, node, style="invis")
@@ -237,7 +258,7 @@ def _add_edges(
         for source in _above(wiring, columns, k):
             graph.edge(leaves[source], node, style="invis")
         if k < len(places) and leaves[k] != node:
-            _add_shortcut(graph, blocks, wiring.cards[k].first, leaves[into[0].source])
+            _add_shortcut(graph, blocks, wiring.cards[k], leaves[into[0].source], marks)
 
 
 def _above(wiring: _Wiring, columns: Sequence[int], reader: int) -> list[int]:
@@ -250,12 +271,16 @@ def _above(wiring: _Wiring, columns: Sequence[int], reader: int) -> list[int]:
     return [source for column, source in first.items() if column != columns[reader]]
 
 
-def _add_shortcut(graph: "graphviz.Digraph", blocks: Sequence[Block], i: int, start: str) -> None:
+def _add_shortcut(
+    graph: "graphviz.Digraph", blocks: Sequence[Block], card: Card, start: str, marks: Marks
+) -> None:
     """Add the branch of a residual block, from its card to its joint, and its shortcut."""
-    card, joint, kind = f"block-{i}", f"joint-{i}", str(blocks[i].shortcut)
-    add_edge(graph, card, joint, f"branch-{i}", "branch", arrowhead="none", **STRAIGHT)
-    look = SHORTCUT | _STYLES[kind]
-    add_edge(graph, start, joint, f"shortcut-{i}", f"shortcut {kind}", **look)
+    i, kind = card.first, str(blocks[card.first].shortcut)
+    node, joint, branch, shortcut = f"block-{i}", f"joint-{i}", f"branch-{i}", f"shortcut-{i}"
+    look = marks.on_edge(card, branch, {"arrowhead": "none", **STRAIGHT})
+    add_edge(graph, node, joint, branch, "branch", **look)
+    look = marks.on_edge(card, shortcut, SHORTCUT | _STYLES[kind])
+    add_edge(graph, start, joint, shortcut, f"shortcut {kind}", **look)
 
 
 def _ports(start: int, end: int) -> dict[str, str]:
@@ -273,10 +298,16 @@ def _leaf(blocks: Sequence[Block], card: Card) -> str:
 
 
 def _add_card(
-    graph: "graphviz.Digraph", blocks: Sequence[Block], card: Card, label: str, place: Place
+    graph: "graphviz.Digraph",
+    blocks: Sequence[Block],
+    card: Card,
+    label: str,
+    place: Place,
+    marks: Marks,
 ) -> None:
     """Add a card, and the joint of a residual block."""
     look = {"group": f"spine-{place.column}"} if place.column else {}
+    look |= marks.on_card(card)
     kind = "folded" if card.folded else blocks[card.first].kind
     add_node(graph, f"block-{card.first}", f"block {kind}", label, **look)
     leaf = _leaf(blocks, card)

@@ -1,5 +1,6 @@
 """What all diagrams share: colours, and DOT for cards, arrows and tables."""
 
+import re
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,11 @@ COLOURS = {
 GREY, ORANGE, GREEN = "#7a828c", "#d55e00", "#009e73"
 
 TEXT, MUTED = "#1f2328", "#57606a"
+
+_DARK = {
+    "#ffffff": "#1c2128", "#eef1f5": "#2d333b", "#d8dce2": "#444c56",
+    TEXT: "#e6edf3", MUTED: "#9aa4af",
+}  # fmt: skip
 
 FONT = "Helvetica,Arial,sans-serif"
 
@@ -66,6 +72,17 @@ def add_edge(
 ) -> None:
     """Add an edge with an `id`, and its kind as `class`."""
     graph.edge(start, end, id=name, **{"class": kind}, **look)
+
+
+def in_dark(dot: str) -> str:
+    """The same diagram with dark cards and light text.
+
+    Example:
+        >>> in_dark('digraph { a [fillcolor="#ffffff" fontcolor="#57606a80"] }')
+        'digraph { a [fillcolor="#1c2128" fontcolor="#9aa4af80"] }'
+    """
+    # Quotes in names are escaped: no name can look like this.
+    return re.sub(r'(?<==")#[0-9a-f]{6}', lambda colour: _DARK.get(colour[0], colour[0]), dot)
 
 
 def muted(text: str) -> str:

@@ -9,6 +9,7 @@ from ..graph.callgraph import parameters
 from ..text import number_text, shape_text
 from .dot import COLOURS, GAP, GREEN, GREY, MAX_NAME, ORANGE, TEXT, escaped, muted, table
 from .folding import Card, title
+from .marks import NO_MARKS, Marks, faint, flag_row, scale_line, value_cell
 
 SAMPLES = {
     "identity": "——",
@@ -29,12 +30,17 @@ class Labels:
         blocks: All blocks of the model, in order.
         cards: The cards to draw.
         notes: For each card, what it reads and is read by where no arc shows it.
+        marks: What is marked on them.
     """
 
     def __init__(
-        self, blocks: Sequence[Block], cards: Sequence[Card], notes: Sequence[Sequence[str]]
+        self,
+        blocks: Sequence[Block],
+        cards: Sequence[Card],
+        notes: Sequence[Sequence[str]],
+        marks: Marks = NO_MARKS,
     ) -> None:
-        self._blocks, self._cards, self._notes = blocks, cards, notes
+        self._blocks, self._cards, self._notes, self._marks = blocks, cards, notes, marks
         shared = _shared(blocks)
         self._abouts = [_about(self._within(card), shared) for card in cards]
         shapes = [6 * len(self._shape(card)) for card in cards]
@@ -51,6 +57,8 @@ class Labels:
         ]
         under = [5.5 * len(line) - sum(self.widths) for line in lines]
         self.widths[0] = round(max([*names, *under], default=0)) + 10
+        self._columns = 5 if marks.values else 4
+        self._value_width = 5 * max(map(len, marks.values.texts)) + 8 if marks.values else 0
 
     def card(self, index: int) -> str:
         """The name left and numbers right, after a bar in the colour of the kind."""
@@ -58,7 +66,7 @@ class Labels:
         blocks = self._within(card)
         calls = [call for block in blocks for call in block.calls]
         kinds = {block.kind for block in blocks}
-        colour = COLOURS.get(kinds.pop(), GREY) if len(kinds) == 1 else GREY
+        bar = COLOURS.get(kinds.pop(), GREY) if len(kinds) == 1 else GREY
         name = f"<B>{GAP}{escaped(name_of(self._blocks, card))}</B>"
         count = parameters(blocks[0].graph, calls)
         about = self._abouts[index].replace(" ", GAP)
@@ -69,12 +77,19 @@ class Labels:
         ]
         under = [_range(self._blocks, card)] if card.folded else []
         under += self._notes[index]
-        return table(self._row(texts, colour, under))
+        rows = self._row(texts, bar, under, self._value(card))
+        if self._marks.is_faint(card):
+            rows = faint(rows)
+        flags = self._marks.flags(card)
+        start, end = (
+            flag_row(flag, self._columns) if flag in flags else "" for flag in ("START", "END")
+        )
+        return table(f"{start}{rows}{end}")
 
     def frame(self, stage: Stage) -> str:
         """The name of a stage and its shape, left and right of the spine through the middle."""
         shape = shape_text(stage.output_shape, stage.blocks[-1].scale)
-        half = sum(self.widths) // 2 + 3
+        half = (sum(self.widths) + self._value_width) // 2 + 3
         # Below the shapes of the cards where there is room, and clear of the arcs at the right.
         right = max(0, min(self.widths[2], half - self.widths[1]))
         cells = [
@@ -86,8 +101,10 @@ class Labels:
 
     def legend(self, name: str, shortcuts: Collection[str], has_skips: bool) -> str:
         """The model's name, the columns of the cards, and what lines and signs mean."""
+        values = self._marks.values
         heading = f'<FONT POINT-SIZE="11" COLOR="{TEXT}"><B>{GAP}{escaped(name)}</B></FONT>'
-        rows = self._row([heading, muted("output"), muted("parameters")])
+        no_value = value_cell(self._value_width) if values else ""
+        rows = self._row([heading, muted("output"), muted("parameters")], value=no_value)
         lines = [(3 * GAP).join(["shortcut", *map(_sample, shortcuts)])] if shortcuts else []
         if has_skips:
             line = f'<FONT COLOR="{GREEN}"><B>{SAMPLES["identity"]}</B></FONT>'
@@ -97,8 +114,10 @@ class Labels:
             f"<B>{sign}</B>{GAP}{word}" for sign, word in _SIGN_NAMES.items() if sign in letters
         ]
         lines += [(3 * GAP).join(signs)] if signs else []
+        lines = [f"{GAP}{line}" for line in lines]
+        lines += [scale_line(values)] if values else []
         for line in lines:
-            rows += f'<TR><TD></TD><TD COLSPAN="3" ALIGN="LEFT">{GAP}{line}</TD></TR>'
+            rows += f'<TR><TD></TD><TD COLSPAN="{self._columns - 1}" ALIGN="LEFT">{line}</TD></TR>'
         return table(rows)
 
     def _within(self, card: Card) -> Sequence[Block]:
@@ -108,23 +127,38 @@ class Labels:
         block = self._blocks[card.last]
         return shape_text(block.output_shape, block.scale)
 
+    def _value(self, card: Card) -> str:
+        """The cell for the value of a card; `""` without values."""
+        values = self._marks.values
+        if values is None:
+            return ""
+        if card.folded:
+            return value_cell(self._value_width)
+        i = card.first
+        return value_cell(self._value_width, values.texts[i], values.colours(i))
+
     def _row(
-        self, texts: Sequence[str], bar: str = "transparent", under: Sequence[str] = ()
+        self,
+        texts: Sequence[str],
+        bar: str = "transparent",
+        under: Sequence[str] = (),
+        value: str = "",
     ) -> str:
-        """A row of a card, after a bar in its colour, and lines of text under it."""
+        """A row of a card, after a bar in its colour and its value, and lines of text under it."""
         (name, *numbers), (wide, *narrow) = texts, self.widths
         span = f' ROWSPAN="{1 + len(under)}"' if under else ""
         fixed = "" if under else ' FIXEDSIZE="TRUE"'
         return (
             f'<TR><TD{span}{fixed} WIDTH="3" HEIGHT="11" BGCOLOR="{bar}"></TD>'
-            f'<TD ALIGN="LEFT" WIDTH="{wide}">{name}</TD>'
+            f'{value}<TD ALIGN="LEFT" WIDTH="{wide}">{name}</TD>'
             + "".join(
                 f'<TD ALIGN="RIGHT" WIDTH="{width}">{number}</TD>'
                 for number, width in zip(numbers, narrow, strict=True)
             )
             + "</TR>"
             + "".join(
-                f'<TR><TD COLSPAN="3" ALIGN="LEFT">{GAP}{muted(line)}</TD></TR>' for line in under
+                f'<TR><TD COLSPAN="{self._columns - 1}" ALIGN="LEFT">{GAP}{muted(line)}</TD></TR>'
+                for line in under
             )
         )
 

@@ -12,6 +12,8 @@ from ..drawing import rendering
 from ..errors import CutwidgetsError
 from ..files import write_whole
 from ..structure.anatomy import Anatomy
+from . import exports
+from .exports import View
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -126,13 +128,17 @@ def picture(anatomy: Anatomy) -> str:
     )
 
 
-def file(anatomy: Anatomy, suffix: str, state: Mapping[str, Any]) -> bytes:
+def file(
+    anatomy: Anatomy, suffix: str, state: Mapping[str, Any], view: View | None = None
+) -> bytes:
     """The content of a file of a panel.
 
     Args:
         anatomy: The anatomy of its model.
-        suffix: `".svg"`, `".png"` or `".dot"` for the diagram; `".html"` for the panel.
+        suffix: `".svg"`, `".png"` or `".dot"` for the diagram, with the selected slice; `".html"`
+            for the panel.
         state: As for `html`.
+        view: What else is shown.
 
     Raises:
         CutwidgetsError: If the suffix is another one.
@@ -143,14 +149,15 @@ def file(anatomy: Anatomy, suffix: str, state: Mapping[str, Any]) -> bytes:
         >>> file(cw.anatomy(keras.applications.VGG16(weights=None)), ".dot", {})[:7]
         b'digraph'
     """
-    if suffix == ".svg":
-        return anatomy.svg.encode()
-    if suffix == ".dot":
-        return anatomy.dot.encode()
-    if suffix == ".png":
-        return rendering.draw(anatomy.dot, "png")
+    view = view or View()
     if suffix == ".html":
-        return html(f"{anatomy.name}: cutwidgets", state).encode()
+        shown = {**state, "_tab": view.tab, "_coloured": view.colours}
+        return html(f"{anatomy.name}: cutwidgets", shown).encode()
+    if suffix in (".svg", ".png", ".dot"):
+        dot = exports.dot(anatomy, state, view)
+        if suffix == ".png":
+            return rendering.draw(dot, "png")
+        return (rendering.render(dot) if suffix == ".svg" else dot).encode()
     raise CutwidgetsError(
         f"A panel can be saved as .keras, .svg, .png, .dot or .html. Received: {suffix!r}."
     )

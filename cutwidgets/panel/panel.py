@@ -12,6 +12,7 @@ import traitlets
 
 from .. import files
 from ..analysis.costs import costs
+from ..drawing.folding import Card
 from ..errors import CutwidgetsError
 from ..inference import pictures
 from ..structure.anatomy import anatomy
@@ -21,6 +22,7 @@ from ..surgery.script import to_code
 from ..surgery.slicing import section
 from . import lab_view, page, questions, result_views, slice_view
 from .background import Answer, BackgroundWidget, Work
+from .exports import View
 from .traits import IN_PAGE, Selection, answers, problems
 
 PARTS = ("diagram", "summary", "run", "check", "code", "costs", "surgery", "lab", "save")
@@ -151,8 +153,9 @@ class CutPanel(BackgroundWidget):
         """Save what the panel shows.
 
         Args:
-            path: A new file: `.keras` for the slice; `.svg`, `.png` or `.dot` for the diagram;
-                `.html` for a page of the whole panel that needs no kernel.
+            path: A new file: `.keras` for the slice; `.svg`, `.png` or `.dot` for the diagram, with
+                the slice and the colours of the last study; `.html` for a page of the whole panel
+                that needs no kernel.
 
         Returns:
             The path of the file.
@@ -175,12 +178,12 @@ class CutPanel(BackgroundWidget):
             page.whole(path, lambda unfinished: unfinished.write_bytes(self._content(path.suffix)))
         return path
 
-    def _content(self, suffix: str) -> bytes:
-        """The content of a file of the diagram or the panel."""
+    def _content(self, suffix: str, view: View | None = None) -> bytes:
+        """The content of a file of the diagram or the panel, as a view shows it."""
         if suffix == ".html" and not self._costs:
             self._answer("costs", self._count_costs)
         state = {name: getattr(self, name) for name in self.trait_names(in_page=True)}
-        return page.file(self._anatomy, suffix, state)
+        return page.file(self._anatomy, suffix, state, view)
 
     @traitlets.validate("model")
     def _read(self, proposal: dict[str, Any]) -> Any:
@@ -520,11 +523,19 @@ class CutPanel(BackgroundWidget):
     def _locate(self, text: str) -> Answer:
         return slice_view.location(self._anatomy, text)
 
-    def _write(self, kind: str) -> Answer:
+    def _write(
+        self,
+        kind: str,
+        colours: bool = True,
+        unfolded: Sequence[int] | None = None,
+        dark: bool = False,
+        tab: str = "",
+    ) -> Answer:
         """A file for the page to download; a slice is too large for that, and goes to the disk."""
         if kind != "keras":
             name = files.file_name(self._anatomy.name, kind)
-            return {"name": name, "content": self._content(f".{kind}")}
+            view = View(colours, Card(*unfolded) if unfolded else None, dark, tab)
+            return {"name": name, "content": self._content(f".{kind}", view)}
         name = self._chosen()[1].name
         numbered = (f"{name}-{i}" if i else name for i in count())
         paths = (Path(files.file_name(stem, kind)) for stem in numbered)
