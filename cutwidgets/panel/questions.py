@@ -146,4 +146,5 @@ def _words(hint: Any) -> str:
         return " or ".join(map(_words, options))
     if origin is not None:
         return f"a list, each item {_words(options[0])}"
-    return {int: "an integer", str: "a text", type(None): "null"}.get(hint, "bytes")
+    words = {int: "an integer", str: "a text", bool: "true or false", type(None): "null"}
+    return words.get(hint, "bytes")

@@ -146,6 +146,15 @@ export function createPictures() {
   };
 }
 
+/**
+ * Whether an element shows bright text on a dark ground.
+ * @param {Element} element
+ */
+export function isDark(element) {
+  const [red, green, blue] = (getComputedStyle(element).color.match(/[\d.]+/g) ?? []).map(Number);
+  return 0.3 * red + 0.59 * green + 0.11 * blue > 128;
+}
+
 /** @param {string} name @param {BlobPart} bytes */
 export function download(name, bytes) {
   const href = URL.createObjectURL(new Blob([bytes]));

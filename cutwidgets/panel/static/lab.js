@@ -9,7 +9,7 @@ import { NEEDS_PYTHON } from "./messages.js";
 /**
  * @typedef {{name: string, label: string, about: string, missing: string}} Study
  * @param {Store} store
- * @returns {Tab & {values(): (Value | null)[] | null, coloured(): boolean}}
+ * @returns {Tab & {values(): (Value | null)[] | null}}
  */
 export function createLabTab(store) {
   const { model, network } = store;
@@ -30,9 +30,10 @@ export function createLabTab(store) {
   const outcome = h("div", {});
   const tools = h("div", { class: "cw-tools" }, [h("label", {}, ["Experiment ", select]), run]);
   const element = h("div", { "data-part": "lab" }, [tools, about, job.element, outcome]);
-  let coloured = true;
+  let coloured = model.get("_coloured") ?? true; // a page in a file begins as it was saved
   const drawAbout = onChange(showAbout);
   const draw = onChange(drawOutcome);
+  let drawn = false;
   const computeValues = createValues();
   select.addEventListener("change", refresh);
 
@@ -67,8 +68,9 @@ export function createLabTab(store) {
   /** @param {any} result @param {boolean} failed */
   function drawOutcome(result, failed) {
     if (result?.values) {
-      coloured = true;
-      colours.textContent = "Clear colours";
+      if (drawn) coloured = true;
+      drawn = true;
+      colours.textContent = coloured ? "Clear colours" : "Colour the diagram";
       return outcome.replaceChildren(...drawResult(result));
     }
     outcome.replaceChildren(empty(result?.stopped ? "Stopped."
@@ -92,12 +94,12 @@ export function createLabTab(store) {
 
   // What the diagram shows: for each block a number on its colour, or null.
   function values() {
-    const isShown = coloured && store.tab() === "lab" && !store.isRunning("lab");
+    const isShown = coloured && ["lab", "save"].includes(store.tab()) && !store.isRunning("lab");
     const result = isShown ? store.answer("lab") : null;
     return result?.values ? computeValues(result) : null;
   }
   return {
-    id: "lab", label: "Lab", element, refresh, values, coloured: () => coloured,
+    id: "lab", label: "Lab", element, refresh, values,
   };
 }
 

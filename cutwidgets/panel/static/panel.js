@@ -6,7 +6,7 @@ import { createCheckTab } from "./check.js";
 import { createCodeTab } from "./code.js";
 import { createControls, createToolbar } from "./controls.js";
 import { createCostsTab } from "./costs.js";
-import { button, h } from "./dom.js";
+import { button, h, isDark } from "./dom.js";
 import { createForwardTab } from "./forward.js";
 import { createLabTab } from "./lab.js";
 import { createMessageBox, createStatusLine } from "./messages.js";
@@ -22,10 +22,13 @@ export function createPanel(model, prefix) {
   const shows = new Set(model.get("_parts"));
   const hasDiagram = shows.has("diagram");
   const lab = createLabTab(store);
-  const shown = () => ({
-    colours: store.tab() === "lab" && lab.coloured(),
-    unfolded: [store.unfolded()].flatMap((run) => run ? [run.first, run.last] : []),
-  });
+  const shown = () => {
+    const run = store.unfolded();
+    return {
+      colours: lab.values() !== null, unfolded: run && [run.first, run.last], dark: isDark(root),
+      tab: store.tab(),
+    };
+  };
   const tabs = [createSummaryTab(store), createForwardTab(store), createCheckTab(store),
     createCodeTab(store), createCostsTab(store), createSurgeryTab(store), lab,
     createSaveTab(store, shown)].filter(({ id }) => shows.has(id));
@@ -103,7 +106,8 @@ export function createPanel(model, prefix) {
     root,
     start() {
       store.subscribe(refresh);
-      store.show(tabs[0]?.id ?? "");
+      const saved = tabs.find(({ id }) => id === model.get("_tab")); // of a page in a file
+      store.show((saved ?? tabs[0])?.id ?? "");
     },
     close() {
       store.close();
