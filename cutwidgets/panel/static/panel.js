@@ -43,6 +43,7 @@ export function createPanel(model, prefix) {
   const left = canvas && toolbar && h("div", { class: "cw-left" }, [toolbar.row, canvas.element]);
   const right = h("div", { class: "cw-right" }, // nothing above the tabs may move them
     [tabList.list, status.element, message.element, ...tabList.panels]);
+  /** @type {HTMLElement} */
   const root = h("div", { class: "cutwidgets cw-panel" }, [
     left || shows.has("run") ? controls.row : null,
     left ? controls.below : null,
