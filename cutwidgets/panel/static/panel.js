@@ -10,6 +10,7 @@ const widget = {
       panel?.close();
       panel = createPanel(model, prefix);
       el.replaceChildren(panel.root);
+      hidePicture(model, el);
       panel.start();
     }
     draw();

@@ -1,0 +1,10 @@
+// ------------------------------------------------------------------- the picture below a panel
+
+// Hides the static picture of this panel while this view of it is in the page, wherever both are.
+// The style sheet is a part of the view, so that it goes when the view goes.
+export function hidePicture(model, el) {
+  const style = document.createElement("style");
+  const own = CSS.escape(`cutwidgets-of-${model.get("_token")}`);
+  style.textContent = `.${own} { display: none !important; }`;
+  el.append(style);
+}
