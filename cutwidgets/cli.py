@@ -179,6 +179,40 @@ def check(
 
 @app.command()
 @exit_codes()
+def page(
+    model: File,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .html file to write.")],
+    start: Annotated[
+        str | None,
+        typer.Option(help="Select from this block, stage or layer on; - for the input."),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option(help="Select up to this block, stage or layer; - for the output."),
+    ] = None,
+    allow_bypass: AllowBypass = False,
+    force: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
+    unsafe: Unsafe = False,
+    imports: Imports = None,
+) -> None:
+    """Save the panel of a model as one HTML file that works without Python."""
+    _refuse_output(output, ".html", "The page", force, " Use --force to replace it.")
+    with _loaded(model, unsafe, imports) as loaded:
+        from .panel.panel import CutPanel
+        from .surgery.slicing import cut as cut_out
+
+        panel = CutPanel(loaded)
+        panel.allow_bypass = allow_bypass
+        if start is not None or end is not None:
+            start, end = start or "-", end or "-"
+            _on_slice(cut_out, loaded, start, end, allow_bypass, None)  # a panel raises nothing
+            panel.selection = _places(start, end)
+        files.write_whole(output, panel.save, force)
+    say(f"{output}: {panel!r}")
+
+
+@app.command()
+@exit_codes()
 def features(
     model: File,
     data: Annotated[

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -72,14 +73,58 @@ def test_cut_writes_the_slice(run, model, file, tmp_path):
     assert keras.models.load_model(tmp_path / "head.keras").input_shape == (None, 8, 8, 1)
 
 
-def test_a_file_is_not_replaced_by_accident(run, file, tmp_path):
-    to = tmp_path / "part.keras"
+def without_counts(page):
+    """The text of a saved page, without the numbers that a panel gives to its answers."""
+    return re.sub(r'"count": \d+', "", page.read_text("utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("options", "places", "selection"),
+    [
+        ((), (), []),
+        (
+            ("--start", "stage1", "--end", "stage2_block1"),
+            ("stage1", "stage2_block1"),
+            ["stage1_block1", "stage2_block1"],
+        ),
+        (("--start", "stage2"), ("stage2", None), ["stage2_block1", "classifier"]),
+        (("--start", "-", "--end", "stem"), (None, "stem"), ["stem", "stem"]),
+        (
+            ("--start", "stage1_block1_2_conv", "--end", "stage2", "--allow-bypass"),
+            ("stage1_block1_2_conv", "stage2"),
+            ["stage1_block1_2_conv", "stage2_block2"],
+        ),
+    ],
+)
+def test_page_writes_what_the_panel_saves(run, model, file, tmp_path, options, places, selection):
+    to, panel = tmp_path / "page.html", cw.CutPanel(model)
+    panel.allow_bypass = "--allow-bypass" in options
+    panel.selection = places
+    wanted = panel.save(tmp_path / "wanted.html")
+    code, out, _ = run("page", file, "--output", to, *options)
+    assert (code, out) == (0, f"{to}: {panel!r}\n")
+    assert without_counts(to) == without_counts(wanted)
+    assert f'"selection": {json.dumps(selection)}' in to.read_text("utf-8")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "wanted.html"]
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (("cut", "MODEL", "stage1", "stage2"), "part.keras"),
+        (("page", "MODEL", "--start", "stage1"), "page.html"),
+    ],
+)
+def test_a_file_is_not_replaced_by_accident(run, file, tmp_path, command, name):
+    to = tmp_path / name
     to.write_text("mine")
-    code, _, errors = run("cut", file, "stage1", "stage2", "-o", to)
+    words = [*(file if word == "MODEL" else word for word in command), "-o", to]
+    code, _, errors = run(*words)
     assert (code, to.read_text()) == (2, "mine")
     assert "--force" in errors
-    assert run("cut", file, "stage1", "stage2", "-o", to, "--force")[0] == 0
-    assert keras.models.load_model(to)
+    assert run(*words, "--force")[0] == 0
+    assert to.stat().st_size > 10_000
+    assert list(tmp_path.iterdir()) == [to]
 
 
 def test_check_proves(run, file):
@@ -173,6 +218,10 @@ def test_layers_of_ones_own_are_imported(run, tmp_path, monkeypatch):
         (("check", "MODEL", "stage9", "stage2"), "stage9"),
         (("cut", "MODEL", "stage1_block1_2_conv", "stage2", "-o", "x.keras"), "nearest"),
         (("cut", "MODEL", "stage1", "stage2", "-o", "x.h5"), ".keras"),
+        (("page", "MODEL", "-o", "x.htm"), ".html"),
+        (("page", "MODEL", "-o", "x.html", "--end", "stage9"), "stage9"),
+        (("page", "MODEL", "-o", "x.html", "--start", "stage1_block1_2_conv"), "--allow-bypass"),
+        (("page", "MODEL", "-o", "x.html", "--start", "stage2", "--end", "stage1"), "stage2"),
         (("features", "MODEL", "nothing.npy", "--to", "x.parquet"), "nothing.npy"),
     ],
 )
@@ -188,6 +237,23 @@ def test_bad_input_is_told_without_a_traceback(run, file, words, told, tmp_path,
 def test_only_a_command_that_runs_imports_what_is_slow():
     code = "import sys, cutwidgets.cli; sys.exit('keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_file_that_does_not_exist_is_told_before_keras_is_imported(tmp_path):
+    code = (
+        "import sys\n"
+        "from cutwidgets import cli\n"
+        "sys.argv = ['cutwidgets', 'page', 'nothing.keras', '-o', 'page.html']\n"
+        "try:\n    cli.main()\n"
+        "except SystemExit as end:\n"
+        "    slow = {'keras', 'tensorflow', 'anywidget'} & {*sys.modules}\n"
+        "    sys.exit(f'imported {slow}' if slow else end.code)\n"
+    )
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, cwd=tmp_path, env=os.environ | path
+    )
+    assert (ended.returncode, b"no file" in ended.stderr) == (2, True), ended.stderr
 
 
 def test_models_without_blocks_or_with_operations_that_nobody_can_count(run, tmp_path):

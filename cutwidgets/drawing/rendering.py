@@ -1,5 +1,6 @@
-"""DOT to SVG: by pygraphviz, or by a system's `dot`."""
+"""DOT to SVG: by pygraphviz, or by a system's `dot`. And the SVG in a page."""
 
+import base64
 import re
 import subprocess
 import sys
@@ -106,3 +107,29 @@ def html(svg: str) -> str:
         True
     """
     return f'<div class="cutwidgets-diagram"><style>{STYLESHEET}</style>{svg}</div>'
+
+
+def image(svg: str, text: str) -> str:
+    """The diagram as an `<img>`, in colours for a light or dark page, whichever this one is.
+
+    What removes or escapes SVG in HTML, as notebooks do that are not trusted, leaves images.
+
+    Args:
+        svg: An SVG from `render`.
+        text: What the image shows, in words. Not escaped.
+
+    Example:
+        >>> image(render("digraph { a }"), "a graph")[:61]
+        '<img alt="a graph" style="max-width: 100%" src="data:image/sv'
+    """
+    size, view_box = re.findall(r'width="[^"]*" height="[^"]*"|viewBox="[^"]*"', svg)[:2]
+    whole = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="cutwidgets-diagram" {size} {view_box}>'
+        f"<style><![CDATA[{STYLESHEET}{_BACKGROUND}]]></style>{svg.replace(size, '', 1)}</svg>"
+    )
+    data = base64.b64encode(whole.encode()).decode()
+    return f'<img alt="{text}" style="max-width: 100%" src="data:image/svg+xml;base64,{data}">'
+
+
+# An image has one of its own: what is around it may be of any colour.
+_BACKGROUND = ".cutwidgets-diagram { background: var(--cw-card); }"

@@ -107,24 +107,28 @@ def as_text(value: Any) -> Any:
     return value
 
 
-def picture(anatomy: Anatomy) -> str:
+def picture(anatomy: Anatomy, token: str) -> str:
     """The diagram and a table as HTML, to show below a panel where widgets do not work.
 
-    A notebook that is opened without a kernel, or converted, shows the diagram. An untrusted one
-    removes the SVG and shows the table. The style sheet of a live panel hides both.
+    A notebook that is opened without a kernel, or converted, shows them. Where the panel is drawn,
+    `picture.js` hides them.
+
+    Args:
+        anatomy: The anatomy of the panel's model.
+        token: Names the panel. It is in a class, which is all that sanitizers leave.
 
     Example:
         >>> import cutwidgets as cw
         >>> import keras
-        >>> anatomy = cw.anatomy(keras.applications.VGG16(weights=None))
-        >>> ">block5</td>" in picture(anatomy)
-        True
+        >>> html = picture(cw.anatomy(keras.applications.VGG16(weights=None)), "1a2b")
+        >>> html[:50], ">block5</td>" in html
+        ('<div class="cutwidgets-static cutwidgets-of-1a2b">', True)
     """
-    title = f"The {len(anatomy)} blocks of {escape(anatomy.name)}; run this cell for the panel"
+    title = f"The {len(anatomy)} blocks of {escape(anatomy.name)}"
     return (
-        # Where the SVG is removed, its texts remain: at this font size they are invisible.
-        f'<div class="cutwidgets-static"><div style="font-size: 0px">{rendering.html(anatomy.svg)}'
-        f"</div><details><summary>{title}</summary>{anatomy.html_table()}</details></div>"
+        f'<div class="cutwidgets-static cutwidgets-of-{token}">'
+        f"{rendering.image(anatomy.svg, title)}<details><summary>{title}; run this cell for the "
+        f"panel</summary>{anatomy.html_table()}</details></div>"
     )
 
 

@@ -5,6 +5,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
+from uuid import uuid4
 
 import keras
 import numpy as np
@@ -94,6 +95,7 @@ class CutPanel(BackgroundWidget):
     _experiments = traitlets.Dict().tag(**IN_PAGE)
     # Tells the page that its last message has arrived: "id", "ask", and "failed" if it is refused.
     _reply = traitlets.Dict().tag(sync=True)
+    _token = traitlets.Unicode().tag(sync=True)  # by it, a view hides the panel's static picture
 
     def __init__(
         self,
@@ -119,7 +121,12 @@ class CutPanel(BackgroundWidget):
         self._data = lab_view.examples(model, data)
         samples = list(pictures.SAMPLES)
         name = samples[0] if photo is None else "Your photograph"
-        super().__init__(model=model, _parts=list(parts), _photo={"name": name, "names": samples})
+        super().__init__(
+            model=model,
+            _parts=list(parts),
+            _photo={"name": name, "names": samples},
+            _token=uuid4().hex,
+        )
         traitlets.link((self, "selection"), (self, "value"))
         self.on_msg(self._receive)
 
@@ -132,10 +139,9 @@ class CutPanel(BackgroundWidget):
         from IPython.display import display
 
         bundle = super()._repr_mimebundle_()
-        data = (bundle[0] if isinstance(bundle, tuple) else bundle) or {}
-        display(data | {"image/svg+xml": self._anatomy.svg}, raw=True)
-        picture = {"text/html": page.picture(self._anatomy), "text/plain": repr(self._anatomy)}
-        display(picture, raw=True)
+        display((bundle[0] if isinstance(bundle, tuple) else bundle) or {}, raw=True)
+        picture = page.picture(self._anatomy, self._token)
+        display({"text/html": picture, "text/plain": repr(self._anatomy)}, raw=True)
 
     @property
     def code(self) -> str:

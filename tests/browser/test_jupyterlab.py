@@ -100,7 +100,7 @@ def test_several_panels_a_lost_kernel_and_a_notebook_without_one(lab, page, tmp_
 
     page.goto("about:blank")
     lab.open(page, "test.ipynb")
-    page.locator(".cutwidgets-static svg").first.wait_for(timeout=60_000)
+    page.locator(".cutwidgets-static img").first.wait_for(timeout=60_000)
     assert pictures.first.is_visible()
 
 

@@ -1,3 +1,4 @@
+import base64
 import re
 import shutil
 import sys
@@ -254,6 +255,22 @@ def test_html_carries_a_style_sheet_that_concerns_the_diagram_alone(resnet):
     ours = ":is(.cutwidgets, .cutwidgets-diagram)"
     for selector in re.split(r",\s*\n", ",\n".join(selectors)):
         assert not selector.strip() or selector.strip().startswith(ours)
+
+
+def test_an_image_is_the_diagram_with_its_style_sheet(resnet):
+    html = rendering.image(resnet.svg, "words")
+    assert 'alt="words"' in html
+    data = re.search(r'src="data:image/svg\+xml;base64,([^"]*)"', html)[1]
+    image = ElementTree.fromstring(base64.b64decode(data))
+    inner = image.find(f"{SVG}svg")
+    drawn = ElementTree.fromstring(resnet.svg)
+    assert [ElementTree.tostring(part) for part in inner] == [
+        ElementTree.tostring(part) for part in drawn
+    ]
+    sizes = [drawn.get(name) for name in ("width", "height", "viewBox")]
+    assert [image.get(name) for name in ("width", "height", "viewBox")] == sizes
+    assert (inner.get("viewBox"), inner.get("width")) == (sizes[2], None)  # as large as the image
+    assert image.find(f"{SVG}style").text.startswith(rendering.STYLESHEET)
 
 
 def test_the_style_sheet_knows_the_colours_of_the_texts(resnet):

@@ -3,6 +3,7 @@
 /** @import { Model } from "./types.d.ts" */
 import { offlineModel } from "./offline.js";
 import { createPanel } from "./panel.js";
+import { hidePicture } from "./picture.js";
 
 const widget = {
   /** @param {{model: Model, el: HTMLElement}} view */
@@ -16,6 +17,7 @@ const widget = {
       panel?.close();
       panel = createPanel(model, prefix);
       el.replaceChildren(panel.root);
+      hidePicture(model, el);
       panel.start();
     }
     draw();
