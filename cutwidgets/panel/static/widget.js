@@ -3,6 +3,7 @@
 /** @import { Model } from "./types.d.ts" */
 import { offlineModel } from "./offline.js";
 import { createPanel } from "./panel.js";
+import { createSizes } from "./sizes.js";
 
 const widget = {
   /** @param {{model: Model, el: HTMLElement}} view */
@@ -12,9 +13,10 @@ const widget = {
     const prefix = `cutwidgets-${Math.random().toString(36).slice(2)}-`;
     /** @type {ReturnType<typeof createPanel> | undefined} */
     let panel;
+    const sizes = createSizes();
     function draw() {
       panel?.close();
-      panel = createPanel(model, prefix);
+      panel = createPanel(model, prefix, sizes);
       el.replaceChildren(panel.root);
       panel.start();
     }
