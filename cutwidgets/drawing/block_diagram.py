@@ -93,10 +93,12 @@ def source(
     """
     drawn = cards(blocks, opened)
     edges = _edges(blocks, drawn)
-    places = _places(edges, Labels(blocks, drawn, [()] * len(drawn)))
+    own = _stage_of(blocks, stages, drawn)
+    frames = [None if j is None or _is_hidden(stages[j]) else stages[j] for j in own]
+    places = _places(edges, Labels(blocks, drawn, [()] * len(drawn), frames))
     wiring = _wiring(drawn, edges, places)
     *notes, last = _notes(blocks, wiring)
-    labels = Labels(blocks, drawn, notes, marks)
+    labels = Labels(blocks, drawn, notes, frames, marks)
     marks = _with_readers(marks, wiring)
     graph = empty()
     singles = {blocks[card.first].shortcut for card in wiring.cards if not card.folded}
@@ -106,7 +108,6 @@ def source(
     add_node(graph, "legend", "legend", legend, **_FRAME)
     add_node(graph, "input", "input", _input_label(blocks))
     graph.edge("legend", "input", style="invis")
-    own = _stage_of(blocks, stages, wiring.cards)
     for j in sorted({j for j in own if j is not None}):
         with graph.subgraph(name=f"cluster-{j}") as frame:
             frame.attr(**_frame(j, stages[j], labels))
@@ -327,10 +328,15 @@ def _stage_of(
     return own
 
 
+def _is_hidden(stage: Stage) -> bool:
+    """Whether a stage has no frame: a single block of the same name says all."""
+    return stage.name == stage.blocks[0].name
+
+
 def _frame(j: int, stage: Stage, labels: Labels) -> dict[str, str]:
-    """Attributes of the frame around a stage; invisible around a single block of the same name."""
+    """Attributes of the frame around a stage."""
     look = {"id": f"stage-{j}", "class": "stage", "labeljust": "l", "margin": "5", **_FRAME}
-    if stage.name == stage.blocks[0].name:
+    if _is_hidden(stage):
         return look | {"label": "", "style": "", "peripheries": "0", "margin": "0"}
     return look | {"label": labels.frame(stage)}
 

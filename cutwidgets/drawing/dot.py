@@ -96,9 +96,19 @@ def table(rows: str) -> str:
     return f"<<TABLE {look}>{rows}</TABLE>>"
 
 
+def clipped(name: str, letters: int = MAX_NAME) -> str:
+    """Shorten a name in its middle: the names of a diagram differ at their ends.
+
+    Example:
+        >>> clipped("expanded_conv_5_squeeze_excite_conv_1")
+        'expanded_…queeze_excite_conv_1'
+    """
+    end = letters * 2 // 3
+    return name if len(name) <= letters else f"{name[: letters - end - 1]}…{name[-end:]}"
+
+
 def escaped(name: str) -> str:
     """A name as label text: shortened, printable, with all markup escaped."""
-    shown = name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
-    printable = "".join(letter if letter.isprintable() else "�" for letter in shown)
+    printable = "".join(letter if letter.isprintable() else "�" for letter in clipped(name))
     # Graphviz replaces \N, \G and others by names of its own, and \\ by one backslash.
     return escape(printable).replace("\\", "\\\\")

@@ -7,7 +7,19 @@ from itertools import chain
 from ..blocks.blocks import Block, Stage
 from ..graph.callgraph import parameters
 from ..text import number_text, shape_text
-from .dot import COLOURS, GAP, GREEN, GREY, MAX_NAME, ORANGE, TEXT, escaped, muted, table
+from .dot import (
+    COLOURS,
+    GAP,
+    GREEN,
+    GREY,
+    MAX_NAME,
+    ORANGE,
+    TEXT,
+    clipped,
+    escaped,
+    muted,
+    table,
+)
 from .folding import Card, title
 from .marks import NO_MARKS, Marks, faint, flag_row, scale_line, value_cell
 
@@ -17,6 +29,8 @@ SAMPLES = {
     "pooling": "· · · ·",
     "padding": "━━",
 }  # fmt: skip
+
+_MAX_TITLE = 22  # letters of a stage's name
 
 _SIGNS = {"addition": "+", "multiplication": "×", "concatenation": "‖"}
 
@@ -30,6 +44,7 @@ class Labels:
         blocks: All blocks of the model, in order.
         cards: The cards to draw.
         notes: For each card, what it reads and is read by where no arc shows it.
+        frames: For each card, the stage whose title stands above it, if any.
         marks: What is marked on them.
     """
 
@@ -38,9 +53,13 @@ class Labels:
         blocks: Sequence[Block],
         cards: Sequence[Card],
         notes: Sequence[Sequence[str]],
+        frames: Sequence[Stage | None],
         marks: Marks = NO_MARKS,
     ) -> None:
         self._blocks, self._cards, self._notes, self._marks = blocks, cards, notes, marks
+        self._names = [
+            _below(name_of(blocks, card), frame) for card, frame in zip(cards, frames, strict=True)
+        ]
         shared = _shared(blocks)
         self._abouts = [_about(self._within(card), shared) for card in cards]
         shapes = [6 * len(self._shape(card)) for card in cards]
@@ -48,15 +67,21 @@ class Labels:
         # Graphviz widens a column if its own fonts need more. The estimate keeps texts inside their
         # cards if Graphviz has no fonts, or others than the browser.
         names = [
-            6.5 * min(len(name_of(blocks, card)), MAX_NAME) + 5.5 * len(about)
-            for card, about in zip(cards, self._abouts, strict=True)
+            6.5 * min(len(name), MAX_NAME) + 5.5 * len(about)
+            for name, about in zip(self._names, self._abouts, strict=True)
         ]
         lines = [
             *chain.from_iterable(notes),
             *(_range(blocks, card) for card in cards if card.folded),
         ]
         under = [5.5 * len(line) - sum(self.widths) for line in lines]
-        self.widths[0] = round(max([*names, *under], default=0)) + 10
+        titles = [
+            # A title stands left of the spine, which goes through the middle of the cards.
+            2 * 6 * min(len(stage.name), _MAX_TITLE) - sum(self.widths)
+            for stage in frames
+            if stage
+        ]
+        self.widths[0] = round(max([*names, *under, *titles], default=0)) + 10
         self._columns = 5 if marks.values else 4
         self._value_width = 5 * max(map(len, marks.values.texts)) + 8 if marks.values else 0
 
@@ -67,7 +92,7 @@ class Labels:
         calls = [call for block in blocks for call in block.calls]
         kinds = {block.kind for block in blocks}
         bar = COLOURS.get(kinds.pop(), GREY) if len(kinds) == 1 else GREY
-        name = f"<B>{GAP}{escaped(name_of(self._blocks, card))}</B>"
+        name = f"<B>{GAP}{escaped(self._names[index])}</B>"
         count = parameters(blocks[0].graph, calls)
         about = self._abouts[index].replace(" ", GAP)
         texts = [
@@ -88,12 +113,13 @@ class Labels:
 
     def frame(self, stage: Stage) -> str:
         """The name of a stage and its shape, left and right of the spine through the middle."""
+        name = escaped(clipped(stage.name, _MAX_TITLE))
         shape = shape_text(stage.output_shape, stage.blocks[-1].scale)
         half = (sum(self.widths) + self._value_width) // 2 + 3
         # Below the shapes of the cards where there is room, and clear of the arcs at the right.
         right = max(0, min(self.widths[2], half - self.widths[1]))
         cells = [
-            f'<TD ALIGN="LEFT" WIDTH="{half}"><B>{escaped(stage.name)}</B></TD>',
+            f'<TD ALIGN="LEFT" WIDTH="{half}"><B>{name}</B></TD>',
             f'<TD ALIGN="RIGHT" WIDTH="{half - right}">{shape}</TD>',
             f'<TD WIDTH="{right}"></TD>' if right else "",
         ]
@@ -166,6 +192,12 @@ class Labels:
 def name_of(blocks: Sequence[Block], card: Card) -> str:
     """The name of a block, or how many blocks a card stands for."""
     return title(blocks, card) if card.folded else blocks[card.first].name
+
+
+def _below(name: str, frame: Stage | None) -> str:
+    """A block's name without the path that the title of its stage shows already."""
+    path = frame.name.rpartition("/")[0] if frame else ""
+    return name.removeprefix(f"{path}/") if path else name
 
 
 def names_text(names: Sequence[str]) -> str:

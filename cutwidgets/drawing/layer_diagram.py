@@ -198,7 +198,7 @@ def _card(call: Call, width: int, shape: str) -> str:
     colour = COLOURS["residual"] if call.weighted else GREY
     sign = f"<B>{_SIGNS[call.role]}</B>{GAP}" if call.role in _SIGNS else ""
     kind, *more = map(escaped, _about(call))
-    name = escaped(_short(call.name))
+    name = escaped(call.name)
     about = muted(f"{kind} {', '.join(more)}".rstrip())
     return table(
         f'<TR><TD ROWSPAN="2" WIDTH="3" BGCOLOR="{colour}"></TD>'
@@ -235,19 +235,8 @@ def _lengths(layer: keras.Operation, name: str) -> tuple[int, ...]:
 def _outside(preposition: str, names: Sequence[str], shape: str = "") -> str:
     """Where a tensor comes from or goes to, outside the block."""
     others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    text = f"{preposition}{GAP}{escaped(_short(names[0]))}{others}"
+    text = f"{preposition}{GAP}{escaped(names[0])}{others}"
     return f"<{muted(text + 2 * GAP + shape if shape else text)}>"
-
-
-def _short(name: str) -> str:
-    """Shorten a name in its middle: the layers of a block differ at the end of their names.
-
-    Example:
-        >>> _short("expanded_conv_5_squeeze_excite_conv_1")
-        'expanded_…queeze_excite_conv_1'
-    """
-    end = MAX_NAME * 2 // 3
-    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - end - 1]}…{name[-end:]}"
 
 
 def _width(texts: Iterable[str], each: float) -> float:

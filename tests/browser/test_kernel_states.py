@@ -6,7 +6,8 @@ from test_jupyterlab import lab, write_notebook  # noqa: F401
 PANEL = """import keras, cutwidgets as cw
 x = inputs = keras.Input((8, 8, 3))
 for i in range(4):
-    x = keras.layers.Add(name=f"b{i}_add")([x, keras.layers.Conv2D(3, 3, 1, "same", name=f"b{i}_conv")(x)])
+    y = keras.layers.Conv2D(3, 3, 1, "same", name=f"b{i}_conv")(x)
+    x = keras.layers.Add(name=f"b{i}_add")([x, y])
 cw.CutPanel(keras.Model(inputs, x))"""
 TABS = ("summary", "run", "check", "code", "costs", "surgery", "lab", "save")
 

@@ -10,8 +10,9 @@ import { crossing } from "./legality.js";
  * @param {Store} store
  * @param {string} prefix
  * @param {() => (Value | null)[] | null} measured  A number for each block, or null.
+ * @param {import("./sizes.js").Sizes} sizes
  */
-export function createCanvas(store, prefix, measured) {
+export function createCanvas(store, prefix, measured, sizes) {
   const { network } = store;
   const { blocks } = network;
   const element = h("div", { class: "cw-canvas" });
@@ -39,13 +40,13 @@ export function createCanvas(store, prefix, measured) {
       return card.name ? { name: card.name, about: card.about, part, attribute: "data-run" }
         : { ...blocks[card.first], part, attribute: "data-block" };
     });
-    const about = { label: `Blocks of ${network.name}`, prefix };
+    const about = { label: `Blocks of ${network.name}`, prefix, sizes };
     return createDiagram((store.unfolded() ?? network).svg, items, about, store);
   }
   function layerDiagram() {
     const { block, svg, calls } = /** @type {import("./types.d.ts").Opened} */ (store.opened());
     const items = calls.map((call) => ({ ...call, part: call.id, attribute: "data-layer" }));
-    return createDiagram(svg, items, { label: `Layers of ${block}`, prefix }, store);
+    return createDiagram(svg, items, { label: `Layers of ${block}`, prefix, sizes }, store);
   }
 
   function refresh() {

@@ -5,6 +5,9 @@
 import { button, h, OWN_KEYS } from "./dom.js";
 import { ALLOW_BYPASS } from "./legality.js";
 import { createSearch } from "./search.js";
+import { clipped } from "./text.js";
+
+const NAME = 24; // letters of a name that a row has room for
 
 /**
  * Start and end without the diagram, undo, redo, clear, search and run; and a row below.
@@ -19,6 +22,7 @@ export function createControls(store, { prefix, hasDiagram, run }) {
   const undo = button("↶", "Undo the last selection (Ctrl+Z)", () => store.step(true));
   const redo = button("↷", "Redo the selection (Ctrl+Shift+Z)", () => store.step(false));
   const clear = button("Clear", "Clear the selection (Esc)", store.clear);
+  clear.classList.add("cw-clear");
   const bypass = h("input", { type: "checkbox", "data-part": "bypass", ...OWN_KEYS });
   bypass.addEventListener("change", () => store.set({ allow_bypass: bypass.checked }));
   const title = "Tensors that bypass the start become extra inputs of the slice";
@@ -49,7 +53,7 @@ export function createControls(store, { prefix, hasDiagram, run }) {
     redo.disabled = !store.history.future();
     bypass.checked = store.model.get("allow_bypass");
     hint.textContent = pending !== null
-      ? `Start: ${pending}. Click the block where the slice ends. Esc cancels.`
+      ? `Start: ${clipped(pending, NAME)}. Click the block where the slice ends. Esc cancels.`
       : selection.length
         ? "Click for a new start. Shift+click moves the end. Esc clears."
         : "Click the block where the slice starts, then the block where it ends.";
@@ -70,7 +74,12 @@ function createChoice(name, blocks, chosen) {
   function show(place, first) {
     const i = positions.get(String(place)) ?? -1;
     other.textContent = i < 0 && place !== undefined ? String(place) : "choose…";
+    // The list shows whole names, the closed select as many letters as it is wide.
+    select.selectedOptions[0]?.removeAttribute("label");
     select.selectedIndex = i + 1;
+    const shown = select.selectedOptions[0];
+    if (shown.text.length > NAME) shown.label = clipped(shown.text, NAME);
+    select.title = shown.text;
     for (let k = Math.min(first, disabled); k < Math.max(first, disabled); k++) {
       options[k].disabled = k < first;
     }
@@ -85,7 +94,8 @@ function createChoice(name, blocks, chosen) {
  * @param {() => {by(factor: number): void, fit(): void}} zoom
  */
 export function createToolbar(store, zoom) {
-  const whole = button(`‹ ${store.network.name}`, "Back to the blocks (Backspace)", store.back);
+  const { name } = store.network;
+  const whole = button(`‹ ${clipped(name, NAME)}`, `Back to the blocks of ${name} (Backspace)`, store.back);
   const open = button("Layers", "Show the layers of a block (O)", () => store.open(store.active()));
   const here = h("span", { "aria-current": "location" });
   const crumbs = h("nav", { class: "cw-crumbs", "aria-label": "Shown in the diagram" },
@@ -93,7 +103,7 @@ export function createToolbar(store, zoom) {
   const row = h("div", { class: "cw-toolbar" }, [
     crumbs,
     button("−", "Zoom out", () => zoom().by(1 / 1.25)),
-    button("Fit", "Show the whole diagram", () => zoom().fit()),
+    button("Fit", "Show as much of the diagram as can be read; again: choose its size for me", () => zoom().fit()),
     button("+", "Zoom in", () => zoom().by(1.25)),
   ]);
 
@@ -102,9 +112,10 @@ export function createToolbar(store, zoom) {
     const shown = opened ?? store.unfolded()?.name;
     whole.hidden = !shown;
     here.hidden = !shown;
-    here.textContent = shown ? `› ${shown}` : "";
+    here.textContent = shown ? `› ${clipped(shown, NAME)}` : "";
+    here.title = shown ?? "";
     open.hidden = Boolean(opened) || !active;
-    open.textContent = `Open ${active} ▸`;
+    open.textContent = `Open ${clipped(active ?? "", NAME)} ▸`;
     open.title = `Show what is inside of ${active} (O)`;
   }
   return { row, refresh };

@@ -1,13 +1,14 @@
 // @ts-check
 // A listbox of blocks, or of the layers of one.
 /** @import { Refusal, Value, View } from "./types.d.ts" */
+/** @import { Sizes } from "./sizes.js" */
 import { h, OWN_KEYS, svgElement } from "./dom.js";
 import { createOverview } from "./overview.js";
 import { createTip } from "./tip.js";
-import { flag, pill, readSvg } from "./svg.js";
+import { FLAG, flag, pill, readSvg } from "./svg.js";
 import { createZoom } from "./zoom.js";
 
-const MARGIN = 40; // pixels that stay in sight above and below a card
+const MARGIN = 40; // pixels that stay in sight around a card
 
 /**
  * @typedef {{name: string, about?: string, layers?: string[], part: string, attribute: string}} Item
@@ -17,10 +18,10 @@ const MARGIN = 40; // pixels that stay in sight above and below a card
  *
  * @param {string} source  SVG
  * @param {Item[]} items
- * @param {{label: string, prefix: string}} about
+ * @param {{label: string, prefix: string, sizes: Sizes}} about
  * @param {Actions} on
  */
-export function createDiagram(source, items, { label, prefix }, on) {
+export function createDiagram(source, items, { label, prefix, sizes }, on) {
   const { svg, graph, parts } = readSvg(source, prefix);
   const cards = items.map(({ part }) => /** @type {SVGElement} */ (parts.get(part)));
   const flags = svgElement("g", { "aria-hidden": "true" });
@@ -31,6 +32,8 @@ export function createDiagram(source, items, { label, prefix }, on) {
   }, [svg]);
   const tip = createTip(box);
   let active = 0; // the card with the keyboard's focus
+  /** @type {Element | undefined} The card to scroll to as soon as the box has a size. */
+  let awaited = cards[0];
   /** @type {(Value | null)[]} */
   let values = [];
   /** @type {(i: number) => Refusal | null} Why a card cannot be chosen. */
@@ -40,7 +43,10 @@ export function createDiagram(source, items, { label, prefix }, on) {
   graph.append(...cards, pills, flags); // options in the order of the model
   cards.forEach(listen);
   const overview = createOverview(box, svg, cards);
-  const zoom = createZoom(box, svg, () => (hideTip(), overview.draw()));
+  const zoom = createZoom(box, svg, sizes, overview, {
+    first: () => awaited && scrollTo(awaited),
+    zoomed: () => (hideTip(), overview.draw()),
+  });
   box.addEventListener("keydown", pressed);
   box.addEventListener("blur", hideTip);
   box.addEventListener("pointerdown", (event) => {
@@ -104,7 +110,7 @@ export function createDiagram(source, items, { label, prefix }, on) {
     flags.replaceChildren();
     const both = shown.length > 1 && shown[0][0] === shown[1][0];
     shown.forEach(([i, text], k) => {
-      const apart = values[i] ? 12 : both ? 6 : 0;
+      const apart = values[i] ? 14 : both ? 7.5 : 0;
       flags.append(flag(cards[i], text, k ? apart : -apart));
     });
   }
@@ -131,10 +137,13 @@ export function createDiagram(source, items, { label, prefix }, on) {
 
   /** @param {Element} card */
   function scrollTo(card) {
+    awaited = card;
+    if (!zoom.settle()) return;
+    awaited = undefined;
     const [inner, outer] = [card.getBoundingClientRect(), box.getBoundingClientRect()];
-    if (inner.top < outer.top + MARGIN) box.scrollTop += inner.top - outer.top - MARGIN;
-    const below = inner.bottom - outer.bottom + MARGIN;
-    if (below > 0) box.scrollTop += below;
+    const flagged = FLAG * (svg.getScreenCTM()?.a ?? 1) + 4; // the place left of a card
+    box.scrollTop += outside(inner.top - MARGIN - outer.top, inner.bottom + MARGIN - outer.bottom);
+    box.scrollLeft += outside(inner.left - flagged - outer.left, inner.right + MARGIN - outer.right);
   }
 
   /** @param {number} i */
@@ -179,9 +188,11 @@ export function createDiagram(source, items, { label, prefix }, on) {
    */
   function reveal(chosen) {
     if (!chosen?.length || !chosen.every((i) => i in cards)) return;
-    const { top, bottom } = box.getBoundingClientRect();
+    const { top, bottom, left, right } = box.getBoundingClientRect();
     const places = chosen.map((i) => cards[i].getBoundingClientRect());
-    if (!places.some((card) => card.bottom > top && card.top < bottom)) scrollTo(cards[chosen[0]]);
+    const isSeen = places.some((card) =>
+      card.bottom > top && card.top < bottom && card.right > left && card.left < right);
+    if (!isSeen) scrollTo(cards[chosen[0]]);
   }
   /** @param {string} name */
   function goTo(name) {
@@ -197,6 +208,15 @@ export function createDiagram(source, items, { label, prefix }, on) {
     has: (part) => parts.has(part),
     close: () => (zoom.close(), overview.close(), hideTip()),
   };
+}
+
+/**
+ * How far to scroll, so that neither end is outside; the first end goes before the other.
+ * @param {number} before  Negative if the first end is outside.
+ * @param {number} after  Positive if the last end is outside.
+ */
+function outside(before, after) {
+  return before < 0 ? before : Math.max(0, Math.min(before, after));
 }
 
 /**

@@ -2,8 +2,13 @@
 import { h, svgElement } from "./dom.js";
 import { bounds } from "./svg.js";
 
+const STRIP = 34; // pixels
+const WIDEST = 84;
+const GAP = 4; // between the diagram and its map
+
 /**
- * A small map of a long diagram, with the slice and the part in sight.
+ * A small map of a diagram that its box does not show as a whole, with the slice and the part in
+ * sight. It is a strip where the diagram is only too long; where too wide, it keeps the proportions.
  * @param {HTMLElement} box
  * @param {SVGSVGElement} svg
  * @param {Element[]} cards
@@ -26,12 +31,12 @@ export function createOverview(box, svg, cards) {
   element.append(map, sight);
 
   function draw() {
-    // It narrows the diagram, which then shrinks: once shown, it stays a little longer.
-    element.hidden = box.scrollHeight < (element.hidden ? 2 : 1.7) * box.clientHeight;
     if (element.hidden) return;
-    const ratio = box.clientHeight / box.scrollHeight;
-    sight.style.top = `${100 * box.scrollTop / box.scrollHeight}%`;
-    sight.style.height = `${100 * ratio}%`;
+    const [w, v] = [box.scrollWidth, box.scrollHeight];
+    sight.style.left = `${100 * box.scrollLeft / w}%`;
+    sight.style.top = `${100 * box.scrollTop / v}%`;
+    sight.style.width = `${100 * box.clientWidth / w}%`;
+    sight.style.height = `${100 * box.clientHeight / v}%`;
   }
   /** @param {(i: number) => boolean} lit */
   function show(lit) {
@@ -40,8 +45,9 @@ export function createOverview(box, svg, cards) {
   /** @param {PointerEvent} event */
   function go(event) {
     if (event.type === "pointermove" && !event.buttons) return;
-    const { top, height: all } = element.getBoundingClientRect();
-    box.scrollTop = (event.clientY - top) / all * box.scrollHeight - box.clientHeight / 2;
+    const { left, top, width: wide, height: high } = element.getBoundingClientRect();
+    box.scrollTo((event.clientX - left) / wide * box.scrollWidth - box.clientWidth / 2,
+      (event.clientY - top) / high * box.scrollHeight - box.clientHeight / 2);
   }
   element.addEventListener("pointerdown", (event) => {
     element.setPointerCapture(event.pointerId);
@@ -49,5 +55,18 @@ export function createOverview(box, svg, cards) {
   });
   element.addEventListener("pointermove", go);
   box.addEventListener("scroll", draw);
-  return { element, draw, show, close: () => box.removeEventListener("scroll", draw) };
+  return {
+    element, draw, show,
+    /** What the map takes of the width now. */
+    taken: () => (element.hidden ? 0 : element.offsetWidth + GAP),
+    /** What each kind takes of the width, narrowest first. */
+    columns: [STRIP + GAP, WIDEST + GAP],
+    /** Show the map that takes so much of the width, or none. @param {number} column */
+    toggle(column) {
+      element.hidden = !column;
+      element.style.width = `${column - GAP}px`;
+      element.style.aspectRatio = column > STRIP + GAP ? `${width} / ${height}` : "";
+    },
+    close: () => box.removeEventListener("scroll", draw),
+  };
 }

@@ -3,7 +3,7 @@
 /** @import { Value } from "./types.d.ts" */
 import { svgElement } from "./dom.js";
 
-export const FLAG = 34; // width of a flag left of a card, in units of the SVG
+export const FLAG = 50; // width of a flag left of a card, in units of the SVG
 
 /**
  * The SVG without anything executable, and with ids of this view.
@@ -57,9 +57,9 @@ export function bounds(card) {
 export function flag(card, text, shift) {
   const [left, top, , bottom] = bounds(card);
   const [x, y] = [left - FLAG, (top + bottom) / 2 + shift];
-  const outline = [[0, -5.5], [26, -5.5], [32, 0], [26, 5.5], [0, 5.5]];
+  const outline = [[0, -7], [39, -7], [46, 0], [39, 7], [0, 7]];
   const points = outline.map(([dx, dy]) => `${x + dx},${y + dy}`).join(" ");
-  const label = svgElement("text", { x: x + 14, y: y + 2.5, "text-anchor": "middle" });
+  const label = svgElement("text", { x: x + 20, y: y + 3.2, "text-anchor": "middle" });
   label.textContent = text;
   const group = svgElement("g", { class: "cw-flag" });
   group.append(svgElement("polygon", { points }), label);
@@ -73,13 +73,13 @@ export function flag(card, text, shift) {
  */
 export function pill(card, { text, fill, ink }) {
   const [left, top, , bottom] = bounds(card);
-  const [x, y] = [left - FLAG + 1, (top + bottom) / 2];
-  const outline = svgElement("rect", { x, y: y - 6, width: 30, height: 12, rx: 3, fill });
-  const label = svgElement("text", { x: x + 15, y: y + 2.5, "text-anchor": "middle" });
+  const [x, y] = [left - FLAG + 2, (top + bottom) / 2];
+  const outline = svgElement("rect", { x, y: y - 7, width: 45, height: 14, rx: 3, fill });
+  const label = svgElement("text", { x: x + 22.5, y: y + 3.2, "text-anchor": "middle" });
   label.textContent = text;
   label.style.fill = ink;
-  if (text.length > 6) {
-    label.setAttribute("textLength", "27");
+  if (text.length > 7) {
+    label.setAttribute("textLength", "41");
     label.setAttribute("lengthAdjust", "spacingAndGlyphs");
   }
   const group = svgElement("g", { class: "cw-pill" });

@@ -39,6 +39,17 @@ export function titleOf([start, end]) {
 }
 
 /**
+ * A name of at most so many letters, shortened in its middle: names differ at their ends.
+ * @param {string} name
+ * @param {number} letters
+ */
+export function clipped(name, letters) {
+  if (name.length <= letters) return name;
+  const end = Math.floor(letters * 2 / 3);
+  return `${name.slice(0, letters - end - 1)}…${name.slice(-end)}`;
+}
+
+/**
  * ["a", "b", "c"] as "a, b and c".
  * @param {readonly string[]} words
  */

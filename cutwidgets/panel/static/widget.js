@@ -4,6 +4,7 @@
 import { offlineModel } from "./offline.js";
 import { createPanel } from "./panel.js";
 import { hidePicture } from "./picture.js";
+import { createSizes } from "./sizes.js";
 
 const widget = {
   /** @param {{model: Model, el: HTMLElement}} view */
@@ -13,9 +14,10 @@ const widget = {
     const prefix = `cutwidgets-${Math.random().toString(36).slice(2)}-`;
     /** @type {ReturnType<typeof createPanel> | undefined} */
     let panel;
+    const sizes = createSizes();
     function draw() {
       panel?.close();
-      panel = createPanel(model, prefix);
+      panel = createPanel(model, prefix, sizes);
       el.replaceChildren(panel.root);
       hidePicture(model, el);
       panel.start();
