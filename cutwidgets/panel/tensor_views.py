@@ -371,8 +371,6 @@ def statistics(name: str, array: np.ndarray) -> tuple[str, ...]:
     row = name, _shape(array), str(array.dtype)
     if not array.size or array.dtype.kind in "cSUOT":
         return *row, "", "", "", ""
-    if array.dtype.kind == "V":  # such as bfloat16, which NumPy cannot average
-        array = array.astype("float32")
     with np.errstate(all="ignore"):  # infinite values, or a sum that is too large
         values = np.min(array), np.mean(array, dtype="float64"), np.max(array)
     return *row, *map(number, map(float, values)), f"{100 * float(np.mean(array == 0)):.0f} %"

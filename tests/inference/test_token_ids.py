@@ -218,7 +218,9 @@ def test_positions_of_masked_tokens_are_no_mask():
     positions = keras.Input((2,), dtype="int32", name="mask_positions")
 
     class Gather(layers.Layer):
-        vocabulary_size = 50
+        def __init__(self):
+            super().__init__()
+            self.tokens = layers.Embedding(50, 4)  # as for the output of a language model
 
         def call(self, x, mask_positions):
             return ops.take_along_axis(x, mask_positions[..., None], axis=1)
