@@ -1,6 +1,7 @@
 """The diagram in files: it shows the slice and the colours of a study as the page does."""
 
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import keras
@@ -9,9 +10,12 @@ import pytest
 
 import cutwidgets as cw
 import networks
-import odd_networks
 from cutwidgets import lab
-from cutwidgets.drawing.marks import ACCENT, ALERT, SCALE
+from cutwidgets.drawing import block_diagram, rendering
+from cutwidgets.drawing.dot import in_dark
+from cutwidgets.drawing.marks import ACCENT, ALERT, SCALE, Marks
+from cutwidgets.panel import exports
+from cutwidgets.panel.exports import View
 from gallery.generative import diffusion_unet
 from gallery.residual import cifar_resnet
 
@@ -252,19 +256,38 @@ def test_the_opened_run_of_blocks_is_drawn_open():
     }
 
 
-def test_names_stay_what_they_are():
-    names = ['<FONT COLOR="#57606a">', 'COLOR="#123456"', "#ffffff", '="#ffffff"']
-    x = inputs = keras.Input((8,))
-    for name in names:
-        x = keras.layers.Dense(8, name=name)(x)
-    for model in (keras.Model(inputs, x), odd_networks.hostile_names()):
-        panel = cw.CutPanel(model)
-        plain = svg_of(panel, dark=True)
-        panel.selection = (0, 0)
-        marked = svg_of(panel, dark=True)
-        last = f"block-{len(cw.anatomy(model)) - 1}"
-        flags = {"START", "END"}
-        assert [text for text in texts(marked[last]) if text not in flags] == texts(plain[last])
+def drawn(dot):
+    groups = ElementTree.fromstring(rendering.render(dot)).iter(f"{SVG}g")
+    return {group.get("id"): group for group in groups}
+
+
+def test_blocks_between_those_of_the_slice_are_faint(tiny_resnet):
+    """Those of another tower, for example."""
+    found = cw.anatomy(tiny_resnet)
+    calls = [*found[1].calls, *found[4].calls]
+    parts = drawn(exports.dot(found, {"_result": {"range": [1, 4], "calls": calls}}, View()))
+    faint = [is_faint(parts[f"block-{i}"]) for i in range(len(found))]
+    assert faint == [True, False, True, True, False, True]
+
+
+def test_names_stay_what_they_are(tiny_resnet):
+    names = [
+        '<FONT COLOR="#57606a">',
+        'COLOR="#123456"',
+        "#ffffff",
+        '="#ffffff"',
+        "#57606a",
+        "START",
+    ]
+    found = cw.anatomy(tiny_resnet)
+    blocks = [replace(block, name=name) for block, name in zip(found, names, strict=True)]
+    plain = drawn(block_diagram.source("plain", blocks, ()))
+    marks = Marks(frozenset({1}), 1, 1)
+    marked = drawn(in_dark(block_diagram.source("plain", blocks, (), marks=marks)))
+    for i, name in enumerate(names):
+        assert name in texts(plain[f"block-{i}"])
+        added = ["START", "END"] if i == 1 else []
+        assert sorted(texts(marked[f"block-{i}"])) == sorted([*texts(plain[f"block-{i}"]), *added])
 
 
 def test_the_saved_page_has_the_selection_and_the_tab(tiny_resnet):
