@@ -1,6 +1,6 @@
 """What each block of a model costs: parameters, operations, memory, and how much it sees."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from ..errors import CutwidgetsError
-from ..graph.callgraph import CallGraph, Shape
+from ..graph.callgraph import CallGraph, Shape, weights
 from ..graph.rebuild import RepeatError, specs
 from ..inference.inputs import USUAL_SIZE, input_shapes
 from ..progress import doing, steps
@@ -75,13 +75,16 @@ class Costs(Rows[Cost]):
 
     input_shapes: tuple[Shape, ...]
     splits: Splits
-    # For each block the parameters of its layers, by a number for each layer.
-    _layers: tuple[Mapping[int, int], ...] = field(repr=False, compare=False)
+    # For each block the sizes of its weights, by a number for each weight.
+    _weights: tuple[Mapping[int, int], ...] = field(repr=False, compare=False)
     _start: tuple[int, ...] | None = field(repr=False, compare=False)
+    # For each call its name, its MACs and the bytes of its outputs, for the whole batch.
+    _calls: tuple[tuple[str, int | None, int], ...] = field(repr=False, compare=False)
+    _batch: int = field(repr=False, compare=False)
 
     @property
     def total(self) -> Cost:
-        """The cost of the model; a layer that several blocks share has its parameters once."""
+        """The cost of the model; a weight that several blocks share counts once."""
         return self._sum(self.name, 0, len(self) - 1)
 
     def sum(self, first: int, last: int) -> Cost:
@@ -114,15 +117,39 @@ class Costs(Rows[Cost]):
         ends = (self.rows[first].name, self.rows[last].name)
         return self._sum(" to ".join(dict.fromkeys(ends)), first, last)
 
+    def of_calls(self, calls: Iterable[int]) -> tuple[int, int, tuple[str, ...]]:
+        """What some calls of the model cost, which need not be whole blocks.
+
+        Args:
+            calls: Their indices in the call graph.
+
+        Returns:
+            Their MACs, the bytes of their outputs, and the names of those whose MACs are unknown.
+
+        Example:
+            >>> import cutwidgets as cw
+            >>> import keras
+            >>> resnet = keras.applications.ResNet50(weights=None)
+            >>> found, block = costs(resnet), cw.anatomy(resnet)["conv3_block2"]
+            >>> found.of_calls(block.calls)[0] == found["conv3_block2"].macs
+            True
+        """
+        chosen = [self._calls[i] for i in sorted(set(calls))]
+        return (
+            sum(macs or 0 for _, macs, _ in chosen) // self._batch,
+            sum(size for *_, size in chosen) // self._batch,
+            tuple(name for name, macs, _ in chosen if macs is None),
+        )
+
     def _sum(self, name: str, first: int, last: int) -> Cost:
         rows = self.rows[first : last + 1] if first <= last else ()
-        # Equal keys stand for the same layer.
-        sizes_by_layer = {
-            n: count for i, _ in enumerate(rows, first) for n, count in self._layers[i].items()
+        # Equal keys stand for the same weight.
+        sizes_by_weight = {
+            n: size for i, _ in enumerate(rows, first) for n, size in self._weights[i].items()
         }
         return Cost(
             name=name,
-            parameters=sum(sizes_by_layer.values()),
+            parameters=sum(sizes_by_weight.values()),
             macs=sum(row.macs for row in rows),
             activation_bytes=sum(row.activation_bytes for row in rows),
             receptive_field=rows[-1].receptive_field if rows else self._start,
@@ -184,32 +211,41 @@ def costs(model: keras.Model, input_shape: Any = None) -> Costs:
     receptive_fields = fields(graph, symbols)
     with doing("Counting the operations"):
         counts = {call.index: macs_of(call, symbols) for call in steps(without_inputs(graph))}
+    sizes_of_outputs = [
+        0 if call.role == "input" else sum(bytes_of(symbols[tensor]) for tensor in call.outputs)
+        for call in graph.calls
+    ]
     numbers: dict[int, int] = {}
-    rows, layers = [], []
+    rows, own_weights = [], []
     for block in model_anatomy:
-        called = {id(graph.calls[i].layer): graph.calls[i].layer for i in block.calls}
-        layers.append(
-            {
-                numbers.setdefault(key, len(numbers)): layer.count_params()
-                for key, layer in called.items()
-                if isinstance(layer, keras.Layer)
-            }
-        )
+        own = weights(graph, block.calls)
+        own_weights.append({numbers.setdefault(key, len(numbers)): own[key] for key in own})
         macs, uncounted = _macs(graph, block.calls, counts)
-        outputs = [symbols[tensor] for i in block.calls for tensor in graph.calls[i].outputs]
         rows.append(
             Cost(
                 name=block.name,
-                parameters=block.parameters,
+                parameters=sum(own.values()),
                 macs=macs // _batch(graph),
-                activation_bytes=sum(map(bytes_of, outputs)) // _batch(graph),
+                activation_bytes=sum(sizes_of_outputs[i] for i in block.calls) // _batch(graph),
                 receptive_field=sizes(widest([receptive_fields[tensor] for tensor in block.exits])),
                 uncounted=uncounted,
             )
         )
     start = sizes(widest([receptive_fields[tensor] for tensor in graph.inputs]))
     crossing = splits(model_anatomy, symbols, counts, _batch(graph))
-    return Costs(model_anatomy.name, tuple(rows), shapes, crossing, tuple(layers), start)
+    calls = tuple(
+        (call.name, counts.get(call.index, 0), sizes_of_outputs[call.index]) for call in graph.calls
+    )
+    return Costs(
+        model_anatomy.name,
+        tuple(rows),
+        shapes,
+        crossing,
+        tuple(own_weights),
+        start,
+        calls,
+        _batch(graph),
+    )
 
 
 def _macs(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -215,10 +216,29 @@ def between(
     return tuple(sorted(calls)), tuple(sorted(reached))
 
 
+def weights(graph: CallGraph, calls: Iterable[int]) -> dict[int, int]:
+    """The sizes of the weights of the layers that are called, by a key for each weight.
+
+    Example:
+        >>> import keras
+        >>> from cutwidgets.graph.reader import read
+        >>> graph = read(keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)]))
+        >>> list(weights(graph, [1]).values())
+        [6, 3]
+    """
+    layers = {id(graph.calls[i].layer): graph.calls[i].layer for i in calls}
+    found: dict[int, int] = {}
+    for key, layer in layers.items():
+        if hasattr(layer, "weights"):
+            found |= {id(weight): prod(weight.shape) for weight in layer.weights}
+        elif hasattr(layer, "count_params"):  # in a stored graph
+            found[key] = layer.count_params()
+    return found
+
+
 def parameters(graph: CallGraph, calls: Iterable[int]) -> int:
-    """The number of parameters of the layers that are called; a shared layer counts once."""
-    layers = {id(graph.calls[i].layer): graph.calls[i].layer for i in calls}.values()
-    return sum(layer.count_params() for layer in layers if hasattr(layer, "count_params"))
+    """The number of parameters of the layers that are called; a shared weight counts once."""
+    return sum(weights(graph, calls).values())
 
 
 def rewire(graph: CallGraph, swaps: Mapping[int, int]) -> CallGraph:

@@ -64,7 +64,8 @@ class BackgroundWidget(anywidget.AnyWidget):
         [{'sum': 42}]
     """
 
-    # For each question with a job: "done", "total" and "label", and "stopping" if it is to stop.
+    # For each question with a job, and for long work that blocks the kernel: "done", "total" and
+    # "label", and "stopping" if the job is to stop.
     _progress = traitlets.Dict().tag(sync=True)
     _jobs = traitlets.Dict()  # by their questions: those that wait or run, and were not dropped
     _lock = threading.RLock()  # one for all, as linked widgets write to each other
@@ -135,7 +136,8 @@ class BackgroundWidget(anywidget.AnyWidget):
 
     def _report(self, question: str, done: int, total: int, label: str) -> None:
         state = {"done": done, "total": total, "label": label}
-        self._progress = self._progress | {question: state}
+        with self._lock:
+            self._progress = self._progress | {question: state}
 
     def _end(self, job: _Job, result: Work) -> None:
         with self._lock:
@@ -145,9 +147,25 @@ class BackgroundWidget(anywidget.AnyWidget):
                 self._forget(job.question)
                 job.ended(result)
 
+    @contextmanager
+    def _telling(self, question: str, label: str) -> Iterator[None]:
+        """Tell the page what the kernel does within this context, while no message reaches it."""
+        if not label:
+            yield
+            return
+        self._report(question, 0, 0, label)
+        try:
+            yield
+        finally:
+            self._untell(question)
+
+    def _untell(self, question: str) -> None:
+        with self._lock:
+            self._progress = {name: job for name, job in self._progress.items() if name != question}
+
     def _forget(self, question: str) -> None:
         del self._jobs[question]
-        self._progress = {name: job for name, job in self._progress.items() if name != question}
+        self._untell(question)
 
     def _stop_jobs(self, question: str | None = None) -> list[str]:
         """Stop the job for a question, or all, at the next step, and report that they are stopped.

@@ -12,7 +12,7 @@ import numpy as np
 import traitlets
 
 from .. import files
-from ..analysis.costs import costs
+from ..analysis.costs import Costs, costs
 from ..drawing.folding import Card
 from ..errors import CutwidgetsError
 from ..inference import pictures
@@ -21,7 +21,7 @@ from ..surgery.build import Section, Weights, build
 from ..surgery.checking import check
 from ..surgery.script import to_code
 from ..surgery.slicing import section
-from . import lab_view, page, questions, result_views, slice_view
+from . import lab_view, page, questions, result_views, slice_view, sums
 from .background import Answer, BackgroundWidget, Work
 from .exports import View
 from .traits import IN_PAGE, Selection, answers, problems
@@ -93,6 +93,8 @@ class CutPanel(BackgroundWidget):
     _network = traitlets.Dict().tag(**IN_PAGE)
     _result = traitlets.Dict().tag(**IN_PAGE)
     _experiments = traitlets.Dict().tag(**IN_PAGE)
+    # By the widget's "id", the page finds its model, and with it whether the kernel still lives.
+    _kernel = traitlets.Dict().tag(sync=True)
     # Tells the page that its last message has arrived: "id", "ask", and "failed" if it is refused.
     _reply = traitlets.Dict().tag(sync=True)
     _token = traitlets.Unicode().tag(sync=True)  # by it, a view hides the panel's static picture
@@ -114,6 +116,8 @@ class CutPanel(BackgroundWidget):
         self._section: Section | None = None
         self._forward_pass: result_views.ForwardPass | None = None
         self._tensors: dict[str, keras.KerasTensor] = {}  # selected ones, by their names
+        self._sizes: sums.Sizes = ()
+        self._table_of_costs: Costs | None = None  # once the page has asked for it
         self._count = count(1)
         self._refusal = ""  # why there is no slice
         self._requested = [""]  # the places of the selection as somebody wrote them
@@ -127,6 +131,7 @@ class CutPanel(BackgroundWidget):
             _photo={"name": name, "names": samples},
             _token=uuid4().hex,
         )
+        self._kernel = {"id": self.model_id}
         traitlets.link((self, "selection"), (self, "value"))
         self.on_msg(self._receive)
 
@@ -201,6 +206,8 @@ class CutPanel(BackgroundWidget):
     def _begin_anew(self, _change: object) -> None:
         self._drop()
         self._tensors = {}
+        self._sizes = sums.sizes(self._anatomy.graph)
+        self._table_of_costs = None
         with self.hold_sync():
             self._clear_answers("model")
             self.selection = ()
@@ -250,21 +257,30 @@ class CutPanel(BackgroundWidget):
         try:
             if self.selection:
                 inside = section(self._anatomy, *self._places(), allow_bypass=self.allow_bypass)
-                part = build(self.model, inside, self.weights)
-                result |= slice_view.summary(
-                    self._anatomy, inside, part, self.selection, self.weights
-                )
+                label = "Copying layers and weights" if self.weights == "copy" else ""
+                with self._telling("cut", label):
+                    part = build(self.model, inside, self.weights)
+                result |= self._summary(inside, part)
                 chosen = inside, part
             error = ""
         except Exception as problem:
             error = slice_view.message(problem)
-            result |= slice_view.refusal(self._anatomy, problem, self.selection)
+            result |= slice_view.refusal(
+                self._anatomy, problem, self.selection, self._places(), self.allow_bypass
+            )
         finally:  # even after an interrupt
             with self.hold_sync():
                 self._section, self.slice = chosen
                 self._forward_pass = None
                 self.error = self._refusal = error
                 self._result = result
+
+    def _summary(self, inside: Section, part: keras.Model) -> Answer:
+        if sums.parameters_of(self._sizes, inside.calls) != part.count_params():
+            self._sizes = sums.sizes(self._anatomy.graph)  # weights were added, or replaced
+        return slice_view.summary(
+            self._anatomy, inside, part, self._places(), self.weights, self._sizes
+        ) | {"totals": sums.totals(inside, self._sizes, self._table_of_costs)}
 
     def _chosen(self) -> tuple[Section, keras.Model]:
         """The selected slice.
@@ -294,7 +310,8 @@ class CutPanel(BackgroundWidget):
         if question["job"]:
             self._begin_answer(asked, compute, question["keep"])
         else:
-            self._answer(asked.question, compute, asked.number)
+            with self._telling(asked.question, question["label"]):
+                self._answer(asked.question, compute, asked.number)
 
     def _begin_answer(
         self,
@@ -425,8 +442,26 @@ class CutPanel(BackgroundWidget):
         )
         return {"script": script, "lines": self.code}
 
-    def _count_costs(self, model: keras.Model | None = None) -> Answer:
-        return result_views.costs(costs(model or self.model))
+    def _count_costs(self) -> Answer:
+        return self._keep_costs(self._cost_work()())
+
+    def _cost_work(self) -> Work:
+        model, anatomy, of_calls = self.model, self._anatomy, self._sizes
+
+        def work() -> Answer:
+            table = costs(model)
+            return {"table": table, "answer": result_views.costs(table, anatomy, of_calls)}
+
+        return work
+
+    def _keep_costs(self, outcome: Answer) -> Answer:
+        """Add the costs to the totals of the selection."""
+        self._table_of_costs = outcome["table"]
+        if self._section is not None:
+            totals = sums.totals(self._section, self._sizes, self._table_of_costs)
+            self._result = self._result | {"totals": totals}
+        answer: Answer = outcome["answer"]
+        return answer
 
     def _verify(self) -> Work:
         self._chosen()
@@ -443,17 +478,18 @@ class CutPanel(BackgroundWidget):
 
     def _run_slice(self) -> Work:
         inside, part = self._chosen()
-        shown_input, axis = self._input, self._anatomy.graph.channel_axis
-        name = self._photo["name"]
+        shown_input, name = self._input, self._photo["name"]
 
         def work() -> Answer:
             inputs, shown = shown_input()
             outcome = result_views.forward_pass(inside, part, inputs)
             facts = result_views.run(outcome, inside)
-            arrays = {"input": outcome.inputs[0], "output": outcome.outputs[0]}
             return {
                 "pass": outcome,
-                "maps": {which: result_views.maps(arrays[which], 0, axis) for which in arrays},
+                "maps": {
+                    which: result_views.drawn(outcome, inside, which, 0)
+                    for which in ("input", "output")
+                },
                 "answer": shown
                 | facts
                 | {"photo_name": name, "facts": [*shown["facts"], *facts["facts"]]},
@@ -469,15 +505,15 @@ class CutPanel(BackgroundWidget):
 
     def _draw_maps(self, input: int | None = None, output: int | None = None) -> Answer:
         """Feature maps of the last run, from a channel of `input` or `output` on."""
-        if self._forward_pass is None:
+        outcome, firsts = self._forward_pass, {"input": input, "output": output}
+        if outcome is None:
             raise CutwidgetsError("There are no feature maps: run the slice first.")
-        axis = self._anatomy.graph.channel_axis
-        arrays = {"input": self._forward_pass.inputs[0], "output": self._forward_pass.outputs[0]}
-        drawn = {which: self._maps.get(which) for which in arrays}
-        return drawn | {
-            which: result_views.maps(arrays[which], first, axis)
-            for which, first in (("input", input), ("output", output))
-            if first is not None
+        inside = self._chosen()[0]
+        return {
+            which: self._maps.get(which)
+            if first is None
+            else result_views.drawn(outcome, inside, which, first)
+            for which, first in firsts.items()
         }
 
     @property
@@ -517,9 +553,6 @@ class CutPanel(BackgroundWidget):
 
         return work
 
-    def _cost_work(self) -> Work:
-        return partial(self._count_costs, self.model)
-
     def _layers(self, block: str) -> Answer:
         return slice_view.layers(self._anatomy, block)
 
@@ -552,15 +585,15 @@ class CutPanel(BackgroundWidget):
     # What the page may ask.
     _run = answers(_run_slice, until="selection", job=True, keep=_keep_run)
     _maps = answers(_draw_maps, until="selection")
-    _text = answers(_keras_summary, until="selection")
+    _text = answers(_keras_summary, until="selection", label="Writing the summary")
     _check = answers(_verify, until="selection", job=True)
-    _code = answers(_script, until="selection")
+    _code = answers(_script, until="selection", label="Writing the script")
     _surgery = answers(_operate, until="selection", job=True)
-    _costs = answers(_cost_work, until="model", job=True)
+    _costs = answers(_cost_work, until="model", job=True, keep=_keep_costs)
     _unfold = answers(_diagram, until="model", in_page=False)
     _open = answers(_layers, until="model")
     _find = answers(_locate, until="model", in_page=False)
-    _save = answers(_write, until="model", in_page=False)
+    _save = answers(_write, until="model", in_page=False, label="Saving")
     _photo = answers(_choose_photo, until=None)
     _lab = answers(_study, until="model", job=True)
     _stop = answers(_stop_work, until=None, in_page=False)

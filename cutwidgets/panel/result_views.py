@@ -24,11 +24,13 @@ from ..surgery import effects
 from ..surgery.build import Section
 from ..surgery.checking import Check
 from ..surgery.effects import Change
-from ..surgery.removal import removable
+from ..surgery.removal import swap_of
 from ..surgery.slicing import section
 from ..text import shape_text
-from .tensor_views import maps as maps
-from .tensor_views import statistics
+from . import sums
+from .tensor_views import maps, statistics
+
+_PARTLY = "only a part of it is in the slice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ def run(outcome: ForwardPass, part: Section) -> dict[str, Any]:
     return {
         "facts": [("Time", f"{1000 * outcome.seconds:.0f} ms (eager, uncompiled)")],
         "statistics": rows,
-        "predictions": predictions(outcome.outputs[0], part),
+        **classes(outcome.outputs[0], part),
     }
 
 
@@ -158,8 +160,60 @@ def predictions(array: np.ndarray, part: Section, top: int = 5) -> list[tuple[st
     if not is_classifier or not np.isfinite(array[0]).all():
         return []
     best = np.argsort(array[0])[::-1][:top]
-    names = _classes() if array.shape[1] == 1000 and _is_application(part.graph.name) else None
+    names = _names_of(array, part)
     return [(names[i] if names else f"class {i}", float(array[0, i])) for i in best]
+
+
+def classes(array: np.ndarray, part: Section) -> dict[str, Any]:
+    """The predictions of a classifier, and what to know before one believes them."""
+    found = predictions(array, part)
+    return {"predictions": found, "predictions_note": _doubts(array, part) if found else ""}
+
+
+def _doubts(array: np.ndarray, part: Section) -> str:
+    """Whether the weights look untrained, and where the names of the classes are from."""
+    doubts = []
+    last, means = _last_biases(part), _moving_means(part)
+    if last and _are_zero(last[1]):
+        doubts.append(f"These weights look untrained: all biases of {last[0]} are 0.")
+    elif means and all(map(_are_zero, means)):
+        doubts.append("These weights look untrained: all moving means are 0.")
+    elif array[0].max() < 1.5 * array[0].min():
+        doubts.append("All classes are nearly equally likely, as with untrained weights.")
+    if _names_of(array, part):
+        doubts.append(
+            "The names are those of ImageNet, as this model has 1,000 classes and the name of a "
+            "model of keras.applications."
+        )
+    return " ".join(doubts)
+
+
+def _last_biases(part: Section) -> tuple[str, Any] | None:
+    """The layer that computes the scores of the classes, and its biases; `None` without any."""
+    call = part.graph.maker(part.outputs[0])
+    inside = set(part.calls)
+    while call.index in inside and not getattr(call.layer, "weights", ()) and call.inputs:
+        call = part.graph.maker(call.inputs[0])
+    biases = getattr(call.layer, "bias", None)
+    if call.index not in inside or not isinstance(biases, keras.Variable):
+        return None
+    return call.name, biases
+
+
+def _moving_means(part: Section) -> list[Any]:
+    layers = (part.graph.calls[index].layer for index in part.calls)
+    return [
+        layer.moving_mean for layer in layers if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+
+
+def _are_zero(values: Any) -> bool:
+    return not np.any(keras.ops.convert_to_numpy(values))
+
+
+def _names_of(array: np.ndarray, part: Section) -> list[str] | None:
+    """The names of the classes, if the model is one that predicts those of ImageNet."""
+    return _classes() if array.shape[1] == 1000 and _is_application(part.graph.name) else None
 
 
 def _is_application(name: str) -> bool:
@@ -187,30 +241,61 @@ def check(result: Check) -> dict[str, Any]:
     }
 
 
-def costs(result: Costs) -> dict[str, Any]:
-    """The costs of all blocks."""
+def costs(result: Costs, anatomy: Anatomy, of_calls: sums.Sizes) -> dict[str, Any]:
+    """The costs of all blocks; the parameters add up to the model's.
+
+    Args:
+        result: The costs.
+        anatomy: The anatomy of the model.
+        of_calls: What `sums.sizes` returns.
+    """
+    calls = range(len(anatomy.graph.calls))
+    shares = {share.block: share for share in sums.shares(anatomy, of_calls, calls)}
+    macs, size, uncounted = result.of_calls(calls)
     return {
         "at": ", ".join(shape_text(shape) for shape in result.input_shapes),
         "rows": [
             {
-                "parameters": cost.parameters,
+                "parameters": shares[i].parameters,
+                "own": cost.parameters,
+                "shared": [anatomy[other].name for other in shares[i].shared],
                 "macs": cost.macs,
                 "bytes": cost.activation_bytes,
                 "field": "×".join(map(str, cost.receptive_field or ())) or None,
                 "uncounted": list(cost.uncounted),
             }
-            for cost in result
+            for i, cost in enumerate(result)
         ],
+        "model": {
+            "parameters": sums.parameters_of(of_calls, calls),
+            "macs": macs,
+            "bytes": size,
+            "uncounted": list(uncounted),
+        },
     }
 
 
 def operations(anatomy: Anatomy, part: Section) -> dict[str, Any]:
-    """The residual blocks of a slice that can be removed, and the pairs that can be swapped."""
-    inside = {block.name for block in anatomy if set(block.calls) <= set(part.calls)}
+    """What surgery can do to the blocks of a slice.
+
+    Returns:
+        `"removable"`, the blocks that can be removed; `"reasons"`, why each of the others cannot;
+        and `"swappable"`, the pairs that can change places.
+    """
+    calls = set(part.calls)
+    touched = [block for block in anatomy if not calls.isdisjoint(block.calls)]
+    inside = {block.name for block in touched if calls.issuperset(block.calls)}
     pairs = [(anatomy[i].name, anatomy[i + 1].name) for i in effects.swappable(anatomy)]
-    blocks = [block.name for block in removable(anatomy) if block.shortcut]
+    removable, reasons = [], []
+    for block in touched:
+        swap = swap_of(anatomy.graph, block) if block.name in inside else _PARTLY
+        if isinstance(swap, str):
+            reasons.append((block.name, swap))
+        else:
+            removable.append(block.name)
     return {
-        "removable": [name for name in blocks if name in inside],
+        "removable": removable,
+        "reasons": reasons,
         "swappable": [pair for pair in pairs if inside.issuperset(pair)],
     }
 
@@ -263,8 +348,9 @@ def _change(anatomy: Anatomy, change: Change) -> dict[str, Any]:
         ],
     }
     outputs = {"before": change.before[0], "after": change.after[0]}
-    classes = {when: predictions(array, whole) for when, array in outputs.items()}
-    if all(classes.values()):
-        return shown | {"predictions": classes}
+    likely = {when: predictions(array, whole) for when, array in outputs.items()}
+    if all(likely.values()):
+        note = classes(outputs["before"], whole)["predictions_note"]
+        return shown | {"predictions": likely, "predictions_note": note}
     axis = anatomy.graph.channel_axis
     return shown | {when: maps(array, 0, axis) for when, array in outputs.items()}

@@ -1,7 +1,7 @@
 """What the page shows of a model and of a slice, as plain dictionaries."""
 
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -19,7 +19,9 @@ from ..structure import reach
 from ..structure.anatomy import Anatomy
 from ..structure.places import PlaceLike, resolve
 from ..surgery.build import Section
+from ..surgery.slicing import section
 from ..text import shape_text
+from . import sums
 from .questions import shown
 
 
@@ -34,16 +36,18 @@ def network(anatomy: Anatomy) -> dict[str, Any]:
         ('block2', '56×56×128 float32', [0])
     """
     graph, blocks = anatomy.graph, anatomy.blocks
-    layers = [id(graph.calls[i].layer) for block in blocks for i in block.calls]
     scales = _scales(anatomy)
+    everything = range(len(graph.calls))
+    shares = sums.shares(anatomy, sums.sizes(graph), everything)
+    shared = {share.block: [blocks[i].name for i in share.shared] for share in shares}
     return {
         "name": anatomy.name,
         **diagram(anatomy),
-        "blocks": [_card(anatomy, block, scales) for block in blocks],
+        "blocks": [_card(anatomy, block, scales, shared[i]) for i, block in enumerate(blocks)],
         "sources": flow.sources(blocks),
         "refused": [_reasons(anatomy, ends) for ends in reach.ends(graph, blocks)],
         "images": takes_images(graph),
-        "shared": len(layers) > len(set(layers)),
+        "shared": any(shared.values()),
     }
 
 
@@ -92,12 +96,16 @@ def _folded(anatomy: Anatomy, card: Card) -> dict[str, Any]:
     }
 
 
-def _card(anatomy: Anatomy, block: Block, scales: Mapping[int, float]) -> dict[str, Any]:
+def _card(
+    anatomy: Anatomy, block: Block, scales: Mapping[int, float], shared: list[str]
+) -> dict[str, Any]:
     kind = f"{block.kind}, {block.shortcut} shortcut" if block.shortcut else block.kind
     shape = shape_text(block.output_shape, block.scale)
+    with_others = f", weights shared with {sums.names_text(shared)}" if shared else ""
     return {
         "name": block.name,
-        "about": f"{kind}, output {shape}, {block.parameters:,} parameters.",
+        "shared": shared,
+        "about": f"{kind}, output {shape}, {block.parameters:,} parameters{with_others}.",
         "layers": list(block.layers),
         "input": _tensors_text(anatomy, block.entries, scales),
         "output": _tensors_text(anatomy, block.exits, scales),
@@ -221,8 +229,9 @@ def summary(
     anatomy: Anatomy,
     part: Section,
     model: keras.Model,
-    names: Sequence[str | int],
-    weights: str = "share",
+    places: Sequence[Any],
+    weights: str,
+    of_calls: sums.Sizes,
 ) -> dict[str, Any]:
     """The facts about a slice and its blocks.
 
@@ -230,39 +239,53 @@ def summary(
         anatomy: The anatomy of the whole model.
         part: The section of the slice.
         model: The slice.
-        names: Its start and its end.
+        places: Its start and its end.
         weights: `"share"` or `"copy"`.
+        of_calls: What `sums.sizes` returns.
     """
     calls = set(part.calls)
-    touched = [i for i, block in enumerate(anatomy) if calls & set(block.calls)]
-    blocks = [anatomy[i] for i in touched]
+    shares = sums.shares(anatomy, of_calls, calls)
+    names = [place if isinstance(place, str | int) else place.name for place in places]
     title = f"{names[0]} to {names[1]}" if names[0] != names[1] else str(names[0])
     trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     inputs, outputs = _tensors_text(anatomy, part.inputs), _tensors_text(anatomy, part.outputs)
-    counted = f"{len(blocks)} block{'s' * (len(blocks) != 1)}"
+    counted = f"{len(shares)} block{'s' * (len(shares) != 1)}"
+    parameters = model.count_params()
     return {
-        "range": [touched[0], touched[-1]],
+        "range": [shares[0].block, shares[-1].block],
         "calls": sorted(calls),
         "title": title,
         "facts": [
             ("Input", inputs),
             ("Output", outputs),
             ("Layers", f"{len(model.layers):,}"),
-            ("Parameters", f"{model.count_params():,} ({trainable:,} trainable)"),
+            ("Parameters", f"{parameters:,} ({trainable:,} trainable)"),
         ],
         "exact": not part.carried,
-        "note": _exactness(anatomy, part),
-        "rows": [
-            (
-                block.name if set(block.calls) <= calls else f"{block.name} (partly)",
-                shape_text(block.output_shape, block.scale),
-                f"{block.parameters:,}",
-            )
-            for block in blocks
-        ],
+        "note": _exactness(anatomy, part, places[0]),
+        "rows": _rows(anatomy, shares, parameters),
         "sharing": _sharing(weights, len(model.layers), trainable),
         "announcement": f"Slice of {counted}, {title}: input {inputs}, output {outputs}.",
     }
+
+
+def _rows(
+    anatomy: Anatomy, shares: Sequence[sums.Share], parameters: int
+) -> list[tuple[str, str, str]]:
+    """Name, output shape and parameters of each block; the parameters add up to the slice's."""
+    rows = []
+    for share in shares:
+        block = anatomy[share.block]
+        marks = ["partly"] if share.partly else []
+        if share.shared:
+            names = sums.names_text([anatomy[i].name for i in share.shared])
+            marks.append(f"shares weights with {names}")
+        name = f"{block.name} ({'; '.join(marks)})" if marks else block.name
+        shape = shape_text(block.output_shape, block.scale)
+        rows.append((name, shape, f"{share.parameters:,}"))
+    # As of a nested model's own weights, which belong to none of its layers.
+    rest = parameters - sum(share.parameters for share in shares)
+    return [*rows, ("outside of the blocks", "", f"{rest:,}")] if rest else rows
 
 
 def _sharing(weights: str, layers: int, trainable: int) -> str:
@@ -275,49 +298,150 @@ def _sharing(weights: str, layers: int, trainable: int) -> str:
     )
 
 
-def _exactness(anatomy: Anatomy, part: Section) -> str:
-    """Whether head, slice and tail rebuild the model, or what else the tail needs."""
+def _exactness(anatomy: Anatomy, part: Section, start: PlaceLike) -> str:
+    """Whether head, slice and tail rebuild the model, and what crosses at each end."""
     graph = part.graph
+    inputs, outputs = dict.fromkeys(part.inputs), dict.fromkeys(part.outputs)
     if not part.carried:
-        inputs, outputs = len(part.inputs), len(part.outputs)
         exact = "Head, slice and tail rebuild the model exactly"
-        if inputs == outputs == 1:
+        if len(inputs) == len(outputs) == 1:
             return f"{exact}: one tensor crosses at each end."
-        return f"{exact} (inputs of the slice: {inputs}, outputs: {outputs})."
-    names = list(dict.fromkeys(graph.maker(tensor).name for tensor in part.carried))
-    last = part.outputs[0]
-    block = anatomy[_block_with(anatomy, [graph.maker(last).index])]
-    where = (
-        f"A skip connection passes the end of {block.name}"
-        if last in block.exits
-        else f"The end lies inside {block.name}"
-    )
-    needs = (
-        f"output of {names[0]}, which bypasses"
-        if len(names) == 1
-        else f"outputs of {', '.join(names[:-1])} and {names[-1]}, which bypass"
-    )
-    return f"{where}: to compute the model's output, the tail also needs the {needs} the end."
+        sentences = [f"{exact}."]
+    else:
+        last = graph.maker(part.outputs[0])
+        block = anatomy[_block_with(anatomy, [last.index])]
+        inside = part.outputs[0] not in block.exits
+        where = f"The end lies inside {block.name}" if inside else f"{block.name} is not all"
+        where += "" if inside else " that crosses at the end"
+        verb = "bypasses" if len(_makers(graph, part.carried)) == 1 else "bypass"
+        sentences = [
+            f"{where}: to compute the model's output, the tail also needs "
+            f"{_makers_text(graph, part.carried)}, which {verb} the end."
+        ]
+    if len(inputs) > 1:
+        sentences.append(
+            f"{len(inputs)} tensors enter at the start: {_makers_text(graph, inputs)}."
+        )
+        sentences += _extra_inputs(graph, inputs, resolve(anatomy, start).entries)
+    if len(outputs) > 1:
+        sentences.append(
+            f"{len(outputs)} tensors leave at the end: {_makers_text(graph, outputs)}."
+        )
+    elif len(inputs) > 1 and not part.carried:
+        sentences.append("One tensor leaves at the end.")
+    return " ".join(sentences)
 
 
-def refusal(anatomy: Anatomy, error: Exception, names: Sequence[str | int]) -> dict[str, Any]:
-    """The skip connections that make a cut impossible, and the nearest slices that work."""
+def _extra_inputs(
+    graph: CallGraph, inputs: Iterable[int], entries: Collection[int]
+) -> Iterator[str]:
+    """Say which inputs of a slice do not enter its start."""
+    extra = [tensor for tensor in inputs if tensor not in entries]
+    skips = [tensor for tensor in extra if tensor not in graph.inputs]
+    for tensors, words in ((skips, "skip connection"), ([*{*extra} - {*skips}], "model input")):
+        if len(tensors) == 1:
+            yield f"The {words} from {graph.maker(tensors[0]).name} is an extra input."
+        elif tensors:
+            names = joined(_makers(graph, sorted(tensors)))
+            yield f"The {words}s from {names} are extra inputs."
+
+
+def _makers(graph: CallGraph, tensors: Iterable[int]) -> list[str]:
+    return list(dict.fromkeys(graph.maker(tensor).name for tensor in tensors))
+
+
+def _makers_text(graph: CallGraph, tensors: Iterable[int]) -> str:
+    """Tensors by the layers that compute them: `the outputs of a and b`."""
+    tensors = list(tensors)
+    return f"the output{'s' * (len(tensors) > 1)} of {joined(_makers(graph, tensors))}"
+
+
+def joined(names: Sequence[str]) -> str:
+    """Names for a sentence.
+
+    Example:
+        >>> joined(["a"]), joined(["a", "b", "c"])
+        ('a', 'a, b and c')
+    """
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def refusal(
+    anatomy: Anatomy,
+    error: Exception,
+    names: Sequence[str | int],
+    places: Sequence[Any],
+    allow_bypass: bool,
+) -> dict[str, Any]:
+    """What makes a cut impossible, and what the user can do instead.
+
+    Args:
+        anatomy: The anatomy of the model.
+        error: Why there is no slice.
+        names: The selection.
+        places: The same as places: some tensors are not found by their names.
+        allow_bypass: As for `cut`.
+
+    Returns:
+        `"actions"`: each has a `"label"` and what it sets, `"selection"` or `"allow_bypass"`, so
+        that there is a slice. If skip connections are in the way, also `"crossing"`, which ones,
+        and `"nearest"`, the nearest slices.
+    """
+    actions = _actions(anatomy, names, places, allow_bypass)
     if not isinstance(error, BypassedCutError):
-        return {}
-    graph, start = anatomy.graph, resolve(anatomy, names[0])
+        return {"actions": actions}
+    graph, start = anatomy.graph, resolve(anatomy, places[0])
     bypassing = (
         call
         for call in map(graph.calls.__getitem__, sorted(head(graph, start.entries)))
         if call.name in error.bypasses
     )
     calls = start.calls or graph.tensors[start.entries[0]].users
+    nearest = [(place, names[1]) for place in error.nearest]
+    slices = [
+        {"label": pair[0] if pair[0] == pair[1] else f"{pair[0]} to {pair[1]}", "selection": pair}
+        for pair in nearest
+    ]
     return {
         "crossing": {
             "makers": [_block_with(anatomy, [maker.index]) for maker in bypassing],
             "start": max(0, _block_with(anatomy, calls)),
         },
-        "nearest": [(place, names[1]) for place in error.nearest],
+        "nearest": nearest,
+        "actions": [*actions, *slices],
     }
+
+
+def _actions(
+    anatomy: Anatomy, names: Sequence[str | int], places: Sequence[Any], allow_bypass: bool
+) -> list[dict[str, Any]]:
+    """Swap the ends, allow the bypass, or both, where that gives a slice."""
+    swapped = {"selection": list(reversed(names))}
+    backwards = list(reversed(places))
+    bypass = {"allow_bypass": True}
+    choices: list[tuple[str, Sequence[Any], dict[str, Any]]] = [
+        ("Let skip connections become extra inputs", places, bypass),
+        ("Swap start and end", backwards, swapped),
+        (
+            "Swap start and end, and let skip connections become extra inputs",
+            backwards,
+            swapped | bypass,
+        ),
+    ]
+    if _has_section(anatomy, places, allow_bypass):
+        return []  # something else is in the way
+    for label, ends, values in choices:
+        if _has_section(anatomy, ends, values.get("allow_bypass", allow_bypass)):
+            return [{"label": label, **values}]
+    return []
+
+
+def _has_section(anatomy: Anatomy, places: Sequence[Any], allow_bypass: bool) -> bool:
+    try:
+        section(anatomy, *places, allow_bypass=allow_bypass)
+    except CutwidgetsError:
+        return False
+    return True
 
 
 def code(selection: Sequence[str | int], allow_bypass: bool, weights: str) -> str:

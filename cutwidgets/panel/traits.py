@@ -66,6 +66,7 @@ def answers(
     until: str | None,
     in_page: bool = True,
     job: bool = False,
+    label: str = "",
     keep: Callable[..., dict[str, Any]] | None = None,
 ) -> Any:
     """A trait with the answer to a question of the page. The question has the trait's name.
@@ -76,6 +77,8 @@ def answers(
         until: A new `"selection"` or a new `"model"` makes the answer obsolete; `None`: nothing.
         in_page: Whether a page that is saved to a file has the answer.
         job: Whether the answer is computed in a thread.
+        label: What the kernel does, to tell the page before; for what may take seconds, but is no
+            job.
         keep: The method that keeps the result of a job, and returns what the page gets of it.
 
     Example:
@@ -89,5 +92,11 @@ def answers(
         {'sum': 3}
     """
     return traitlets.Dict().tag(
-        sync=True, compute=compute, until=until, in_page=in_page, job=job, keep=keep
+        sync=True,
+        compute=compute,
+        until=until,
+        in_page=in_page,
+        job=job,
+        label=label,
+        keep=keep,
     )

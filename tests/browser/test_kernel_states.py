@@ -37,7 +37,9 @@ class Panel:
     def end(self, how: str) -> None:
         """End the kernel: `"kill"` its process, which the server restarts, or as a user does."""
         if how == "kill":
-            return self.execute("import os; os.kill(os.getpid(), 9)")
+            self.execute("import os; os.kill(os.getpid(), 9)")
+            self.page.locator(".jp-Dialog .jp-mod-accept").click()  # "it will restart"
+            return
         self.page.evaluate(
             """how => { const { kernel } = window.jupyterapp.shell.currentWidget.context
                           .sessionContext.session; kernel[how](); }""",
