@@ -236,11 +236,12 @@ class CutPanel(BackgroundWidget):
                 result |= slice_view.summary(
                     self._anatomy, inside, part, self.selection, self.weights
                 )
+                result["extra"] = slice_view.extra(self._anatomy, inside, self._places()[0])
                 chosen = inside, part
             error = ""
         except Exception as problem:
             error = slice_view.message(problem)
-            result |= slice_view.refusal(self._anatomy, problem, self.selection)
+            result |= slice_view.refusal(self._anatomy, problem, self._places())
         finally:  # even after an interrupt
             with self.hold_sync():
                 self._section, self.slice = chosen
@@ -441,6 +442,10 @@ class CutPanel(BackgroundWidget):
     def _layers(self, block: str) -> Answer:
         return slice_view.layers(self._anatomy, block)
 
+    def _ends(self, start: str | int, block: str | None = None) -> Answer:
+        found = slice_view.ends(self._anatomy, self._tensors.get(str(start), start), block)
+        return {"start": start, "block": block} | found
+
     def _diagram(self, first: int, last: int) -> Answer:
         return slice_view.diagram(self._anatomy, (first, last))
 
@@ -469,6 +474,7 @@ class CutPanel(BackgroundWidget):
     _costs = answers(_count_costs, until="model")
     _unfold = answers(_diagram, until="model", in_page=False)
     _open = answers(_layers, until="model")
+    _reach = answers(_ends, until="model", in_page=False)
     _find = answers(_locate, until="model", in_page=False)
     _save = answers(_write, until="model", in_page=False)
     _photo = answers(_choose_photo, until=None)

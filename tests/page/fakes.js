@@ -41,8 +41,8 @@ function block(name, layers = [`${name}_conv`, `${name}_add`]) {
 }
 
 /**
- * Five blocks in a row. The output of `a` skips `b` and `c` to `d`; `e` has an input of its own, and
- * is not computed from `b`.
+ * Five blocks in a row. Another output of `a` skips `b` and `c` to `d`; `e` has an input of its own,
+ * and is not computed from `b`.
  * @returns {Network}
  */
 export function network() {

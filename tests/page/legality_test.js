@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import {
-  ALLOW_BYPASS, crossing, nearestStart, refusal, waysOut,
+  ALLOW_BYPASS, drawnWires, forbids, layerWires, nearestStarts, reasonOf, refusal, waysOut,
 } from "../../cutwidgets/panel/static/legality.js";
 import { network } from "./fakes.js";
 
@@ -16,7 +16,7 @@ test("an end before the start", () => {
 test("an end that a skip connection makes impossible, unless it may become an input", () => {
   const reason = refusal(net, 1, 3, false);
   assert.equal(reason?.text, "Cannot end here: it also needs the output of a_add, from before the start.");
-  assert.deepEqual(reason?.makers, [0]);
+  assert.deepEqual(reason?.wires, [{ source: 0, block: 3, shortcut: false }]);
   assert.equal(refusal(net, 1, 3, true), null);
 });
 
@@ -37,35 +37,90 @@ test("several layers that cross are listed", () => {
   assert.match(refusal(many, 1, 3, false)?.text ?? "", /the outputs of x, y and z, from/);
 });
 
-test("ways out of an end before the start: swap, or start there", () => {
-  assert.deepEqual(waysOut(net, 2, 1, false), [
-    { label: "Swap: b to c", selection: ["b", "c"] },
-    { label: "Start at b instead", begin: "b" },
+test("what stands in the way, and what may become an input", () => {
+  for (const kind of /** @type {const} */ (["before", "apart", "bypassed"])) {
+    const reason = { kind, names: [], wires: [] };
+    assert.equal(forbids(reason, false), true);
+    assert.equal(forbids(reason, true), kind !== "bypassed");
+  }
+  assert.equal(forbids(null, false), false);
+  assert.equal(forbids(undefined, false), false);
+});
+
+/** @param {"before" | "apart" | "bypassed"} kind */
+function labels(kind, more = {}) {
+  const reason = { kind, names: ["x"], wires: [] };
+  const refused = { start: "c", end: "b", reason, canSwap: false, nearest: [], ...more };
+  return waysOut(refused).map(({ label }) => label);
+}
+
+test("ways out of an end before the start: swap if that can be cut, or start there", () => {
+  assert.deepEqual(labels("before", { canSwap: true }), ["Swap: b to c", "Start at b instead"]);
+  assert.deepEqual(labels("before"), ["Start at b instead"]);
+});
+
+test("ways out of a skip connection: let it in, the nearest slices, or start there", () => {
+  const nearest = [["a", "b"], ["b", "b"]];
+  assert.deepEqual(labels("bypassed", { nearest }),
+    [ALLOW_BYPASS, "a to b", "b", "Start at b instead"]);
+});
+
+test("the way out of another branch: start there", () => {
+  assert.deepEqual(labels("apart"), ["Start at b instead"]);
+});
+
+test("each way out does what it says", () => {
+  const reason = { kind: /** @type {const} */ ("bypassed"), names: ["x"], wires: [] };
+  const all = waysOut({ start: "c", end: "b", reason, canSwap: true, nearest: [["a", "b"]] });
+  assert.deepEqual(all.map(({ selection, begin, allow_bypass }) => [selection, begin, allow_bypass]), [
+    [["b", "c"], undefined, undefined],
+    [["c", "b"], undefined, true],
+    [["a", "b"], undefined, undefined],
+    [undefined, "b", undefined],
   ]);
 });
 
-test("a swap that cannot be cut is not offered", () => {
-  assert.deepEqual(waysOut(net, 3, 1, false), [{ label: "Start at b instead", begin: "b" }]);
+test("the nearest starts that work, on either side", () => {
+  assert.deepEqual(nearestStarts(net, 1, 3), [0, 3]);
+  assert.deepEqual(nearestStarts(net, 2, 3), [0, 3]);
+  assert.deepEqual(nearestStarts(net, 1, 2), [1, 2]);
+  for (const start of nearestStarts(net, 2, 3)) assert.equal(reasonOf(net, start, 3), null);
 });
 
-test("ways out of a skip connection: let it in, a start that works, or start there", () => {
-  assert.deepEqual(waysOut(net, 2, 3, false), [
-    { label: ALLOW_BYPASS, selection: ["c", "d"], allow_bypass: true },
-    { label: "d", selection: ["d", "d"] },
-    { label: "Start at d instead", begin: "d" },
-  ]);
+const everything = () => true;
+
+test("wires are drawn as the lines into the block that reads them", () => {
+  const wire = { source: 0, block: 3, shortcut: false };
+  assert.deepEqual(drawnWires(net, net.cards, [wire], everything), ["skip-3-1"]);
+  const main = { source: 2, block: 3, shortcut: false };
+  assert.deepEqual(drawnWires(net, net.cards, [main], everything), ["spine-3"]);
+  const short = { ...main, shortcut: true };
+  assert.deepEqual(drawnWires(net, net.cards, [short], everything), ["shortcut-3"]);
+  assert.deepEqual(drawnWires(net, net.cards, [short], (id) => !id.startsWith("shortcut")), ["spine-3"]);
+  assert.deepEqual(drawnWires(net, net.cards, [{ ...main, source: -1, block: 4 }], everything), ["spine-4"]);
 });
 
-test("the nearest start that works, on either side", () => {
-  assert.equal(nearestStart(net, 1, 3), 0);
-  assert.equal(nearestStart(net, 2, 3), 3);
-  assert.equal(nearestStart(net, 1, 2), 1);
+test("a wire that only a card's text names is drawn as that card", () => {
+  const wire = { source: 0, block: 3, shortcut: false };
+  assert.deepEqual(drawnWires(net, net.cards, [wire], () => false), ["block-3"]);
 });
 
-test("the edges that carry a tensor past the start", () => {
-  const drawn = (/** @type {string} */ edge) => edge;
-  assert.deepEqual(crossing(net, [0], 2, drawn), ["skip-3-1"]);
-  assert.deepEqual(crossing(net, [2], 3, drawn), ["shortcut-3"]);
-  assert.deepEqual(crossing(net, [2], 2, drawn), ["spine-3", "shortcut-3"]);
-  assert.deepEqual(crossing(net, [], 2, drawn), []);
+test("wires of a run are drawn at its card", () => {
+  const cards = [{ first: 0, last: 0 }, { first: 1, last: 3, name: "3 blocks" }, { first: 4, last: 4 }];
+  const skip = { source: 0, block: 3, shortcut: false };
+  assert.deepEqual(drawnWires(net, cards, [skip], everything), ["spine-1"]); // one line for both
+  const inside = { source: 1, block: 2, shortcut: false };
+  assert.deepEqual(drawnWires(net, cards, [inside], everything), ["block-1"]);
+  const within = { source: 2, block: 2, shortcut: false };
+  assert.deepEqual(drawnWires(net, net.cards, [within], everything), []); // inside of one block
+});
+
+test("wires among the layers of an opened block", () => {
+  const opened = { calls: [{ index: 5 }, { index: 6 }, { index: 8 }], entries: [11, 12] };
+  const wire = { source: 0, block: 1, shortcut: true };
+  assert.deepEqual(layerWires(opened, [
+    { ...wire, tensor: 12, maker: 3, reader: 8 },
+    { ...wire, tensor: 20, maker: 5, reader: 8 },
+    { ...wire, tensor: 20, maker: 5, reader: 9 },
+  ]), ["edge-entry-1-8", "edge-5-8"]);
 });

@@ -172,3 +172,100 @@ test("a closed view listens no more", () => {
   store.close();
   assert.equal(model.listening(), 0);
 });
+
+const BYPASSED = { kind: "bypassed", names: ["a_add"], wires: [{ source: 0, block: 3, shortcut: false }] };
+
+test("a refused end is explained, and start and selection stay", () => {
+  const { model, store } = start();
+  store.select(["a", "b"]);
+  model.receive({ _result: ready(["a", "b"]) });
+  store.pick("c");
+  store.pick("b");
+  assert.deepEqual(store.selection(), ["a", "b"]);
+  assert.equal(store.pending(), "c");
+  assert.match(store.message().text, /^Cannot end at b: it comes before the start, c\.$/);
+  assert.deepEqual(store.message().actions.map(({ label }) => label),
+    ["Swap: b to c", "Start at b instead"]);
+  store.act(store.message().actions[0]);
+  assert.deepEqual(store.selection(), ["b", "c"]);
+  assert.equal(store.pending(), null);
+  assert.equal(store.message().text, "");
+});
+
+test("an explained skip connection may become an input", () => {
+  const { model, store } = start();
+  store.pick("b");
+  store.extend("d", "d");
+  assert.equal(store.pending(), "b");
+  assert.match(store.message().text, /needs the output of a_add/);
+  assert.equal(store.crossing().length, 1);
+  store.act(store.message().actions[0]);
+  assert.equal(model.get("allow_bypass"), true);
+  assert.deepEqual(store.selection(), ["b", "d"]);
+  assert.deepEqual(store.crossing(), []);
+});
+
+test("with Shift, a refused end is explained and the slice stays", () => {
+  const { model, store } = start();
+  store.select(["c", "c"]);
+  model.receive({ _result: ready(["c", "c"]) });
+  store.extend("d", "c");
+  assert.deepEqual(store.selection(), ["c", "c"]);
+  assert.match(store.message().text, /Cannot end at d/);
+  store.clear(); // Escape first takes the explanation away
+  assert.equal(store.message().text, "");
+  assert.deepEqual(store.selection(), ["c", "c"]);
+});
+
+test("the ends of a layer are greyed only when the kernel has told", () => {
+  const { model, store } = start();
+  store.begin("b_conv");
+  assert.deepEqual(model.sent.at(-1), { ask: "reach", id: model.sent.at(-1).id, start: "b_conv", block: null });
+  assert.equal(store.refusalOf("d"), null);
+  assert.equal(store.refusalOf("a"), null);
+  const blocks = { 0: { kind: "before", names: [], wires: [] }, 3: BYPASSED };
+  model.receive({ _reach: { count: 1, start: "b_conv", block: null, blocks, layers: {} } });
+  assert.match(store.refusalOf("d")?.text ?? "", /a_add/);
+  assert.match(store.refusalOf("a")?.text ?? "", /before the start, b_conv/);
+  assert.equal(store.refusalOf("c"), null);
+  const asked = model.sent.length;
+  store.begin("b_conv"); // known by now
+  assert.equal(model.sent.length, asked);
+});
+
+test("an answer on another start is not taken for this one", () => {
+  const { model, store } = start();
+  store.begin("b_conv");
+  store.begin("c_conv");
+  assert.equal(model.sent.length, 1); // one question at a time
+  model.receive({ _reach: { count: 1, start: "b_conv", block: null, blocks: { 3: BYPASSED }, layers: {} } });
+  assert.equal(store.refusalOf("d"), null);
+  assert.equal(model.sent.at(-1).start, "c_conv");
+  model.receive({ _reach: { count: 2, start: "c_conv", block: null, blocks: { 4: BYPASSED }, layers: {} } });
+  assert.equal(store.refusalOf("d"), null);
+  assert.match(store.refusalOf("e")?.text ?? "", /a_add/);
+});
+
+test("a question on the ends that fails is not asked for ever", () => {
+  const { model, store } = start();
+  store.begin("b_conv");
+  model.receive({ _reach: { count: 1, failed: true } });
+  assert.equal(model.sent.length, 1);
+  assert.equal(store.refusalOf("d"), null);
+});
+
+test("the layers of an opened block are asked for too", () => {
+  const { model, store } = start();
+  store.open("d");
+  const calls = [{ name: "d_conv", index: 7 }, { name: "d_add", index: 8 }];
+  model.receive({ _open: { count: 1, block: "d", svg: "<svg/>", calls, entries: [] } });
+  store.begin("b");
+  assert.equal(model.sent.at(-1).block, "d");
+  const layers = { d_add: BYPASSED };
+  model.receive({ _reach: { count: 2, start: "b", block: "d", blocks: { 3: BYPASSED }, layers } });
+  assert.equal(store.refusalOf("d_conv"), null);
+  store.pick("d_add");
+  assert.equal(store.pending(), "b");
+  assert.deepEqual(store.message().actions.map(({ label }) => label), [
+    "Let skip connections become extra inputs", "d to d_add", "Start at d_add instead"]);
+});

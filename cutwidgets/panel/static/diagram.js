@@ -1,6 +1,6 @@
 // @ts-check
 // A listbox of blocks, or of the layers of one.
-/** @import { Refusal, Value, View } from "./types.d.ts" */
+/** @import { Goal, Refusal, Value, View } from "./types.d.ts" */
 import { h, OWN_KEYS, svgElement } from "./dom.js";
 import { createOverview } from "./overview.js";
 import { createTip } from "./tip.js";
@@ -78,6 +78,7 @@ export function createDiagram(source, items, { label, prefix }, on) {
     svg.classList.toggle("cw-chosen", view.chosen);
     showFlags(view.flags);
     mark("cw-crossing", view.crossing);
+    mark("cw-entering", view.entering);
     overview.show(view.lit);
   }
 
@@ -183,13 +184,20 @@ export function createDiagram(source, items, { label, prefix }, on) {
     const places = chosen.map((i) => cards[i].getBoundingClientRect());
     if (!places.some((card) => card.bottom > top && card.top < bottom)) scrollTo(cards[chosen[0]]);
   }
-  /** @param {string} name */
-  function goTo(name) {
+  /** @param {string} name @param {Goal["where"]} where */
+  function goTo(name, where) {
     const i = items.findIndex((item) => item.name === name);
     if (i < 0) return;
     activate(i);
-    scrollTo(cards[i]);
+    place(cards[i], where);
     box.focus({ preventScroll: true });
+  }
+  /** @param {Element} card @param {Goal["where"]} where */
+  function place(card, where) {
+    const [inner, outer] = [card.getBoundingClientRect(), box.getBoundingClientRect()];
+    const above = where === "top" ? MARGIN : (box.clientHeight - inner.height) / 2;
+    if (where === "near") scrollTo(card);
+    else box.scrollTop += inner.top - outer.top - above;
   }
   return {
     box, tip: tip.element, overview: overview.element, zoom, show, reveal, goTo, hideTip,
