@@ -173,7 +173,7 @@ def test_swap_and_start_there_for_blocks(at, names):
     at.part("error").locator("button").last.click()
     assert at.part("error").text_content() == ""
     assert at.selected() == [names[1]]
-    at.page.keyboard.press("Escape")
+    at.page.keyboard.press("Escape")  # the diagram has the focus
     at.block(names[2]).click()
     at.block(names[1]).click(force=True)
     at.part("error").locator("button").first.click()

@@ -55,7 +55,7 @@ export function createCanvas(store, prefix, measured) {
     diagram.show(store.opened() ? layerView() : blockView());
     showKey();
     const goal = store.takeGoal();
-    if (goal) diagram.goTo(goal.name, goal.where);
+    if (goal) diagram.goTo(goal);
     else reveal(JSON.stringify(store.selection()));
   }
 

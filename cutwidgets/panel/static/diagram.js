@@ -41,6 +41,13 @@ export function createDiagram(source, items, { label, prefix }, on) {
   cards.forEach(listen);
   const overview = createOverview(box, svg, cards);
   const zoom = createZoom(box, svg, () => (hideTip(), overview.draw()));
+  /** @type {{i: number, where: Goal["where"]} | null} What a new diagram shows, until the user moves it. */
+  let sought = null;
+  const resized = new ResizeObserver(() => sought && place(cards[sought.i], sought.where));
+  resized.observe(box); // after the zoom, which gives the diagram its size
+  for (const event of ["wheel", "pointerdown", "keydown"]) {
+    box.addEventListener(event, () => (sought = null), { passive: true });
+  }
   box.addEventListener("keydown", pressed);
   box.addEventListener("blur", hideTip);
   box.addEventListener("pointerdown", (event) => {
@@ -184,13 +191,14 @@ export function createDiagram(source, items, { label, prefix }, on) {
     const places = chosen.map((i) => cards[i].getBoundingClientRect());
     if (!places.some((card) => card.bottom > top && card.top < bottom)) scrollTo(cards[chosen[0]]);
   }
-  /** @param {string} name @param {Goal["where"]} where */
-  function goTo(name, where) {
+  /** @param {Goal} goal */
+  function goTo({ name, focus, where }) {
     const i = items.findIndex((item) => item.name === name);
     if (i < 0) return;
     activate(i);
+    sought = where === "near" ? null : { i, where };
     place(cards[i], where);
-    box.focus({ preventScroll: true });
+    if (focus) box.focus({ preventScroll: true });
   }
   /** @param {Element} card @param {Goal["where"]} where */
   function place(card, where) {
@@ -203,7 +211,7 @@ export function createDiagram(source, items, { label, prefix }, on) {
     box, tip: tip.element, overview: overview.element, zoom, show, reveal, goTo, hideTip,
     /** @param {string} part */
     has: (part) => parts.has(part),
-    close: () => (zoom.close(), overview.close(), hideTip()),
+    close: () => (resized.disconnect(), zoom.close(), overview.close(), hideTip()),
   };
 }
 

@@ -300,6 +300,8 @@ export function createStore(model, timers = TIMERS) {
     if (action.begin !== undefined) begin(action.begin);
     else if (action.selection) select(action.selection, action.allow_bypass);
     else set({ allow_bypass: Boolean(action.allow_bypass) });
+    const place = action.begin ?? action.selection?.at(-1); // the button goes, the focus must not
+    if (place !== undefined) goal = { name: String(place), focus: true, where: "near" };
   }
 
   // -------------------------------------------------------------------------- the questions
@@ -406,8 +408,8 @@ export function createStore(model, timers = TIMERS) {
   function extend(name, from) {
     choose(pending ?? selection()[0] ?? blockOf(from, "first"), blockOf(name, "last"));
   }
-  /** Show the layers of a block. @param {string | undefined} name @param {string} [layer] */
-  function open(name, layer) {
+  /** Show the layers of a block. @param {string | undefined} name @param {string} [layer] @param {boolean} [focus] */
+  function open(name, layer, focus = true) {
     const run = runOf(name);
     if (run) return unfold(run);
     if (opened || !name || waiting.has("open")) return;
@@ -416,7 +418,7 @@ export function createStore(model, timers = TIMERS) {
       const reply = model.get("_open");
       if (!reply.svg || reply.block !== name) return;
       opened = reply;
-      goal = { name: layer ?? reply.calls[0].name, focus: true, where: layer ? "middle" : "top" };
+      goal = { name: layer ?? reply.calls[0].name, focus, where: layer ? "middle" : "top" };
       askReach();
     } });
   }
@@ -446,18 +448,20 @@ export function createStore(model, timers = TIMERS) {
     }
     notify();
   }
-  /** @param {number} i */
-  function goToCard(i) {
-    goal = { name: cards()[cardOf(i)].name ?? blocks[i].name, focus: true, where: "near" };
+  /** @param {number} i @param {boolean} [focus] */
+  function goToCard(i, focus = true) {
+    goal = { name: cards()[cardOf(i)].name ?? blocks[i].name, focus, where: "near" };
   }
-  /** @param {string} block @param {string | null} layer */
-  function goToPlace(block, layer) {
+  /** @param {string} block @param {string | null} layer @param {boolean} [focus] */
+  function goToPlace(block, layer, focus = true) {
+    forget();
+    failed = false;
     const i = positions.get(block) ?? 0;
-    if (opened && opened.block === block && layer) goal = { name: layer, focus: true, where: "middle" };
+    if (opened && opened.block === block && layer) goal = { name: layer, focus, where: "middle" };
     else {
       opened = null;
       const isFolded = Boolean(cards()[cardOf(i)].name);
-      const inside = () => (goToCard(i), layer && !offline() && open(block, layer));
+      const inside = () => (goToCard(i, focus), layer && !offline() && open(block, layer, focus));
       if (isFolded) unfold({ first: i, last: i }, inside);
       else inside();
     }
@@ -546,6 +550,11 @@ export function createStore(model, timers = TIMERS) {
       notify();
     },
     notify,
+    /** Say something to a screen reader. @param {string} text */
+    announce(text) {
+      announcement = text;
+      notify();
+    },
     /** @param {() => void} listener */
     subscribe: (listener) => void listeners.add(listener),
     close() {
