@@ -261,6 +261,7 @@ class CutPanel(BackgroundWidget):
                 with self._telling("cut", label):
                     part = build(self.model, inside, self.weights)
                 result |= self._summary(inside, part)
+                result["extra"] = slice_view.extra(self._anatomy, inside, self._places()[0])
                 chosen = inside, part
             error = ""
         except Exception as problem:
@@ -556,6 +557,10 @@ class CutPanel(BackgroundWidget):
     def _layers(self, block: str) -> Answer:
         return slice_view.layers(self._anatomy, block)
 
+    def _ends(self, start: str | int, block: str | None = None) -> Answer:
+        found = slice_view.ends(self._anatomy, self._tensors.get(str(start), start), block)
+        return {"start": start, "block": block} | found
+
     def _diagram(self, first: int, last: int) -> Answer:
         return slice_view.diagram(self._anatomy, (first, last))
 
@@ -592,6 +597,7 @@ class CutPanel(BackgroundWidget):
     _costs = answers(_cost_work, until="model", job=True, keep=_keep_costs)
     _unfold = answers(_diagram, until="model", in_page=False)
     _open = answers(_layers, until="model")
+    _reach = answers(_ends, until="model", in_page=False)
     _find = answers(_locate, until="model", in_page=False)
     _save = answers(_write, until="model", in_page=False, label="Saving")
     _photo = answers(_choose_photo, until=None)

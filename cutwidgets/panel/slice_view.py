@@ -12,7 +12,7 @@ from ..blocks.blocks import Block
 from ..drawing import block_diagram, folding, rendering
 from ..drawing.folding import Card
 from ..errors import BypassedCutError, CutwidgetsError
-from ..graph.callgraph import CallGraph, parameters
+from ..graph.callgraph import CallGraph, between, entering, parameters
 from ..graph.frontier import head
 from ..inference.images import takes_images
 from ..structure import reach
@@ -44,6 +44,11 @@ def network(anatomy: Anatomy) -> dict[str, Any]:
         "name": anatomy.name,
         **diagram(anatomy),
         "blocks": [_card(anatomy, block, scales, shared[i]) for i, block in enumerate(blocks)],
+        "stages": [
+            {"name": stage.name, "first": first, "last": first + len(stage.blocks) - 1}
+            for stage in anatomy.stages
+            for first in [blocks.index(stage.blocks[0])]
+        ],
         "sources": flow.sources(blocks),
         "refused": [_reasons(anatomy, ends) for ends in reach.ends(graph, blocks)],
         "images": takes_images(graph),
@@ -148,8 +153,91 @@ def _block_with(anatomy: Anatomy, calls: Iterable[int]) -> int:
     return next((i for i, block in enumerate(anatomy) if not calls.isdisjoint(block.calls)), -1)
 
 
+def ends(anatomy: Anatomy, start: PlaceLike, block: str | None = None) -> dict[str, Any]:
+    """The ends that slices from one start cannot have, and why.
+
+    Args:
+        anatomy: The anatomy of the model.
+        start: Any place.
+        block: The name of a block whose layers are meant too, if any.
+
+    Returns:
+        The reasons: for `"blocks"` by their positions, for `"layers"` of the block by their names;
+        nothing for a start that the model does not have.
+
+    Raises:
+        UnknownPlaceError: If the model has no such block.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> anatomy = cw.anatomy(keras.applications.ResNet50(weights=None))
+        >>> found = ends(anatomy, "conv5_block3_2_conv", "conv5_block3")
+        >>> found["blocks"][17]["names"], found["layers"]["conv5_block3_1_conv"]["kind"]
+        (['conv5_block2_out'], 'before')
+    """
+    layers = [] if block is None else [anatomy.graph.calls[i].name for i in anatomy[block].calls]
+    try:
+        first = resolve(anatomy, start)
+    except CutwidgetsError:
+        return {}
+    found = reach.Reach(anatomy.graph, first.entries, first.calls)
+    wires = _Wires(anatomy)
+
+    def reasons(places: Mapping[Any, Sequence[int]]) -> dict[Any, dict[str, Any]]:
+        refusals = {place: found.refusal(exits) for place, exits in places.items()}
+        return {place: wires.reason(why) for place, why in refusals.items() if why}
+
+    return {
+        "blocks": reasons({i: other.exits for i, other in enumerate(anatomy)}),
+        "layers": reasons({name: resolve(anatomy, name).exits for name in layers}),
+    }
+
+
+class _Wires:
+    """What reads a tensor, as the diagrams of the blocks and of their layers draw it."""
+
+    def __init__(self, anatomy: Anatomy) -> None:
+        self._anatomy = anatomy
+        self._block_of = {call: i for i, block in enumerate(anatomy) for call in block.calls}
+
+    def reason(self, refusal: reach.Refusal) -> dict[str, Any]:
+        return {"kind": refusal.kind} | self.described(refusal.tensors, refusal.readings)
+
+    def described(
+        self, tensors: Iterable[int], readings: Iterable[reach.Reading]
+    ) -> dict[str, Any]:
+        """The layers that compute some tensors, and the wires to what reads them."""
+        makers = (self._anatomy.graph.maker(tensor).name for tensor in tensors)
+        wires = [self._wire(tensor, reader) for tensor, reader in readings]
+        return {"names": list(dict.fromkeys(makers)), "wires": wires}
+
+    def _wire(self, tensor: int, reader: int) -> dict[str, Any]:
+        maker = self._anatomy.graph.tensors[tensor].maker
+        into = self._block_of.get(reader, -1)
+        return {
+            "tensor": tensor,
+            "maker": maker,
+            "reader": reader,
+            "source": self._block_of.get(maker, -1),
+            "block": into,
+            "shortcut": into >= 0 and self._is_shortcut(self._anatomy[into], tensor, reader),
+        }
+
+    def _is_shortcut(self, block: Block, tensor: int, reader: int) -> bool:
+        """Whether the shortcut of a block, and not its branch, reads a tensor there."""
+        if block.shortcut_tensor is None:
+            return False
+        graph = self._anatomy.graph
+        if block.shortcut_tensor == tensor:
+            return graph.calls[reader].role == "addition"
+        return reader in between(graph, [block.shortcut_tensor], block.entries)[0]
+
+
 def layers(anatomy: Anatomy, name: str) -> dict[str, Any]:
     """The layers of a block, and their diagram.
+
+    An arrow from a tensor that enters the block is named by the tensor's place in `"entries"`.
 
     Raises:
         UnknownPlaceError: If the model has no such block.
@@ -157,6 +245,7 @@ def layers(anatomy: Anatomy, name: str) -> dict[str, Any]:
     return {
         "block": name,
         "svg": anatomy.layers_svg(name),
+        "entries": list(entering(anatomy.graph, anatomy[name].calls)),
         "calls": [
             {
                 "name": call.name,
@@ -384,12 +473,14 @@ def refusal(
 
     Returns:
         `"actions"`: each has a `"label"` and what it sets, `"selection"` or `"allow_bypass"`, so
-        that there is a slice. If skip connections are in the way, also `"crossing"`, which ones,
-        and `"nearest"`, the nearest slices.
+        that there is a slice. `"reason"`: why the end cannot be reached from the start. If skip
+        connections are in the way, also `"crossing"`, which ones, and `"nearest"`, the nearest
+        slices.
     """
     actions = _actions(anatomy, names, places, allow_bypass)
+    shown = {"actions": actions, **_reason(anatomy, places)}
     if not isinstance(error, BypassedCutError):
-        return {"actions": actions}
+        return shown
     graph, start = anatomy.graph, resolve(anatomy, places[0])
     bypassing = (
         call
@@ -402,7 +493,7 @@ def refusal(
         {"label": pair[0] if pair[0] == pair[1] else f"{pair[0]} to {pair[1]}", "selection": pair}
         for pair in nearest
     ]
-    return {
+    return shown | {
         "crossing": {
             "makers": [_block_with(anatomy, [maker.index]) for maker in bypassing],
             "start": max(0, _block_with(anatomy, calls)),
@@ -410,6 +501,29 @@ def refusal(
         "nearest": nearest,
         "actions": [*actions, *slices],
     }
+
+
+def _reason(anatomy: Anatomy, places: Sequence[PlaceLike]) -> dict[str, Any]:
+    """Why a slice from one place cannot end at another, unless one of them is no place at all."""
+    try:
+        start, end = (resolve(anatomy, place) for place in places)
+    except CutwidgetsError:
+        return {}
+    why = reach.Reach(anatomy.graph, start.entries, start.calls).refusal(end.exits)
+    return {} if why is None else {"reason": _Wires(anatomy).reason(why)}
+
+
+def extra(anatomy: Anatomy, part: Section, start: PlaceLike) -> dict[str, Any]:
+    """The inputs that a slice has beside those of its start, and what reads them.
+
+    Args:
+        anatomy: The anatomy of the model.
+        part: The section of the slice.
+        start: Its start, as `cut` received it.
+    """
+    own = resolve(anatomy, start).entries
+    others = [tensor for tensor in part.inputs if tensor not in own]
+    return _Wires(anatomy).described(others, reach.readings(part.graph, part.calls, others))
 
 
 def _actions(

@@ -65,9 +65,11 @@ def test_an_end_that_a_skip_makes_impossible_is_greyed_with_its_skip_drawn(page,
     last.click(force=True)
     page.wait_for_selector("[data-part=error]:not(:empty)")
     assert page.locator(".cw-crossing").count() == len(marked)
-    page.locator("[data-part=error] button").first.click()
+    # The nearest slice, of those that can be cut: behind the switch for the bypass.
+    page.locator("[data-part=error] button").nth(1).click()
     page.wait_for_selector(".cutwidgets[data-selection]")
     assert at.panel.slice is not None
+    assert not at.panel.allow_bypass
 
     at.part("bypass").check()
     at.block(blocks[2]).click()
@@ -117,6 +119,51 @@ def test_search_finds_blocks_and_layers(at, names, tiny_resnet):
     at.part("search").fill("no such thing")
     at.part("search").press("Enter")
     at.page.wait_for_selector("[data-part=error]:not(:empty)")
+
+
+def test_search_puts_blocks_and_stages_before_layers(page):
+    resnet = keras.applications.ResNet50(weights=None, input_shape=(32, 32, 3), include_top=False)
+    at = PanelPage(page, cw.CutPanel(resnet, parts=["diagram", "summary"]))
+    search = at.part("search")
+    box = search.bounding_box()
+
+    def active():
+        return page.locator(".cw-active").evaluate("one => one.dataset.block ?? one.dataset.layer")
+
+    for text, block in (("conv5", "conv5_block1"), ("CONV4_BLOCK3", "conv4_block3")):
+        search.fill(text)
+        search.press("Enter")
+        assert active() == block
+        assert page.locator("[data-layer]").count() == 0
+    search.fill("conv5")
+    search.press("Enter")
+    assert "stage" in at.part("hits").text_content()
+    assert "Stage conv5" in at.live()
+    search.fill("block3")
+    for hit in (
+        "conv2_block3",
+        "conv3_block3",
+        "conv4_block3",
+        "conv5_block3",
+        "conv2_block3_1_conv",
+    ):
+        search.press("Enter")
+        page.wait_for_selector(f'.cw-active:is([data-block="{hit}"], [data-layer="{hit}"])')
+    assert at.part("hits").text_content().startswith("5 of ")
+    assert search.bounding_box() == box
+
+
+def test_a_search_in_vain_shows_only_its_own_message(at, names):
+    at.block(names[2]).click()
+    at.block(names[1]).click(force=True)
+    at.page.wait_for_selector("[data-part=error] button")
+    at.part("search").fill("no such thing")
+    at.part("search").press("Enter")
+    at.page.wait_for_function(
+        """() => document.querySelector("[data-part=error]").textContent
+                   .includes("no such thing")"""
+    )
+    assert at.part("error").locator("button").count() == 0
 
 
 def test_old_names_are_found(page):
@@ -396,9 +443,12 @@ def test_where_no_kernel_answers_the_page_shows_what_it_knows(at, names):
     at.block(names[1]).click()
     at.block(names[2]).click()
     assert at.shown() is None
-    at.page.clock.run_for(9000)
+    at.page.clock.run_for(1500)
+    assert "busy" in at.part("status").text_content()
+    assert at.part("error").text_content() == ""
+    at.page.clock.run_for(60_000)
     assert at.shown() == f"{names[1]}..{names[2]}"
-    assert "No answer" in at.part("error").text_content()
+    assert "does not answer" in at.part("error").text_content()
     assert names[2] in at.part("summary").text_content()
     at.page.wait_for_function("model.held.length > 0")
     at.page.evaluate("() => { model.receive(model.held[0]); model.held = null; }")

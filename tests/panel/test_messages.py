@@ -12,7 +12,7 @@ import cutwidgets as cw
 
 QUESTIONS = {
     *("run", "maps", "text", "check", "code", "surgery", "costs", "unfold", "open", "find"),
-    *("save", "photo", "lab", "stop"),
+    *("save", "photo", "lab", "stop", "reach", "alive"),
 }
 
 scalars = (

@@ -1,10 +1,11 @@
 // @ts-check
 // The diagram of what the store shows: all blocks, or the layers of one.
-/** @import { View, Value } from "./types.d.ts" */
+/** @import { Card, Refusal, View, Value, Wire } from "./types.d.ts" */
 /** @import { Store } from "./store.js" */
 import { h, onChange } from "./dom.js";
 import { createDiagram } from "./diagram.js";
-import { crossing } from "./legality.js";
+import { drawnWires, layerWires } from "./legality.js";
+import { listed } from "./text.js";
 
 /**
  * @param {Store} store
@@ -24,13 +25,14 @@ export function createCanvas(store, prefix, measured, sizes) {
       diagram.reveal(store.range()?.map(store.cardOf));
     }
   });
-  
+  const key = h("p", { class: "cw-key", "data-part": "key", hidden: "" });
+
   /** @param {unknown} opened */
   function replaceDiagram(opened) {
     const focused = diagram?.box === document.activeElement;
     diagram?.close();
     diagram = opened ? layerDiagram() : blockDiagram();
-    element.replaceChildren(diagram.box, diagram.overview, diagram.tip);
+    element.replaceChildren(diagram.box, diagram.overview, diagram.tip, key);
     if (focused) diagram.box.focus();
   }
   function blockDiagram() {
@@ -52,9 +54,20 @@ export function createCanvas(store, prefix, measured, sizes) {
   function refresh() {
     replace(store.opened(), store.unfolded());
     diagram.show(store.opened() ? layerView() : blockView());
+    showKey();
     const goal = store.takeGoal();
-    if (goal) diagram.goTo(goal.name);
+    if (goal) diagram.goTo(goal);
     else reveal(JSON.stringify(store.selection()));
+  }
+
+  /** What the thick lines in the diagram mean. */
+  function showKey() {
+    const [crossing, extra] = [store.crossing(), store.extra()];
+    const [isCrossed, isEntered] = [crossing.length > 0, extra.names.length > 0];
+    key.hidden = !isCrossed && !isEntered;
+    key.classList.toggle("cw-of-crossing", isCrossed);
+    key.textContent = isCrossed ? "passes the start by"
+      : isEntered ? `extra input: ${listed(extra.names)}` : "";
   }
 
   /** @returns {View} */
@@ -62,38 +75,45 @@ export function createCanvas(store, prefix, measured, sizes) {
     const [cards, range, pending] = [store.cards(), store.range(), store.pending()];
     const first = pending === null ? range?.[0] : store.positions.get(pending);
     const values = measured();
-    const crossed = pending === null ? store.result()?.crossing : null;
-    /** @param {number} k */
-    const reason = (k) => {
-      if (pending === null || first === undefined || cards[k].name) return null;
-      const refusal = store.refused(first, cards[k].first);
-      return refusal && { ...refusal, edges: edges(refusal.makers ?? [], first) };
-    };
     return {
       lit: (k) => {
         const { first: from, last: to } = cards[k];
         if (pending !== null) return first !== undefined && from <= first && first <= to;
         return range !== undefined && range[0] <= to && from <= range[1];
       },
-      reason,
+      reason: (k) => withEdges(refusalOfCard(cards[k]), edges),
       chosen: pending === null && Boolean(range),
       flags: pending !== null && first !== undefined ? [[store.cardOf(first), "START"]]
         : pending === null && range
           ? [[store.cardOf(range[0]), "START"], [store.cardOf(range[1]), "END"]] : [],
       values: values && cards.map((card) => (card.name ? null : values[card.first])),
-      crossing: crossed ? edges(crossed.makers, crossed.start) : [],
+      crossing: edges(store.crossing()),
+      entering: edges(store.extra().wires),
     };
   }
-  // An edge into a block, or the card of the block, if it names what it reads instead.
-  /** @param {number[]} makers @param {number} start */
-  function edges(makers, start) {
-    return crossing(network, makers, start, (edge, i) => diagram.has(edge) ? edge
-      : i in blocks ? `block-${store.cards()[store.cardOf(i)].first}` : "output");
+  /** Why none of a card's blocks can be the end. @param {Card} card */
+  function refusalOfCard({ first, last }) {
+    /** @type {Refusal | null} */
+    let refusal = null;
+    for (let i = first; i <= last; i++) {
+      refusal = store.refusalOf(blocks[i].name);
+      if (!refusal) return null;
+    }
+    return refusal;
+  }
+  /** @param {readonly Wire[]} wires */
+  function edges(wires) {
+    return wires.length ? drawnWires(network, store.cards(), wires, diagram.has) : [];
+  }
+  /** @param {Refusal | null} refusal @param {(wires: readonly Wire[]) => string[]} draw */
+  function withEdges(refusal, draw) {
+    return refusal && { ...refusal, edges: draw(refusal.wires ?? []) };
   }
 
   /** @returns {View} */
   function layerView() {
-    const { block, calls } = /** @type {import("./types.d.ts").Opened} */ (store.opened());
+    const opened = /** @type {import("./types.d.ts").Opened} */ (store.opened());
+    const { block, calls } = opened;
     const [pending, inside] = [store.pending(), new Set(store.result()?.calls)];
     const places = pending === null ? store.selection() : [pending];
     const flags = places.flatMap((place, k) => {
@@ -104,7 +124,14 @@ export function createCanvas(store, prefix, measured, sizes) {
     /** @param {number} i */
     const lit = (i) => (pending === null ? inside.has(calls[i].index) : calls[i].name === pending);
     const chosen = pending === null && inside.size > 0 && !calls.every((_, i) => lit(i));
-    return { lit, reason: () => null, chosen, flags };
+    /** @param {readonly Wire[]} wires */
+    const draw = (wires) => layerWires(opened, wires);
+    return {
+      lit, chosen, flags,
+      reason: (i) => withEdges(store.refusalOf(calls[i].name), draw),
+      crossing: draw(store.crossing()),
+      entering: draw(store.extra().wires),
+    };
   }
   return {
     element, refresh,

@@ -1,6 +1,6 @@
 // @ts-check
 // A listbox of blocks, or of the layers of one.
-/** @import { Refusal, Value, View } from "./types.d.ts" */
+/** @import { Goal, Refusal, Value, View } from "./types.d.ts" */
 /** @import { Sizes } from "./sizes.js" */
 import { h, OWN_KEYS, svgElement } from "./dom.js";
 import { createOverview } from "./overview.js";
@@ -32,8 +32,8 @@ export function createDiagram(source, items, { label, prefix, sizes }, on) {
   }, [svg]);
   const tip = createTip(box);
   let active = 0; // the card with the keyboard's focus
-  /** @type {Element | undefined} The card to scroll to as soon as the box has a size. */
-  let awaited = cards[0];
+  /** @type {{card: Element, where: Goal["where"]} | null} What to show as soon as the box has a size. */
+  let awaited = cards.length ? { card: cards[0], where: "near" } : null;
   /** @type {(Value | null)[]} */
   let values = [];
   /** @type {(i: number) => Refusal | null} Why a card cannot be chosen. */
@@ -44,7 +44,7 @@ export function createDiagram(source, items, { label, prefix, sizes }, on) {
   cards.forEach(listen);
   const overview = createOverview(box, svg, cards);
   const zoom = createZoom(box, svg, sizes, overview, {
-    first: () => awaited && scrollTo(awaited),
+    first: () => awaited && place(awaited.card, awaited.where),
     zoomed: () => (hideTip(), overview.draw()),
   });
   box.addEventListener("keydown", pressed);
@@ -84,6 +84,7 @@ export function createDiagram(source, items, { label, prefix, sizes }, on) {
     svg.classList.toggle("cw-chosen", view.chosen);
     showFlags(view.flags);
     mark("cw-crossing", view.crossing);
+    mark("cw-entering", view.entering);
     overview.show(view.lit);
   }
 
@@ -135,11 +136,19 @@ export function createDiagram(source, items, { label, prefix, sizes }, on) {
     on.activate(items[active].name);
   }
 
+  /** @param {Element} card @param {Goal["where"]} where */
+  function place(card, where) {
+    awaited = { card, where };
+    if (!zoom.settle()) return;
+    awaited = null;
+    scrollTo(card);
+    if (where === "near") return;
+    const [inner, outer] = [card.getBoundingClientRect(), box.getBoundingClientRect()];
+    const above = where === "top" ? MARGIN : (box.clientHeight - inner.height) / 2;
+    box.scrollTop += inner.top - outer.top - above;
+  }
   /** @param {Element} card */
   function scrollTo(card) {
-    awaited = card;
-    if (!zoom.settle()) return;
-    awaited = undefined;
     const [inner, outer] = [card.getBoundingClientRect(), box.getBoundingClientRect()];
     const flagged = FLAG * (svg.getScreenCTM()?.a ?? 1) + 4; // the place left of a card
     box.scrollTop += outside(inner.top - MARGIN - outer.top, inner.bottom + MARGIN - outer.bottom);
@@ -168,7 +177,7 @@ export function createDiagram(source, items, { label, prefix, sizes }, on) {
     const from = items[active].name;
     if (event.key in steps || event.key in ends) {
       activate(ends[event.key] ?? active + steps[event.key]);
-      scrollTo(cards[active]);
+      place(cards[active], "near");
       showTip(active);
       if (event.shiftKey) on.extend(items[active].name, from);
     } else if (event.key === " " || event.key === "Enter") {
@@ -192,15 +201,15 @@ export function createDiagram(source, items, { label, prefix, sizes }, on) {
     const places = chosen.map((i) => cards[i].getBoundingClientRect());
     const isSeen = places.some((card) =>
       card.bottom > top && card.top < bottom && card.right > left && card.left < right);
-    if (!isSeen) scrollTo(cards[chosen[0]]);
+    if (!isSeen) place(cards[chosen[0]], "near");
   }
-  /** @param {string} name */
-  function goTo(name) {
+  /** @param {Goal} goal */
+  function goTo({ name, focus, where }) {
     const i = items.findIndex((item) => item.name === name);
     if (i < 0) return;
     activate(i);
-    scrollTo(cards[i]);
-    box.focus({ preventScroll: true });
+    place(cards[i], where);
+    if (focus) box.focus({ preventScroll: true });
   }
   return {
     box, tip: tip.element, overview: overview.element, zoom, show, reveal, goTo, hideTip,

@@ -1,9 +1,51 @@
 // @ts-check
-// Why a slice cannot end at a block, and what can be chosen instead.
-/** @import { Network, Refusal, Action } from "./types.d.ts" */
+// Why a slice cannot run from one place to another, and what can be chosen instead.
+/** @import { Action, Card, Network, Reason, Refusal, Wire } from "./types.d.ts" */
 import { listed, titleOf } from "./text.js";
 
 export const ALLOW_BYPASS = "Let skip connections become extra inputs";
+
+/**
+ * Why a slice from one block cannot end at another, as the network's own table has it; null if it can.
+ * @param {Network} network
+ * @param {number} start
+ * @param {number} end
+ * @returns {Reason | null}
+ */
+export function reasonOf(network, start, end) {
+  if (end < start) return { kind: "before", names: [], wires: [] };
+  const found = network.refused[start]?.[end];
+  if (!found) return null;
+  const wires = roughWires(network, found.makers, start, end);
+  return { kind: found.names.length ? "bypassed" : "apart", names: found.names, wires };
+}
+
+/**
+ * Whether that reason stands in the way, given whether skip connections may become extra inputs.
+ * @param {Reason | null | undefined} reason
+ * @param {boolean} allowBypass
+ */
+export function forbids(reason, allowBypass) {
+  return Boolean(reason) && !(reason?.kind === "bypassed" && allowBypass);
+}
+
+/**
+ * A reason in words.
+ * @param {Reason} reason
+ * @param {string | number} start
+ * @param {string} end  "here", or "at" a place.
+ */
+export function wording({ kind, names }, start, end = "here") {
+  const why = kind === "before" ? `it comes before the start, ${start}`
+    : kind === "apart" ? `it is not computed from ${start}`
+      : `it also needs ${outputsOf(names)}, from before the start`;
+  return `Cannot end ${end}: ${why}.`;
+}
+
+/** @param {string[]} names */
+export function outputsOf(names) {
+  return names.length === 1 ? `the output of ${names[0]}` : `the outputs of ${listed(names)}`;
+}
 
 /**
  * Why a slice from one block cannot end at another; null if it can.
@@ -14,70 +56,121 @@ export const ALLOW_BYPASS = "Let skip connections become extra inputs";
  * @returns {Refusal | null}
  */
 export function refusal(network, start, end, allowBypass) {
-  const name = network.blocks[start].name;
-  if (end < start) return { text: `Cannot end here: it comes before the start, ${name}.` };
-  const reason = network.refused[start]?.[end];
-  if (!reason) return null;
-  const { names, makers } = reason;
-  if (!names.length) return { text: `Cannot end here: it is not computed from ${name}.` };
-  if (allowBypass) return null;
-  return { text: `Cannot end here: it also needs ${outputsOf(names)}, from before the start.`, makers };
-}
-
-/** @param {string[]} names */
-export function outputsOf(names) {
-  return names.length === 1 ? `the output of ${names[0]}` : `the outputs of ${listed(names)}`;
+  const reason = reasonOf(network, start, end);
+  if (!reason || !forbids(reason, allowBypass)) return null;
+  return { text: wording(reason, network.blocks[start].name), wires: reason.wires };
 }
 
 /**
  * What the user can do instead of a slice that is refused.
- * @param {Network} network
- * @param {number} start
- * @param {number} end
- * @param {boolean} allowBypass
+ * @param {object} refused
+ * @param {string | number} refused.start
+ * @param {string} refused.end
+ * @param {Reason} refused.reason
+ * @param {boolean} refused.canSwap  Whether the slice the other way round can be cut.
+ * @param {(string | number)[][]} refused.nearest  The nearest slices that can be cut.
  * @returns {Action[]}
  */
-export function waysOut(network, start, end, allowBypass) {
-  const [from, to] = [start, end].map((i) => network.blocks[i].name);
+export function waysOut({ start, end, reason, canSwap, nearest }) {
   /** @type {Action[]} */
   const actions = [];
-  if (end < start && !refusal(network, end, start, allowBypass)) {
-    actions.push({ label: `Swap: ${titleOf([to, from])}`, selection: [to, from] });
+  if (canSwap) actions.push({ label: `Swap: ${titleOf([end, start])}`, selection: [end, start] });
+  if (reason.kind === "bypassed") {
+    actions.push({ label: ALLOW_BYPASS, selection: [start, end], allow_bypass: true });
   }
-  if (end >= start && !allowBypass && network.refused[start]?.[end]?.names.length) {
-    actions.push({ label: ALLOW_BYPASS, selection: [from, to], allow_bypass: true });
-    const nearest = nearestStart(network, start, end);
-    if (nearest !== undefined) {
-      const places = [network.blocks[nearest].name, to];
-      actions.push({ label: titleOf(places), selection: places });
-    }
-  }
-  actions.push({ label: `Start at ${to} instead`, begin: to });
+  actions.push(...nearest.map((places) => ({ label: titleOf(places), selection: places })));
+  actions.push({ label: `Start at ${end} instead`, begin: end });
   return actions;
 }
 
 /**
- * The start nearest to the wanted one from which a slice can end at a block.
+ * The starts nearest to the wanted one from which a slice can end at a block: one up to it, one after.
  * @param {Network} network
  * @param {number} start
  * @param {number} end
  */
-export function nearestStart(network, start, end) {
-  const legal = network.blocks.map((_, i) => i)
-    .filter((i) => i <= end && !refusal(network, i, end, false));
-  return legal.sort((a, b) => Math.abs(a - start) - Math.abs(b - start))[0];
+export function nearestStarts(network, start, end) {
+  const legal = network.blocks.map((_, i) => i).filter((i) => !reasonOf(network, i, end));
+  const [before, after] = [legal.filter((i) => i <= start).at(-1), legal.find((i) => i > start)];
+  return [before, after].filter((i) => i !== undefined);
 }
 
 /**
- * Ids of the edges that carry the outputs of some blocks past the start of another.
+ * The wires of some blocks past a start, where no kernel knows them more exactly.
  * @param {Network} network
  * @param {number[]} makers
  * @param {number} start
- * @param {(edge: string, i: number) => string} drawn  The id of what stands for an edge into a block.
+ * @param {number} end
+ * @returns {Wire[]}
+ */
+function roughWires(network, makers, start, end) {
+  return network.sources.slice(0, end + 1).flatMap((sources, block) => {
+    if (block <= start) return []; // all that enters the start itself is its input
+    return sources.filter((source) => makers.includes(source)).flatMap((source) => {
+      const wire = { source, block, shortcut: false };
+      return source === sources[0] ? [wire, { ...wire, shortcut: true }] : [wire];
+    });
+  });
+}
+
+/**
+ * Ids of what draws some wires among the cards of blocks: a line, or a card, if it names what it
+ * reads instead, or if the wire runs inside of it.
+ * @param {Network} network
+ * @param {readonly Card[]} cards
+ * @param {readonly Wire[]} wires
+ * @param {(id: string) => boolean} isDrawn
  * @returns {string[]}
  */
-export function crossing(network, makers, start, drawn) {
-  return network.sources.flatMap((sources, i) => i < start ? [] : sources.flatMap((source, k) =>
-    !makers.includes(source) ? [] : k ? [drawn(`skip-${i}-${k}`, i)]
-      : i > start ? [drawn(`spine-${i}`, i), `shortcut-${i}`] : [`shortcut-${i}`]));
+export function drawnWires(network, cards, wires, isDrawn) {
+  /** @param {number} block */
+  const cardOf = (block) => cards.findIndex(({ first, last }) => first <= block && block <= last);
+  const ids = wires.flatMap(({ source, block, shortcut }) => {
+    const [from, into] = [cardOf(source), cardOf(block)];
+    if (into < 0) return [];
+    const { first, last, name } = cards[into];
+    if (from === into) return name && source !== block ? [`block-${first}`] : [];
+    const line = lineBetween(network, cardOf, from, into, { first, last });
+    if (first === last && shortcut && line.startsWith("spine") && isDrawn(`shortcut-${first}`)) {
+      return [`shortcut-${first}`];
+    }
+    return [isDrawn(line) ? line : `block-${first}`];
+  });
+  return [...new Set(ids)];
+}
+
+/**
+ * The id of the line from one card to another: named after the first block that reads it, as in
+ * drawing/block_diagram.py.
+ * @param {Network} network
+ * @param {(block: number) => number} cardOf
+ * @param {number} from
+ * @param {number} into
+ * @param {Card} blocks
+ */
+function lineBetween({ sources }, cardOf, from, into, { first, last }) {
+  /** @type {Map<number, string>} */
+  const lines = new Map();
+  for (let i = first; i <= last; i++) {
+    sources[i].forEach((source, k) => {
+      const card = cardOf(source);
+      if (card === into || lines.has(card)) return;
+      lines.set(card, lines.size ? `skip-${i}-${k}` : `spine-${i}`);
+    });
+  }
+  return lines.get(from) ?? "";
+}
+
+/**
+ * Ids of what draws some wires among the layers of an opened block.
+ * @param {{calls: {index: number}[], entries?: number[]}} opened
+ * @param {readonly Wire[]} wires
+ * @returns {string[]}
+ */
+export function layerWires({ calls, entries = [] }, wires) {
+  const inside = new Set(calls.map(({ index }) => index));
+  return wires.flatMap(({ tensor = -1, maker = -1, reader = -1 }) => {
+    const source = inside.has(maker) ? `${maker}` : `entry-${entries.indexOf(tensor)}`;
+    return inside.has(reader) ? [`edge-${source}-${reader}`] : [];
+  });
 }

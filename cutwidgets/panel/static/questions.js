@@ -19,6 +19,7 @@ export const QUESTIONS = {
   lab: { about: "model", job: true },
   open: { about: "model" },
   unfold: { about: "model" },
+  reach: { about: "model" },
   find: { about: "model" },
   save: { about: "panel" },
   photo: { about: "panel" },

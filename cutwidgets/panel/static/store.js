@@ -1,11 +1,11 @@
 // @ts-check
 // The state of a view, without a page: what is chosen, what was asked, and what the kernel answered.
-/** @import { Action, Card, Message, Model, Network, Opened, Progress, Refusal, Status, Unfolded } from "./types.d.ts" */
+/** @import { Action, Card, Message, Model, Network, Opened, Progress, Reach, Reason, Refusal, Status, Unfolded, Wire } from "./types.d.ts" */
 import { createConnection } from "./connection.js";
 import { createHistory } from "./history.js";
-import { refusal, waysOut } from "./legality.js";
+import { forbids, nearestStarts, reasonOf, refusal, waysOut, wording } from "./legality.js";
 import { QUESTIONS } from "./questions.js";
-import { same, titleOf } from "./text.js";
+import { same } from "./text.js";
 
 const RUN_THE_CELL = "Run this cell again.";
 export const LOST = "The kernel does not answer: it was restarted, has stopped, or has been busy " +
@@ -40,6 +40,10 @@ export function createStore(model, timers = TIMERS) {
   let pending = null;
   /** @type {Message | null} Why a click did nothing, and what to do instead. */
   let explanation = null;
+  /** @type {{start: string | number, end: string} | null} The slice that a click asked for in vain. */
+  let refusedPair = null;
+  /** @type {Map<string | number, Reach[]>} What the kernel told of the ends of each start. */
+  const reaches = new Map();
   /** @type {Opened | null} */
   let opened = null;
   /** @type {Unfolded | null} */
@@ -49,7 +53,7 @@ export function createStore(model, timers = TIMERS) {
   /** @type {string} The tab in front. */
   let tab = "";
   let announcement = "";
-  /** @type {{name: string, focus: boolean} | null} A card that the diagram has to bring into sight. */
+  /** @type {import("./types.d.ts").Goal | null} A card that the diagram has to bring into sight. */
   let goal = null;
   let asked = false; // whether the selection waits for its answer
   let failed = false; // whether the latest answer to a question was an error
@@ -157,17 +161,21 @@ export function createStore(model, timers = TIMERS) {
       lost: /** @type {const} */ ("lost") }[connection.state()];
   }
 
+  function forget() {
+    explanation = refusedPair = null;
+  }
   /** @param {Record<string, unknown>} values */
   function set(values) {
-    explanation = null;
+    forget();
     for (const [key, value] of Object.entries(values)) model.set(key, value);
     whileConnected(() => model.save_changes(callbacks()));
   }
   /** @param {string} name */
   function begin(name) {
     pending = name;
-    explanation = null;
+    forget();
     announcement = `Start: ${name}. Choose the end.`;
+    askReach();
     notify();
   }
   /** @param {readonly (string | number)[]} places @param {boolean} [allow] */
@@ -178,27 +186,27 @@ export function createStore(model, timers = TIMERS) {
   }
   /** @param {string | number} start @param {string} end */
   function choose(start, end) {
-    const [from, to] = [positions.get(start), positions.get(end)];
-    const isBlock = names.has(String(start)) && names.has(end);
-    const reason = isBlock && from !== undefined && to !== undefined ? refused(from, to) : null;
-    if (reason && from !== undefined && to !== undefined) return explain(reason.text, from, to);
-    select([start, end]);
+    const reason = reasonFor(start, end);
+    if (reason && forbids(reason, model.get("allow_bypass"))) explain(start, end, reason);
+    else select([start, end]);
   }
-  /** @param {string} text @param {number} from @param {number} to */
-  function explain(text, from, to) {
-    const actions = waysOut(network, from, to, model.get("allow_bypass"));
-    explanation = { text: `${text.replace("Cannot end here", `Cannot end at ${blocks[to].name}`)}`, actions };
-    announcement = explanation.text;
+  /** @param {string | number} start @param {string} end @param {Reason} reason */
+  function explain(start, end, reason) {
+    explanation = null;
+    refusedPair = { start, end };
+    announcement = wording(reason, start, `at ${end}`);
+    askReach();
     notify();
   }
   function clear() {
     if (pending !== null) {
       pending = null;
-      explanation = null;
+      forget();
       announcement = "Start cleared.";
+      askReach();
       notify();
-    } else if (explanation) {
-      explanation = null;
+    } else if (explanation || refusedPair) {
+      forget();
       notify();
     } else select([]);
   }
@@ -211,11 +219,102 @@ export function createStore(model, timers = TIMERS) {
   function refused(start, end) {
     return refusal(network, start, end, model.get("allow_bypass"));
   }
+
+  // --------------------------------------------------------------------- which ends a start has
+
+  /**
+   * The kernel's answer on a start, and on the layers of a block if they are meant.
+   * @param {string | number} start @param {string | null} block
+   */
+  function told(start, block) {
+    return reaches.get(start)?.find((reach) => block === null || reach.block === block);
+  }
+  /**
+   * Why a slice cannot run from one place to another; null if it can, undefined until the kernel
+   * has told.
+   * @param {string | number} start @param {string | number} end
+   * @returns {Reason | null | undefined}
+   */
+  function reasonFor(start, end) {
+    const to = positions.get(end);
+    if (to === undefined) return undefined;
+    const isBlock = names.has(String(end));
+    const reach = told(start, isBlock ? null : blocks[to].name);
+    if (reach?.blocks && isBlock) return reach.blocks[to] ?? null;
+    if (reach?.layers && !isBlock) return reach.layers[end] ?? null;
+    const from = positions.get(start);
+    if (from === undefined || !isBlock || !names.has(String(start))) return undefined;
+    return reasonOf(network, from, to);
+  }
+  /**
+   * Why a place cannot be the end while a start is pending.
+   * @param {string} end
+   * @returns {Refusal | null}
+   */
+  function refusalOf(end) {
+    const reason = pending === null ? null : reasonFor(pending, end);
+    if (!reason || pending === null || !forbids(reason, model.get("allow_bypass"))) return null;
+    return { text: wording(reason, pending), wires: reason.wires };
+  }
+  /** @param {string | number} place */
+  function blockAround(place) {
+    const i = positions.get(place);
+    return i === undefined || names.has(String(place)) ? null : blocks[i].name;
+  }
+  /** Ask for the ends of the start, unless they are known, and whether a refused slice can be swapped. */
+  function askReach() {
+    if (offline() || waiting.has("reach")) return;
+    /** @type {[string | number, string | null][]} */
+    const wanted = [];
+    const start = pending ?? selection()[0];
+    const needsKernel = pending !== null || opened || !names.has(String(start));
+    if (start !== undefined && needsKernel) wanted.push([start, opened?.block ?? null]);
+    const [first, last] = refusedPair ? [refusedPair.start, refusedPair.end]
+      : result()?.reason ? selection() : [];
+    if (first !== undefined && last !== undefined) wanted.push([last, blockAround(first)]); // swapped
+    const next = wanted.find((one) => !told(...one));
+    if (!next) return;
+    const [from, block] = next;
+    ask("reach", { start: from, block }, { isQuiet: true, answered: () => {
+      const reply = model.get("_reach");
+      const isThis = reply?.start === from && reply.block === block;
+      const answer = isThis ? reply : { start: from, block }; // failed, or another view was faster
+      reaches.set(from, [...reaches.get(from) ?? [], answer]);
+      askReach();
+    } });
+  }
+  /** @returns {Wire[]} What makes a slice impossible: the one that a click asked for, or the selected. */
+  function crossing() {
+    if (refusedPair) return reasonFor(refusedPair.start, refusedPair.end)?.wires ?? [];
+    return pending === null ? result()?.reason?.wires ?? [] : [];
+  }
+  /** @returns {{names: string[], wires: Wire[]}} The inputs of the slice beside those of its start. */
+  function extra() {
+    return (pending === null && result()?.extra) || { names: [], wires: [] };
+  }
+  /**
+   * @param {string | number} start @param {string} end @param {Reason} reason
+   * @param {(string | number)[][]} [nearest]
+   */
+  function instead(start, end, reason, nearest) {
+    const [allow, from, to] = [model.get("allow_bypass"), positions.get(start), positions.get(end)];
+    const back = reason.kind === "before" ? reasonFor(end, start) : undefined;
+    const canSwap = back !== undefined && !forbids(back, allow);
+    /** @type {(string | number)[][]} */
+    let near = nearest ?? [];
+    if (!nearest && reason.kind === "bypassed" && from !== undefined && to !== undefined) {
+      const starts = names.has(end) ? nearestStarts(network, from, to) : [to];
+      near = starts.map((i) => [blocks[i].name, end]);
+    }
+    return waysOut({ start, end, reason, canSwap, nearest: near });
+  }
   /** @param {Action} action */
   function act(action) {
     if (action.begin !== undefined) begin(action.begin);
     else if (action.selection) select(action.selection, action.allow_bypass);
     else set({ allow_bypass: Boolean(action.allow_bypass) });
+    const place = action.begin ?? action.selection?.at(-1); // the button goes, the focus must not
+    if (place !== undefined) goal = { name: String(place), focus: true, where: "near" };
   }
 
   // -------------------------------------------------------------------------- the questions
@@ -224,12 +323,12 @@ export function createStore(model, timers = TIMERS) {
    * Ask the kernel.
    * @param {string} question
    * @param {object} details
-   * @param {{answered?: () => void, buffers?: ArrayBuffer[]}} options
+   * @param {{answered?: () => void, buffers?: ArrayBuffer[], isQuiet?: boolean}} options
    */
-  function ask(question, details = {}, { answered, buffers = [] } = {}) {
+  function ask(question, details = {}, { answered, buffers = [], isQuiet = false } = {}) {
     if (model.offline) return;
     if (waiting.has(question) && question !== "maps") return;
-    explanation = null;
+    if (!isQuiet) forget();
     waiting.set(question, ++serial);
     if (answered) then.set(question, answered);
     connection.asked();
@@ -268,6 +367,13 @@ export function createStore(model, timers = TIMERS) {
   /** @returns {Message} What went wrong, or why a click did nothing. */
   function message() {
     if (explanation) return explanation;
+    if (refusedPair) {
+      const { start, end } = refusedPair;
+      const reason = reasonFor(start, end);
+      if (reason) {
+        return { text: wording(reason, start, `at ${end}`), actions: instead(start, end, reason) };
+      }
+    }
     if (lost()) return { text: LOST, actions: [] };
     if (model.offline) {
       const chosen = range();
@@ -276,12 +382,15 @@ export function createStore(model, timers = TIMERS) {
     }
     const latest = result();
     if (!latest && !failed) return { text: "", actions: [] };
-    const nearest = (latest?.nearest ?? []).map((/** @type {string[]} */ places) => (
-      { label: titleOf(places), selection: places }));
-    return { text: model.get("error"), actions: failed ? [] : latest?.actions ?? nearest };
+    if (pending !== null && !failed) return { text: "", actions: [] };
+    if (failed || !latest?.reason) return { text: model.get("error"), actions: [] };
+    const [start, end] = selection();
+    const actions = instead(start, String(end), latest.reason, latest.nearest);
+    return { text: model.get("error"), actions };
   }
   /** An error of the page itself. @param {string} text */
   function complain(text) {
+    forget();
     explanation = { text, actions: [] };
     notify();
   }
@@ -312,8 +421,8 @@ export function createStore(model, timers = TIMERS) {
   function extend(name, from) {
     choose(pending ?? selection()[0] ?? blockOf(from, "first"), blockOf(name, "last"));
   }
-  /** Show the layers of a block. @param {string | undefined} name @param {string} [layer] */
-  function open(name, layer) {
+  /** Show the layers of a block. @param {string | undefined} name @param {string} [layer] @param {boolean} [focus] */
+  function open(name, layer, focus = true) {
     const run = runOf(name);
     if (run) return unfold(run);
     if (opened || !name || waiting.has("open")) return;
@@ -322,7 +431,8 @@ export function createStore(model, timers = TIMERS) {
       const reply = model.get("_open");
       if (!reply.svg || reply.block !== name) return;
       opened = reply;
-      goal = { name: layer ?? reply.calls[0].name, focus: true };
+      goal = { name: layer ?? reply.calls[0].name, focus, where: layer ? "middle" : "top" };
+      askReach();
     } });
   }
   /** Show the blocks of a run, with all other runs closed. @param {Card} card @param {() => void} [afterwards] */
@@ -351,18 +461,20 @@ export function createStore(model, timers = TIMERS) {
     }
     notify();
   }
-  /** @param {number} i */
-  function goToCard(i) {
-    goal = { name: cards()[cardOf(i)].name ?? blocks[i].name, focus: true };
+  /** @param {number} i @param {boolean} [focus] */
+  function goToCard(i, focus = true) {
+    goal = { name: cards()[cardOf(i)].name ?? blocks[i].name, focus, where: "near" };
   }
-  /** @param {string} block @param {string | null} layer */
-  function goToPlace(block, layer) {
+  /** @param {string} block @param {string | null} layer @param {boolean} [focus] */
+  function goToPlace(block, layer, focus = true) {
+    forget();
+    failed = false;
     const i = positions.get(block) ?? 0;
-    if (opened && opened.block === block && layer) goal = { name: layer, focus: true };
+    if (opened && opened.block === block && layer) goal = { name: layer, focus, where: "middle" };
     else {
       opened = null;
       const isFolded = Boolean(cards()[cardOf(i)].name);
-      const inside = () => (goToCard(i), layer && !offline() && open(block, layer));
+      const inside = () => (goToCard(i, focus), layer && !offline() && open(block, layer, focus));
       if (isFolded) unfold({ first: i, last: i }, inside);
       else inside();
     }
@@ -373,7 +485,7 @@ export function createStore(model, timers = TIMERS) {
 
   function selectionChanged() {
     pending = null;
-    explanation = null;
+    forget();
     failed = false;
     history.add(selection());
     settle();
@@ -386,6 +498,7 @@ export function createStore(model, timers = TIMERS) {
     if (latest) announcement = latest.announcement ?? announcement;
     if (asked) connection.asked();
     else if (latest && !model.offline) connection.heard(isWaiting());
+    if (latest) askReach();
     notify();
   }
   /** @param {string} question */
@@ -422,7 +535,8 @@ export function createStore(model, timers = TIMERS) {
 
   return {
     model, network, positions, names, history,
-    selection, whole, result, range, status, offline, lost, refused, message, complain, act,
+    selection, whole, result, range, status, offline, lost, message, complain, act,
+    refused, refusalOf, crossing, extra,
     connection: connection.state,
     pending: () => pending,
     announcement: () => announcement,
@@ -449,6 +563,11 @@ export function createStore(model, timers = TIMERS) {
       notify();
     },
     notify,
+    /** Say something to a screen reader. @param {string} text */
+    announce(text) {
+      announcement = text;
+      notify();
+    },
     /** @param {() => void} listener */
     subscribe: (listener) => void listeners.add(listener),
     close() {

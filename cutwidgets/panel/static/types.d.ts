@@ -61,6 +61,14 @@ export interface Opened {
   block: string;
   svg: string;
   calls: Layer[];
+  entries?: number[];
+}
+
+/** A card to bring into sight: at the top, in the middle, or as near as it is. */
+export interface Goal {
+  name: string;
+  focus: boolean;
+  where: "top" | "middle" | "near";
 }
 
 /** A run of blocks that is shown as cards of its own. */
@@ -72,10 +80,38 @@ export interface Unfolded {
   name: string;
 }
 
-/** Why a block cannot be the end, and the edges of the diagram that show it. */
+/**
+ * A tensor on its way to what reads it: the blocks that it leaves and enters, by the shortcut or not,
+ * and, where the kernel told, the tensor and the calls.
+ */
+export interface Wire {
+  source: number;
+  block: number;
+  shortcut: boolean;
+  tensor?: number;
+  maker?: number;
+  reader?: number;
+}
+
+/** Why a slice cannot end at a place: `names` are the layers whose output bypasses the start. */
+export interface Reason {
+  kind: "before" | "apart" | "bypassed";
+  names: string[];
+  wires: Wire[];
+}
+
+/** The kernel's answer: the places that cannot be the end of slices from one start. */
+export interface Reach {
+  start: string | number;
+  block: string | null;
+  blocks?: Record<string, Reason>;
+  layers?: Record<string, Reason>;
+}
+
+/** Why a card cannot be the end, and the edges of the diagram that show it. */
 export interface Refusal {
   text: string;
-  makers?: number[];
+  wires?: Wire[];
   edges?: string[];
 }
 
@@ -134,4 +170,5 @@ export interface View {
   flags: [number, string][];
   values?: (Value | null)[] | null;
   crossing?: string[];
+  entering?: string[];
 }
