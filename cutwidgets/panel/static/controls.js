@@ -104,7 +104,7 @@ function createChoice(name, blocks, chosen) {
  * @param {string} name
  */
 function clippable(name) {
-  return h("span", { class: "cw-end" }, h("bdi", {}, clipped(name, NAME + 2)));
+  return h("span", { class: "cw-end" }, h("bdi", {}, name));
 }
 
 /**
@@ -131,7 +131,7 @@ export function createToolbar(store, zoom) {
     const shown = opened ?? store.unfolded()?.name;
     whole.hidden = !shown;
     here.hidden = !shown;
-    here.replaceChildren(shown ? clippable(`› ${clipped(shown, NAME)}`) : "");
+    here.replaceChildren(shown ? clippable(`› ${shown}`) : "");
     here.title = shown ?? "";
     open.hidden = Boolean(opened) || !active;
     open.replaceChildren("Open ", clippable(active ?? ""), " ▸");
