@@ -81,7 +81,7 @@ def test_an_end_before_the_start_is_greyed_with_its_reason_and_explained(at, nam
 
 def test_all_by_keyboard(at, names):
     page = at.page
-    for _ in range(10):
+    for _ in range(20):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.getAttribute('role')") == "listbox":
             break

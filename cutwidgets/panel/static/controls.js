@@ -69,23 +69,42 @@ function createChoice(name, blocks, chosen) {
   select.addEventListener("change", () => select.value && chosen(blocks[Number(select.value)].name));
   const positions = new Map(blocks.map((block, i) => [block.name, i]));
   let disabled = 0; // so many options are disabled
+  let letters = NAME; // that the select has room for
+  new ResizeObserver(() => {
+    const font = parseFloat(getComputedStyle(select).fontSize);
+    letters = Math.max(8, Math.floor((select.clientWidth - 2.6 * font) / (0.61 * font)));
+    clip();
+  }).observe(select);
+
+  /** The list shows whole names, the closed select as much as it has room for. */
+  function clip() {
+    const shown = select.selectedOptions[0];
+    if (shown.text.length > letters) shown.label = clipped(shown.text, letters);
+    else shown.removeAttribute("label");
+    select.title = shown.text;
+  }
 
   /** @param {string | number | undefined} place @param {number} first */
   function show(place, first) {
     const i = positions.get(String(place)) ?? -1;
     other.textContent = i < 0 && place !== undefined ? String(place) : "choose…";
-    // The list shows whole names, the closed select as many letters as it is wide.
     select.selectedOptions[0]?.removeAttribute("label");
     select.selectedIndex = i + 1;
-    const shown = select.selectedOptions[0];
-    if (shown.text.length > NAME) shown.label = clipped(shown.text, NAME);
-    select.title = shown.text;
+    clip();
     for (let k = Math.min(first, disabled); k < Math.max(first, disabled); k++) {
       options[k].disabled = k < first;
     }
     disabled = first;
   }
   return { label: h("label", {}, [`${name} `, select]), show };
+}
+
+/**
+ * A name of which a narrow row shows the end, where names differ.
+ * @param {string} name
+ */
+function clippable(name) {
+  return h("span", { class: "cw-end" }, h("bdi", {}, name));
 }
 
 /**
@@ -112,10 +131,10 @@ export function createToolbar(store, zoom) {
     const shown = opened ?? store.unfolded()?.name;
     whole.hidden = !shown;
     here.hidden = !shown;
-    here.textContent = shown ? `› ${clipped(shown, NAME)}` : "";
+    here.replaceChildren(shown ? clippable(`› ${shown}`) : "");
     here.title = shown ?? "";
     open.hidden = Boolean(opened) || !active;
-    open.textContent = `Open ${clipped(active ?? "", NAME)} ▸`;
+    open.replaceChildren("Open ", clippable(active ?? ""), " ▸");
     open.title = `Show what is inside of ${active} (O)`;
   }
   return { row, refresh };

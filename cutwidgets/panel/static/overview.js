@@ -3,7 +3,7 @@ import { h, svgElement } from "./dom.js";
 import { bounds } from "./svg.js";
 
 const STRIP = 34; // pixels
-const WIDEST = 84;
+const WIDEST = 64;
 const GAP = 4; // between the diagram and its map
 
 /**

@@ -18,7 +18,7 @@ export function createZoom(box, svg, sizes, overview, on) {
   const { width, height } = svg.viewBox.baseVal;
   const font = smallestFont(svg);
   let scale = 0; // until the box has a size
-  let anchor = 0; // 0 keeps what is at the top in its place, 0.5 what is in the middle
+  let anchor = 0; // 0 keeps what is at the top left in its place, 0.5 what is in the middle
 
   /** @param {{width: number, height: number}} room */
   function wanted(room) {
@@ -55,7 +55,7 @@ export function createZoom(box, svg, sizes, overview, on) {
   /** @param {number} target */
   function draw(target) {
     const isFirst = !scale;
-    const [x, y] = [box.clientWidth / 2, anchor * box.clientHeight];
+    const [x, y] = [anchor * box.clientWidth, anchor * box.clientHeight];
     const place = [(box.scrollLeft + x - left()) / scale, (box.scrollTop + y) / scale];
     scale = target;
     svg.style.width = `${width * scale}px`;
