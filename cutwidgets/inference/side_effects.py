@@ -7,8 +7,9 @@ layers, and variables in a closure or a tuple. Therefore we search the attribute
 import inspect
 import random
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import CellType, FunctionType
 from typing import Any
@@ -21,6 +22,11 @@ from ..graph.keras_internals import seed_all_layers_by, seeds_of_all_layers
 
 # Of two passes at once, each would take the other's changes for the model's own states.
 _one_pass_at_a_time = threading.RLock()
+
+# Entered for each pass. Threads beside the user's keep their passes and the user's own code apart.
+apart: ContextVar[Callable[[], AbstractContextManager[None]]] = ContextVar(
+    "apart", default=nullcontext
+)
 
 _LEAVES = str | bytes | int | float | np.ndarray | None  # values that hold no variables
 
@@ -148,7 +154,7 @@ def put_back_after(layers: Iterable[keras.Operation]) -> Iterator[None]:
         >>> print(keras.ops.convert_to_numpy(drop.seed_generator.state))
         [1 0]
     """
-    with _one_pass_at_a_time:
+    with apart.get()(), _one_pass_at_a_time:
         before = states(variables_of(layers))
         try:
             yield

@@ -14,6 +14,8 @@ import anywidget
 import traitlets
 
 from .. import progress
+from ..inference.side_effects import apart
+from .cells import between_cells, watch_cells
 
 _PAUSE = 0.1  # seconds between two updates of the page
 
@@ -82,6 +84,7 @@ class BackgroundWidget(anywidget.AnyWidget):
                 {"stopped": True}.
             number: The page's own number of the question.
         """
+        watch_cells()
         with self._lock:
             if question in self._jobs:
                 return
@@ -108,6 +111,8 @@ class BackgroundWidget(anywidget.AnyWidget):
             job.begun = True
         outcome: Future[Answer] = Future()
         try:
+            wait = partial(self._listen, job, 0, 0, "Waiting for the running cell")
+            apart.set(partial(between_cells, wait))  # in this thread's own context
             with progress.reporting_to(partial(self._listen, job)):
                 self._listen(job, 0, 0, "Starting")
                 answer = work()

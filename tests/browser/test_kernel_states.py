@@ -34,6 +34,16 @@ class Panel:
             code,
         )
 
+    def make_busy(self, seconds: float) -> None:
+        """Let the kernel answer nothing for a while.
+
+        A cell would not do: kernels of today handle widgets beside a cell.
+        """
+        stop, go_on = ("kill -{} {}".format(signal, "{os.getpid()}") for signal in ("STOP", "CONT"))
+        script = f"sleep 0.2; {stop}; sleep {seconds}; {go_on}"
+        self.execute(f"import os, subprocess; subprocess.Popen(['sh', '-c', f'{script}'])")
+        self.page.wait_for_timeout(600)
+
     def end(self, how: str) -> None:
         """End the kernel: `"kill"` its process, which the server restarts, or as a user does."""
         if how == "kill":
@@ -76,7 +86,7 @@ def panel(lab, page, tmp_path):  # noqa: F811
 @pytest.mark.parametrize("tab", TABS)
 def test_a_busy_kernel_is_called_busy_and_then_answers(panel, tab):
     panel.tab(tab)
-    panel.execute("import time; time.sleep(15)")
+    panel.make_busy(12)
     panel.click(1, 2)
     panel.wait_for_status("busy", 6)
     assert "There is no slice" not in panel.shown()
