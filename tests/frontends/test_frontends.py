@@ -30,12 +30,13 @@ WEB = (
     "/mathjax/",
     "/mermaid",
 )
-FONTS = "/font-awesome/"
+# Fonts of Voila, and an extension of Notebook that it cannot load where both are installed.
+VOILA = ("/@fortawesome/fontawesome-free@", "/@jupyter-notebook/lab-extension/")
 
 FRONT_ENDS = {
     "JupyterLab": FrontEnd(in_jupyterlab, "jupyterlab"),
     "Notebook": FrontEnd(in_notebook_7, "notebook", known=("reading 'schema'",)),
-    "Voila": FrontEnd(in_voila, "voila", known=(FONTS,)),
+    "Voila": FrontEnd(in_voila, "voila", known=VOILA),
     "marimo, anywidget": FrontEnd(in_marimo("mo.ui.anywidget(panel)"), "marimo"),
     "marimo, direct": FrontEnd(in_marimo("panel"), "marimo"),
     "nbconvert": FrontEnd(
@@ -70,12 +71,14 @@ def opened(browser, front_end, folder, known=(), **options):
     faults = watch(page)
     try:
         with front_end(page, folder, **options):
-            yield page
+            try:
+                yield page
+            finally:
+                context.close()  # before the server ends
     except UnreachableError as reason:
         pytest.skip(str(reason))
-    finally:
-        context.close()
-    assert not [fault for fault in faults if not any(one in fault for one in known)]
+    ours = [fault for fault in faults if not any(one in fault for one in known)]
+    assert not ours, "\n".join(ours)
 
 
 def panel_of(page):
