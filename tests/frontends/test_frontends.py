@@ -189,6 +189,7 @@ def test_a_page_of_nbconvert_shows_the_picture(browser, front_end, known, tmp_pa
     for page in opened(browser, front_end, tmp_path, known):
         page.wait_for_timeout(1000)
         shows_the_picture(page)
+        assert "this cell" not in page.inner_text("body")  # it has none that runs
 
 
 def test_a_sanitized_page_of_nbconvert_shows_the_table(browser, tmp_path):
