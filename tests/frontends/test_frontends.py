@@ -192,15 +192,6 @@ def test_a_page_of_nbconvert_shows_the_picture(browser, front_end, known, tmp_pa
         assert "this cell" not in page.inner_text("body")  # it has none that runs
 
 
-def test_a_sanitized_page_of_nbconvert_shows_the_table(browser, tmp_path):
-    """It loses all images of its outputs, but shows no source of one."""
-    front_end = in_nbconvert(with_state=False, sanitize_html=True)
-    for page in opened(browser, front_end, tmp_path, WEB):
-        page.locator("details summary").click()
-        assert page.locator("td:visible", has_text="stage2_block2").count() == 1
-        assert "stroke" not in page.inner_text("body")
-
-
 def shows_the_picture(page):
     assert page.locator(".cutwidgets:has([role=listbox])").count() == 0
     assert pictures(page) == 1
