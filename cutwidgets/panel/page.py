@@ -127,8 +127,8 @@ def picture(anatomy: Anatomy, token: str) -> str:
     title = f"The {len(anatomy)} blocks of {escape(anatomy.name)}"
     return (
         f'<div class="cutwidgets-static cutwidgets-of-{token}">'
-        f"{rendering.image(anatomy.svg, title)}<details><summary>{title}; run this cell for the "
-        f"panel</summary>{anatomy.html_table()}</details></div>"
+        f"{rendering.image(anatomy.svg, title)}<details><summary>{title}; in a notebook, run "
+        f"the cell for the panel</summary>{anatomy.html_table()}</details></div>"
     )
 
 
