@@ -3,7 +3,7 @@
 /** @import { Store } from "./store.js" */
 import { button, empty, h, onChange, table } from "./dom.js";
 import { createJob } from "./job.js";
-import { NEEDS_PYTHON, nothing } from "./messages.js";
+import { needsKernel, nothing } from "./messages.js";
 
 /** @param {Store} store @returns {Tab} */
 export function createCheckTab(store) {
@@ -25,7 +25,7 @@ export function createCheckTab(store) {
   /** @param {any} answer */
   function drawAnswer(answer) {
     if (!answer || answer.stopped) {
-      const text = answer ? "Stopped." : store.offline() ? NEEDS_PYTHON : "";
+      const text = answer ? "Stopped." : store.offline() ? needsKernel(store) : "";
       return outcome.replaceChildren(nothing(store) ?? empty(text));
     }
     const mark = answer.ok ? (answer.conclusive ? "cw-exact" : "cw-inexact") : "cw-wrong";

@@ -2,7 +2,7 @@
 /** @import { Tab } from "./types.d.ts" */
 /** @import { Store } from "./store.js" */
 import { empty, h, listing, onChange } from "./dom.js";
-import { NEEDS_PYTHON, nothing } from "./messages.js";
+import { needsKernel, nothing } from "./messages.js";
 
 /** @param {Store} store @returns {Tab} */
 export function createCodeTab(store) {
@@ -18,7 +18,7 @@ export function createCodeTab(store) {
   /** @param {any} answer @param {boolean} failed */
   function drawAnswer(answer, failed) {
     if (!answer) {
-      const words = store.offline() ? NEEDS_PYTHON
+      const words = store.offline() ? needsKernel(store)
         : failed ? "This slice cannot be written as a script (see above)." : "Writing the code…";
       return element.replaceChildren(nothing(store) ?? empty(words));
     }

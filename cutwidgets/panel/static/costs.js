@@ -3,7 +3,7 @@
 /** @import { Store } from "./store.js" */
 import { cost, empty, h, onChange, table } from "./dom.js";
 import { createJob } from "./job.js";
-import { NEEDS_PYTHON } from "./messages.js";
+import { needsKernel } from "./messages.js";
 import { bytesText, short } from "./text.js";
 
 const COST_COLUMNS = ["Block", "Parameters", "MACs", "Activations", "Receptive field"];
@@ -19,18 +19,20 @@ export function createCostsTab(store) {
     const running = job.refresh();
     outcome.hidden = running;
     const [costs, failed] = [store.answer("costs"), store.hasFailed("costs")];
-    draw(costs, failed, store.range()?.join(), store.offline());
+    draw(costs, failed, store.range()?.join(), store.result()?.totals, store.offline());
     if (!costs && !failed && !running && !store.offline()) store.ask("costs");
   }
   /** @param {any} costs @param {boolean} failed */
   function drawCosts(costs, failed) {
     if (!costs?.rows) {
       const words = failed ? "The costs could not be computed (see above)."
-        : costs?.stopped ? "Stopped." : store.offline() ? NEEDS_PYTHON : "";
+        : costs?.stopped ? "Stopped." : store.offline() ? needsKernel(store) : "";
       return outcome.replaceChildren(empty(words));
     }
+    const isShared = costs.rows.some((/** @type {any} */ row) => row.shared.length);
     const words = `For one example of shape ${costs.at}. MACs: multiply–accumulates. Activations: ` +
-      "memory of all layer outputs. Receptive field: in input pixels (— whole input or unknown).";
+      "memory of all layer outputs. Receptive field: in input pixels (— whole input or unknown)." +
+      (isShared ? " Weights that blocks share count once, in the first of them." : "");
     outcome.replaceChildren(h("p", { class: "cw-aside" }, words), costTable(costs));
   }
 
@@ -47,14 +49,17 @@ export function createCostsTab(store) {
     const rows = costs.rows.map((/** @type {any} */ row, /** @type {number} */ i) => [blocks[i].name,
       ...texts(row).map((text, k) => cost(text, row[longest[k].key] / longest[k].most)),
       row.field ?? "—"]);
-    /** @param {string} name @param {number} [from] @param {number} [to] */
-    const sum = (name, from, to) => {
-      const [parameters, ...others] = texts(total(costs.rows.slice(from, to)));
-      return [name, `${shared ? "≤ " : ""}${parameters}`, ...others, ""];
+    const exact = { ...store.result()?.totals, model: costs.model };
+    /** @param {string} name @param {any[]} part  The rows of its blocks, if the kernel has no sum. */
+    const sum = (name, part) => {
+      const isExact = exact[name]?.macs !== undefined;
+      const [parameters, ...others] = texts(isExact ? exact[name] : total(part));
+      return [name, `${!isExact && shared ? "≤ " : ""}${parameters}`, ...others, ""];
     };
-    const totals = [sum("model")];
+    const totals = [sum("model", costs.rows)];
     if (last >= first) {
-      totals.unshift(sum("head", 0, first), sum("slice", first, last + 1), sum("tail", last + 1));
+      totals.unshift(sum("head", costs.rows.slice(0, first)),
+        sum("slice", costs.rows.slice(first, last + 1)), sum("tail", costs.rows.slice(last + 1)));
     }
     const list = table("Costs by block", COST_COLUMNS, [...totals, ...rows], { class: "cw-costs" });
     list.querySelectorAll("tbody tr").forEach((row, i) => {
@@ -71,6 +76,6 @@ export function createCostsTab(store) {
 function total(rows) {
   /** @param {string} key */
   const sum = (key) => rows.reduce((all, row) => all + row[key], 0);
-  return { parameters: sum("parameters"), macs: sum("macs"), bytes: sum("bytes"),
+  return { parameters: sum("own"), macs: sum("macs"), bytes: sum("bytes"),
     uncounted: rows.flatMap((row) => row.uncounted) };
 }

@@ -3,7 +3,7 @@
 /** @import { Store } from "./store.js" */
 import { createPictures, empty, facts, h, onChange, table } from "./dom.js";
 import { createJob } from "./job.js";
-import { NEEDS_PYTHON, nothing } from "./messages.js";
+import { needsKernel, nothing } from "./messages.js";
 import { createPhotoChoice } from "./photo.js";
 import { predictionTable } from "./predictions.js";
 import { createTensorView } from "./tensors.js";
@@ -40,7 +40,7 @@ export function createForwardTab(store) {
     views.clear();
     const maps = store.answer("maps");
     if (!answer || !maps) {
-      const text = store.offline() ? NEEDS_PYTHON : ABOUT_RUN;
+      const text = store.offline() ? needsKernel(store) : ABOUT_RUN;
       return features.replaceChildren(nothing(store) ?? empty(text));
     }
     const photo = answer.photo && pictures.image(answer.photo, "The photograph");

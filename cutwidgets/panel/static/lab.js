@@ -4,7 +4,7 @@
 import { colourOf, SCALE } from "./colours.js";
 import { button, cost, empty, h, listing, onChange, OWN_KEYS, table } from "./dom.js";
 import { createJob } from "./job.js";
-import { NEEDS_PYTHON } from "./messages.js";
+import { needsKernel } from "./messages.js";
 
 /**
  * @typedef {{name: string, label: string, about: string, missing: string}} Study
@@ -74,7 +74,7 @@ export function createLabTab(store) {
       return outcome.replaceChildren(...drawResult(result));
     }
     outcome.replaceChildren(empty(result?.stopped ? "Stopped."
-      : failed ? "The experiment failed (see above)." : store.offline() ? NEEDS_PYTHON : ""));
+      : failed ? "The experiment failed (see above)." : store.offline() ? needsKernel(store) : ""));
   }
 
   /** @param {any} result */

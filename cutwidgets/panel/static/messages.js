@@ -19,6 +19,14 @@ const NOTHING = {
 };
 
 /**
+ * Why something cannot be computed now: there is no kernel, or none any more.
+ * @param {Store} store
+ */
+export function needsKernel(store) {
+  return store.model.offline ? NEEDS_PYTHON : NOTHING.lost;
+}
+
+/**
  * Why a tab has nothing to show; null where the slice is ready.
  * @param {Store} store
  */

@@ -2,7 +2,7 @@
 /** @import { Tab } from "./types.d.ts" */
 /** @import { Store } from "./store.js" */
 import { button, download, h } from "./dom.js";
-import { NEEDS_PYTHON } from "./messages.js";
+import { needsKernel } from "./messages.js";
 
 /** @type {[string, string, string][]} Kind, label and explanation of each file. */
 const KINDS = [
@@ -37,7 +37,7 @@ export function createSaveTab(store, shown) {
     buttons.forEach((one, i) => {
       one.disabled = running || store.offline() || (KINDS[i][0] === "keras" && store.status() !== "ready");
     });
-    about.textContent = store.offline() ? NEEDS_PYTHON
+    about.textContent = store.offline() ? needsKernel(store)
       : "The slice is saved next to the notebook; the rest is downloaded.";
   }
   return { id: "save", label: "Save", element, refresh };

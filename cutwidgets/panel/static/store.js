@@ -388,6 +388,10 @@ export function createStore(model, timers = TIMERS) {
     const actions = instead(start, String(end), latest.reason, latest.nearest);
     return { text: model.get("error"), actions };
   }
+  /** @param {string} what */
+  function needsPython(what) {
+    return `${what} needs Python${model.offline ? ", which a saved page does not have." : `. ${RUN_THE_CELL}`}`;
+  }
   /** An error of the page itself. @param {string} text */
   function complain(text) {
     forget();
@@ -426,7 +430,7 @@ export function createStore(model, timers = TIMERS) {
     const run = runOf(name);
     if (run) return unfold(run);
     if (opened || !name || waiting.has("open")) return;
-    if (offline()) return complain(`Opening a block needs Python. ${RUN_THE_CELL}`);
+    if (offline()) return complain(needsPython("Opening a block"));
     ask("open", { block: name }, { answered: () => {
       const reply = model.get("_open");
       if (!reply.svg || reply.block !== name) return;
@@ -438,7 +442,7 @@ export function createStore(model, timers = TIMERS) {
   /** Show the blocks of a run, with all other runs closed. @param {Card} card @param {() => void} [afterwards] */
   function unfold({ first, last, name }, afterwards) {
     if (waiting.has("unfold")) return;
-    if (offline()) return complain(`Opening a run of blocks needs Python. ${RUN_THE_CELL}`);
+    if (offline()) return complain(needsPython("Opening a run of blocks"));
     const title = name ?? blocks[first].name;
     ask("unfold", { first, last }, { answered: () => {
       const reply = model.get("_unfold");

@@ -2,7 +2,7 @@
 /** @import { Block, Tab } from "./types.d.ts" */
 /** @import { Store } from "./store.js" */
 import { empty, facts, h, onChange, OWN_KEYS, table } from "./dom.js";
-import { NEEDS_PYTHON, nothing } from "./messages.js";
+import { needsKernel, nothing } from "./messages.js";
 import { counted, titleOf } from "./text.js";
 
 /** @param {Store} store @returns {Tab} */
@@ -19,7 +19,7 @@ export function createSummaryTab(store) {
     const result = latest?.rows ? latest : local();
     draw(result, store.status(), store.offline(), store.model.get("weights"));
     const text = store.answer("text")?.text;
-    pre.textContent = text ?? (store.offline() ? NEEDS_PYTHON : "…");
+    pre.textContent = text ?? (store.offline() ? needsKernel(store) : "…");
     if (details.open && !text && latest?.rows && !store.hasFailed("text")) askText();
   }
   function askText() {

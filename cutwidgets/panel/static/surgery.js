@@ -3,7 +3,7 @@
 /** @import { Store } from "./store.js" */
 import { button, empty, facts, h, listing, onChange, OWN_KEYS } from "./dom.js";
 import { createJob } from "./job.js";
-import { NEEDS_PYTHON, nothing } from "./messages.js";
+import { needsKernel, nothing } from "./messages.js";
 import { predictionTable } from "./predictions.js";
 import { createTensorView } from "./tensors.js";
 
@@ -36,25 +36,23 @@ export function createSurgeryTab(store) {
   /** @param {any} now @param {boolean} running */
   function replaceTools(now, running) {
     if (!now) {
-      return tools.replaceChildren(nothing(store) ?? empty(store.offline() ? NEEDS_PYTHON : "…"));
+      return tools.replaceChildren(nothing(store) ?? empty(store.offline() ? needsKernel(store) : "…"));
     }
-    const { removable, swappable } = now;
+    const { removable, swappable, reasons } = now;
     /** @param {string} what @param {string[]} blocks */
     const operate = (what, blocks) => store.ask("surgery", { what, blocks });
-    const several = removable.length === 1 ? removable[0] : `${removable.length} residual blocks`;
     const list = h("select", { "aria-label": "Neighbours that can be swapped", ...OWN_KEYS },
       swappable.map((/** @type {string[]} */ pair, /** @type {number} */ i) =>
         h("option", { value: i }, pair.join(" ⇄ "))));
     tools.replaceChildren(...[
-      removable.length
-        ? button(`Remove ${several}`, `Run the model without ${removable.join(", ")}`,
-          () => operate("remove", removable))
-        : empty("No residual block that lies entirely in the slice can be removed."),
+      removable.length ? createRemoval(removable, (blocks) => operate("remove", blocks))
+        : empty("No block of the slice can be removed."),
+      reasons?.length ? reasonList(reasons) : null,
       swappable.length ? h("span", { class: "cw-swap" }, [list, button("Swap",
         "Run the model with these two blocks swapped",
         () => operate("swap", swappable[Number(list.value)]))]) : null,
     ].filter((one) => one !== null));
-    for (const one of tools.querySelectorAll("button, select")) {
+    for (const one of tools.querySelectorAll("button, select, input")) {
       /** @type {HTMLButtonElement} */ (one).disabled = running || store.offline();
     }
   }
@@ -62,7 +60,7 @@ export function createSurgeryTab(store) {
   /** @param {any} answer */
   function drawOutcome(answer) {
     if (!answer) return outcome.replaceChildren();
-    const { title, facts: rows, predictions, before, after, code } = answer;
+    const { title, facts: rows, predictions, predictions_note: note, before, after, code } = answer;
     if (!title) return outcome.replaceChildren(empty(answer.stopped ? "Stopped." : ABOUT_SURGERY));
     /** @type {[string, string, any][]} */
     const sides = [["Before", "before", before], ["After", "after", after]];
@@ -70,7 +68,38 @@ export function createSurgeryTab(store) {
       ? h("div", {}, [h("strong", {}, name), predictionTable(predictions[when], name)])
       : createTensorView(when, maps).element);
     outcome.replaceChildren(h("h3", {}, title), facts(rows),
-      h("div", { class: "cw-sides" }, drawn), listing(code));
+      h("div", { class: "cw-sides" }, drawn), note ? h("p", { class: "cw-aside" }, note) : "",
+      listing(code));
   }
   return { id: "surgery", label: "Surgery", element, refresh };
+}
+
+/**
+ * Boxes to choose blocks, and the button that removes them.
+ * @param {string[]} blocks
+ * @param {(blocks: string[]) => void} remove
+ */
+function createRemoval(blocks, remove) {
+  const boxes = blocks.map((block) => h("input", { type: "checkbox", value: block, ...OWN_KEYS }));
+  const chosen = () => boxes.filter((box) => box.checked).map((box) => box.value);
+  const run = button("", "Run the model without these blocks", () => remove(chosen()));
+  const choice = h("fieldset", { class: "cw-choice" }, [
+    h("legend", {}, "Blocks to remove"),
+    ...boxes.map((box) => h("label", {}, [box, box.value])),
+  ]);
+  function refresh() {
+    const { length } = chosen();
+    run.textContent = length === 1 ? `Remove ${chosen()[0]}` : `Remove ${length} blocks`;
+    run.setAttribute("aria-disabled", String(!length));
+  }
+  boxes.forEach((box) => (box.checked = true));
+  choice.addEventListener("change", refresh);
+  refresh();
+  return h("div", { class: "cw-removal" }, [choice, run]);
+}
+
+/** @param {[string, string][]} reasons */
+function reasonList(reasons) {
+  return h("details", {}, [h("summary", {}, "Why not the others?"),
+    h("ul", {}, reasons.map(([block, reason]) => h("li", {}, `${block}: ${reason}.`)))]);
 }
