@@ -41,7 +41,7 @@ export function createDiagram(source, items, { label, prefix }, on) {
   cards.forEach(listen);
   const overview = createOverview(box, svg, cards);
   const zoom = createZoom(box, svg, () => (hideTip(), overview.draw()));
-  /** @type {{i: number, where: Goal["where"]} | null} What a new diagram shows, until the user moves it. */
+  /** @type {{i: number, where: Goal["where"]} | null} What it shows until the user moves it. */
   let sought = null;
   const resized = new ResizeObserver(() => sought && place(cards[sought.i], sought.where));
   resized.observe(box); // after the zoom, which gives the diagram its size
