@@ -147,17 +147,17 @@ def test_an_overtaken_answer_is_not_shown(at, names):
     at.page.evaluate("model.held = []")
     at.block(names[1]).click()
     at.block(names[1]).click()
-    at.page.wait_for_function("model.held.length === 1")
+    at.page.wait_for_function("model.held.length === 2")  # the ends of the start, and the slice
     at.page.wait_for_selector(".cutwidgets[aria-busy=true]")
     at.block(names[2]).click()
     at.block(names[3]).click()
-    at.page.wait_for_function("model.held.length === 2")
+    at.page.wait_for_function("model.held.length === 3")
     assert at.selected() == names[2:4]
-    at.page.evaluate("model.receive({ _result: model.held[0]._result })")
+    at.page.evaluate("model.receive({ _result: model.held[1]._result })")
     assert at.shown() is None
     assert at.selected() == names[2:4]
     assert at.part("run").is_disabled()
-    at.page.evaluate("model.receive(model.held[1])")
+    at.page.evaluate("model.receive(model.held[2])")
     assert at.shown() == f"{names[2]}..{names[3]}"
     assert at.page.locator(".cutwidgets[aria-busy]").count() == 0
 

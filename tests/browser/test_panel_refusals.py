@@ -231,15 +231,20 @@ def test_a_skip_that_is_an_input_is_lit_between_blocks(page):
 
 def test_a_long_block_opens_at_its_first_layer(page):
     page.set_default_timeout(60_000)
-    at = PanelPage(page, cw.CutPanel(networks.plain_chain(300), parts=["diagram"]))
-    box = page.locator("[role=listbox]")
-    at.block(at.panel._anatomy[0].name).click()
+    x = inputs = keras.Input((8,))
+    for i in range(250):
+        x = keras.layers.Dense(8, name=f"dense_{i:03}")(x)
+    model = keras.Model(inputs, keras.layers.Add()([x, inputs]))
+    at = PanelPage(page, cw.CutPanel(model, parts=["diagram"]))
+    block = max(at.panel._anatomy, key=lambda block: len(block.layers))
+    layers = block.layers
+    assert len(layers) > 200
+    at.block(block.name).click()
     page.keyboard.press("Escape")
-    box.press("o")
-    page.wait_for_selector("[data-layer]")
+    page.locator("[role=listbox]").press("o")
+    page.wait_for_selector(f'[data-layer="{layers[0]}"].cw-active')
     assert_placed(page, "top")
     # From a search, a layer in the middle.
-    layers = at.panel._anatomy[0].layers
     page.keyboard.press("Backspace")
     at.part("search").fill(layers[150])
     at.part("search").press("Enter")

@@ -450,7 +450,7 @@ def test_where_no_kernel_answers_the_page_shows_what_it_knows(at, names):
     assert at.shown() == f"{names[1]}..{names[2]}"
     assert "does not answer" in at.part("error").text_content()
     assert names[2] in at.part("summary").text_content()
-    at.page.wait_for_function("model.held.length > 0")
-    at.page.evaluate("() => { model.receive(model.held[0]); model.held = null; }")
+    at.page.wait_for_function("model.held.some(({ _result }) => _result.rows)")
+    at.page.evaluate("() => { model.receive(model.held.at(-1)); model.held = null; }")
     assert at.part("error").text_content() == ""
     assert at.part("run").is_enabled()

@@ -60,7 +60,7 @@ test("a kernel that was restarted reads the probe and answers nothing: lost with
   let spent = 0;
   for (; connection.state() !== "lost" && spent < 60_000; spent += 100) {
     clock.run(100);
-    if (front.probes) connection.read();
+    if (front.probes) connection.read(connection.sent());
   }
   assert.ok(spent <= 10_000, `${spent}`);
 });
@@ -68,7 +68,7 @@ test("a kernel that was restarted reads the probe and answers nothing: lost with
 test("a kernel that read the question and answers soon after is not lost", () => {
   const { clock, connection } = start();
   connection.asked();
-  connection.read();
+  connection.read(connection.sent());
   clock.run(500);
   connection.heard(false);
   clock.run(60_000);
@@ -77,7 +77,7 @@ test("a kernel that read the question and answers soon after is not lost", () =>
 
 test("what was read while nothing is awaited loses nothing", () => {
   const { clock, connection } = start();
-  connection.read();
+  connection.read(connection.sent());
   clock.run(60_000);
   assert.equal(connection.state(), "live");
 });
@@ -133,7 +133,20 @@ test("asked again while it is lost, it is tried again", () => {
 test("nothing runs on after the view is closed", () => {
   const { clock, connection } = start();
   connection.asked();
-  connection.read();
+  connection.read(connection.sent());
   connection.close();
   assert.equal(clock.waiting(), 0);
+});
+
+test("a job that is silent after it has begun is not lost", () => {
+  const { clock, connection } = start();
+  connection.asked();
+  const question = connection.sent();
+  clock.run(10);
+  connection.heard(true); // it begins
+  connection.read(question);
+  clock.run(900);
+  assert.equal(connection.state(), "live");
+  clock.run(20_000);
+  assert.equal(connection.state(), "busy");
 });

@@ -26,6 +26,8 @@ export function createConnection({ timers, probe, isGone, changed }) {
   /** @type {State} */
   let state = "live";
   let awaiting = false;
+  let messages = 0; // so many were sent,
+  let signed = 0; // and to so many of them there was a sign
   /** @type {unknown[]} */
   let running = [];
   /** @type {unknown} */
@@ -77,13 +79,19 @@ export function createConnection({ timers, probe, isGone, changed }) {
     /** A sign of the kernel: an answer, or its progress. @param {boolean} more  Whether the page still waits. */
     heard(more) {
       awaiting = more;
+      signed = messages;
       rest();
       become("live");
       if (more) watch();
     },
-    /** The kernel has read what the page sent; its answer comes now or never. */
-    read() {
-      if (awaiting && grace === undefined) grace = timers.set(lose, GRACE);
+    /** A message is sent; its number. */
+    sent: () => ++messages,
+    /**
+     * The kernel has read a message; a sign of it comes now or never, unless there was one before.
+     * @param {number} message
+     */
+    read(message) {
+      if (awaiting && message > signed && grace === undefined) grace = timers.set(lose, GRACE);
     },
     /** The front end says that the connection is closed. */
     gone: lose,

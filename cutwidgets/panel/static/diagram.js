@@ -32,7 +32,7 @@ export function createDiagram(source, items, { label, prefix, sizes }, on) {
   }, [svg]);
   const tip = createTip(box);
   let active = 0; // the card with the keyboard's focus
-  /** @type {{card: Element, where: Goal["where"]} | null} What to show as soon as the box has a size. */
+  /** @type {{card: Element, where: Goal["where"]} | null} To show once the box has a size. */
   let awaited = cards.length ? { card: cards[0], where: "near" } : null;
   /** @type {(Value | null)[]} */
   let values = [];

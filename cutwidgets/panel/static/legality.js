@@ -6,7 +6,7 @@ import { listed, titleOf } from "./text.js";
 export const ALLOW_BYPASS = "Let skip connections become extra inputs";
 
 /**
- * Why a slice from one block cannot end at another, as the network's own table has it; null if it can.
+ * Why a slice from one block cannot end at another, by the network's own table; null if it can.
  * @param {Network} network
  * @param {number} start
  * @param {number} end
@@ -84,7 +84,7 @@ export function waysOut({ start, end, reason, canSwap, nearest }) {
 }
 
 /**
- * The starts nearest to the wanted one from which a slice can end at a block: one up to it, one after.
+ * The starts nearest to one from which a slice can end at a block: one up to it, one after.
  * @param {Network} network
  * @param {number} start
  * @param {number} end

@@ -5,8 +5,8 @@
 import { h, OWN_KEYS } from "./dom.js";
 
 /**
- * @typedef {{block: string, layer: string | null, stage?: string}} Hit  A stage is shown by its first
- *   block.
+ * @typedef {{block: string, layer: string | null, stage?: string}} Hit
+ *   A stage is shown by its first block.
  */
 
 /**
@@ -36,11 +36,16 @@ export function placesFor({ blocks, stages = [] }, text) {
   return [...found.values()];
 }
 
-/** @param {Block[]} blocks @param {NonNullable<Network["stages"]>} stages @returns {[string, Hit][]} */
+/**
+ * @param {Block[]} blocks @param {NonNullable<Network["stages"]>} stages
+ * @returns {[string, Hit][]}
+ */
 function largePlaces(blocks, stages) {
-  return [...blocks.map(({ name }) => /** @type {[string, Hit]} */ ([name, { block: name, layer: null }])),
-    ...stages.map(({ name, first }) => /** @type {[string, Hit]} */ (
-      [name, { block: blocks[first].name, layer: null, stage: name }]))];
+  const own = blocks.map(({ name }) => ({ block: name, layer: null }));
+  const others = stages.map(({ name, first }) => (
+    { block: blocks[first].name, layer: null, stage: name }));
+  return [...own.map((hit) => /** @type {[string, Hit]} */ ([hit.block, hit])),
+    ...others.map((hit) => /** @type {[string, Hit]} */ ([hit.stage, hit]))];
 }
 
 /** @param {Block[]} blocks @returns {[string, Hit][]} */
@@ -86,7 +91,8 @@ export function createSearch(store, prefix) {
     at = isNext ? (at + 1) % hits.length : 0;
     if (hits.length) return show(hits[at]);
     if (store.offline()) return store.complain(`No block, stage or layer is named ${wanted}.`);
-    store.ask("find", { text: wanted }, { answered: () => { // the kernel knows the names of older Keras
+    // The kernel knows the names of older Keras.
+    store.ask("find", { text: wanted }, { answered: () => {
       const { block, layer, failed } = store.model.get("_find");
       if (block && !failed) store.goToPlace(block, layer);
     } });

@@ -87,9 +87,10 @@ export function createStore(model, timers = TIMERS) {
 
   // JupyterLab tells when the kernel has read a message; its answer then follows, or never does.
   function callbacks() {
+    const number = connection.sent();
     /** @param {any} message */
     const status = (message) => {
-      if (message?.content?.execution_state === "idle") connection.read();
+      if (message?.content?.execution_state === "idle") connection.read(number);
     };
     return { iopub: { status } };
   }
@@ -261,7 +262,7 @@ export function createStore(model, timers = TIMERS) {
     const i = positions.get(place);
     return i === undefined || names.has(String(place)) ? null : blocks[i].name;
   }
-  /** Ask for the ends of the start, unless they are known, and whether a refused slice can be swapped. */
+  /** Ask for the ends of the start, and whether a refused slice can be swapped, if not known. */
   function askReach() {
     if (offline() || waiting.has("reach")) return;
     /** @type {[string | number, string | null][]} */
@@ -283,12 +284,15 @@ export function createStore(model, timers = TIMERS) {
       askReach();
     } });
   }
-  /** @returns {Wire[]} What makes a slice impossible: the one that a click asked for, or the selected. */
+  /** @returns {Wire[]} What makes a slice impossible: that of a click, or the selected one. */
   function crossing() {
     if (refusedPair) return reasonFor(refusedPair.start, refusedPair.end)?.wires ?? [];
     return pending === null ? result()?.reason?.wires ?? [] : [];
   }
-  /** @returns {{names: string[], wires: Wire[]}} The inputs of the slice beside those of its start. */
+  /**
+   * The inputs of the slice beside those of its start.
+   * @returns {{names: string[], wires: Wire[]}}
+   */
   function extra() {
     return (pending === null && result()?.extra) || { names: [], wires: [] };
   }
@@ -425,7 +429,10 @@ export function createStore(model, timers = TIMERS) {
   function extend(name, from) {
     choose(pending ?? selection()[0] ?? blockOf(from, "first"), blockOf(name, "last"));
   }
-  /** Show the layers of a block. @param {string | undefined} name @param {string} [layer] @param {boolean} [focus] */
+  /**
+   * Show the layers of a block.
+   * @param {string | undefined} name @param {string} [layer] @param {boolean} [focus]
+   */
   function open(name, layer, focus = true) {
     const run = runOf(name);
     if (run) return unfold(run);

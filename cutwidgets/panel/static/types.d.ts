@@ -81,7 +81,7 @@ export interface Unfolded {
 }
 
 /**
- * A tensor on its way to what reads it: the blocks that it leaves and enters, by the shortcut or not,
+ * A tensor on its way to what reads it: the blocks that it leaves and enters, by a shortcut or not,
  * and, where the kernel told, the tensor and the calls.
  */
 export interface Wire {
