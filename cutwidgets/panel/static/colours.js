@@ -4,7 +4,7 @@
 // are sixteen of the colours of inference/viridis.png, at equal distances.
 export const SCALE = [
   "#440154", "#48196b", "#462f7c", "#404387", "#38568b", "#30678d", "#29788e", "#23888d",
-  "#1e988a", "#22a784", "#35b778", "#53c567", "#79d151", "#a5da35", "#d2e11b", "#fde724",
+  "#1e988a", "#22a784", "#35b778", "#53c567", "#79d151", "#a5da35", "#d2e11b", "#fde725",
 ];
 
 /**
