@@ -1,11 +1,9 @@
 // @ts-check
 
-// Viridis (van der Walt and Smith 2015): steps of even lightness, for the colour-blind too. These
-// are sixteen of the colours of inference/viridis.png, at equal distances.
-export const SCALE = [
-  "#440154", "#48196b", "#462f7c", "#404387", "#38568b", "#30678d", "#29788e", "#23888d",
-  "#1e988a", "#22a784", "#35b778", "#53c567", "#79d151", "#a5da35", "#d2e11b", "#fde725",
-];
+// Viridis (van der Walt and Smith 2015): steps of even lightness, for the colour-blind too.
+// drawing/marks.py draws files in the same colours.
+export const SCALE = ["#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39",
+  "#fde725"];
 
 /**
  * The colour of a share from 0 to 1, and black or white, whichever can be read on it.
