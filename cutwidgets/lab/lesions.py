@@ -73,10 +73,11 @@ class Lesions(Measured):
         """The median and the worst."""
         values = self.table[self.kind]
         worst = self.table.loc[values.idxmax(), "block"]
-        return (
-            f"{self._begin} without one block {self._text(values.median())} (median of "
-            f"{len(values)}), at worst {self._text(values.max())} (without {worst})."
-        )
+        median = f"{self._text(values.median())} (median of {len(values)})"
+        most = f"most for {worst}: {self._text(values.max())}."
+        if self.kind == "change":
+            return f"{self.name}: removing one block moves the output by {median}; {most}"
+        return f"{self._begin} without one block {median}; {most}"
 
     def _draw(self, axes: Any, colour: str) -> None:
         self._line(axes, colour)

@@ -400,8 +400,11 @@ def _exactness(anatomy: Anatomy, part: Section, start: PlaceLike) -> str:
         last = graph.maker(part.outputs[0])
         block = anatomy[_block_with(anatomy, [last.index])]
         inside = part.outputs[0] not in block.exits
-        where = f"The end lies inside {block.name}" if inside else f"{block.name} is not all"
-        where += "" if inside else " that crosses at the end"
+        where = (
+            f"The end lies inside {block.name}"
+            if inside
+            else f"The output of {block.name} is not enough"
+        )
         verb = "bypasses" if len(_makers(graph, part.carried)) == 1 else "bypass"
         sentences = [
             f"{where}: to compute the model's output, the tail also needs "
