@@ -114,7 +114,7 @@ class PanelPage:
         before = self.page.evaluate("model.get('_lab').count ?? 0")
         lab.get_by_role("button", name="Run experiment").click()
         self.page.wait_for_function(
-            "before => model.get('_progress').label || model.get('_lab').count > before",
+            "before => model.get('_progress').lab || model.get('_lab').count > before",
             arg=before,
         )
 

@@ -1,7 +1,6 @@
 """A plain page in Chromium with views of tensors, without a panel around them."""
 
 import json
-import re
 
 import numpy as np
 
@@ -33,9 +32,7 @@ async ({ script, views }) => {
 
 def script() -> str:
     """The module `tensors.js` with what it imports, as one script."""
-    sources = [(STATIC / name).read_text("utf-8") for name in ("dom.js", "tensors.js")]
-    joined = "\n".join(re.sub(r"^import [^;]*;$", "", source, flags=re.M) for source in sources)
-    return joined.replace("export function", "function") + "\nexport { createTensorView };\n"
+    return panel_page.script("tensors.js") + "\nexport { createTensorView };\n"
 
 
 def data_of(array, first: int = 0, channel_axis: int = -1, padding: bool = False) -> dict:
@@ -55,7 +52,7 @@ class TensorPage:
             '<body><main class="cw-panel" style="width: 560px"><h1 hidden>tensors</h1></main>'
         )
         views = [{"which": which, "data": one, "offline": offline} for one in data]
-        page.evaluate(SHOW, {"script": script().replace("export const", "const"), "views": views})
+        page.evaluate(SHOW, {"script": script(), "views": views})
         self.wait()
 
     def wait(self) -> None:

@@ -49,7 +49,7 @@ def test_two_clicks_and_the_slice_runs(lab, page, tmp_path):
     assert "conv4_block6" not in first
 
     panel.locator("[data-part=run]").click()
-    panel.locator("[data-part=features] img").first.wait_for(timeout=120_000)
+    panel.locator("[data-part=features] figure").first.wait_for(timeout=120_000)
     assert panel.locator("[data-part=error]").text_content() == ""
 
     # The notebook's own keys: in command mode, "d d" deletes a cell and arrows leave it.

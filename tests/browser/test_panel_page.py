@@ -171,13 +171,12 @@ def test_run_shows_feature_maps(at, names):
     at.page.wait_for_function("model.held.length === 1")
     at.page.evaluate("() => { model.receive(model.held[0]); model.held = null; }")
     at.page.wait_for_function(
-        """() => { const all = [...document.querySelectorAll("[data-part=features] img")];
-                   return all.length && all.every(one => one.complete && one.naturalWidth > 0
-                                                         && one.alt); }"""
+        """() => [...document.querySelectorAll("[data-part=features] figure")]
+                   .filter(one => one.querySelector("canvas")?.width > 0).length === 2"""
     )
     assert at.part("run").get_attribute("aria-disabled") == "false"
     at.choose(names[2], names[2])
-    assert at.part("features").locator("img").count() == 0
+    assert at.part("features").locator("canvas").count() == 0
 
 
 def test_keras_prints_its_summary_when_asked(at, names):
@@ -254,7 +253,7 @@ def test_hostile_names_stay_text(page):
     page.wait_for_selector(".cutwidgets[data-selection]")
     assert at.shown() == f"{shown[1]}..{shown[2]}"
     at.part("run").click()
-    page.wait_for_selector("[data-part=features] img")
+    page.wait_for_selector("[data-part=features] figure")
     for tab in ("code", "check", "costs", "surgery", "save", "summary"):
         at.tab(tab)
     page.wait_for_function("() => document.querySelector('[data-part=code] pre')")

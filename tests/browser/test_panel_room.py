@@ -317,7 +317,7 @@ def test_nothing_moves_between_clicks(page, request, model, width):
     at.tab("costs").locator("table").wait_for()
     same("another tab")
     at.part("run").click()
-    page.wait_for_selector("[data-part=features] img")
+    page.wait_for_selector("[data-part=features] figure")
     same("run")
     page.locator("[role=listbox]").press("o")
     page.wait_for_selector("[data-layer]")
@@ -342,7 +342,7 @@ def test_in_one_column_the_result_comes_into_sight(page, tiny_resnet):
     assert page.evaluate("scrollY") > scrolled
     now = page.evaluate("scrollY")
     at.part("run").evaluate("button => button.click()")
-    page.wait_for_selector("[data-part=features] img")
+    page.wait_for_selector("[data-part=features] figure")
     assert page.evaluate("scrollY") == now  # it was in sight
 
 

@@ -109,4 +109,4 @@ def test_without_a_kernel_the_page_says_what_opening_needs(page, tmp_path, long_
     page.goto(path.as_uri())
     page.locator("[data-run]").click()
     page.wait_for_selector("[data-part=error]:not(:empty)")
-    assert "run this cell again" in page.locator("[data-part=error]").text_content()
+    assert "needs Python" in page.locator("[data-part=error]").text_content()

@@ -40,11 +40,12 @@ def box(locator):
 
 
 def test_the_colour_bar_is_viridis():
-    source = (STATIC / "tensors.js").read_text("utf-8")
-    colours = re.findall(r'"#(\w{6})"', source)
+    colours = re.findall(r'"#(\w{6})"', (STATIC / "colours.js").read_text("utf-8").split("]")[0])
     palette = np.frombuffer(pictures._palette(), "uint8").reshape(-1, 3)[:-1]
-    wanted = palette[np.linspace(0, len(palette) - 1, 16).round().astype(int)]
-    assert [tuple(bytes.fromhex(colour)) for colour in colours] == [*map(tuple, wanted)]
+    wanted = palette[np.linspace(0, len(palette) - 1, len(colours)).round().astype(int)]
+    assert len(colours) == 8
+    for colour, true in zip(colours, wanted, strict=True):
+        np.testing.assert_allclose([*bytes.fromhex(colour)], true, atol=2)
 
 
 def test_names_of_the_module_are_its_own():

@@ -126,7 +126,7 @@ def test_a_slice_is_chosen_and_runs_where_there_is_python(front_end, shown):
     assert "stage2_block1" in summary
     if front_end.has_kernel:
         panel.locator("[data-part=run]").click()
-        panel.locator("[data-part=features] img").first.wait_for(timeout=120_000)
+        panel.locator("[data-part=features] figure").first.wait_for(timeout=120_000)
         assert panel.locator("[data-part=error]").text_content() == ""
     else:
         eventually(says_that_there_is_no_python, panel, front_end.is_notebook)

@@ -220,7 +220,7 @@ def test_a_skip_connection_that_is_an_input_is_named(tiny_resnet):
     panel.selection = ("s1_b_2_conv", "s1_b_out")
     assert panel._result["note"] == (
         "Head, slice and tail rebuild the model exactly. 2 tensors enter at the start: the outputs "
-        "of s1_a_out and s1_b_1_relu. The skip connection from s1_a_out is an extra input. One "
+        "of s1_b_1_relu and s1_a_out. The skip connection from s1_a_out is an extra input. One "
         "tensor leaves at the end."
     )
 

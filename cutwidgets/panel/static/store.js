@@ -518,9 +518,15 @@ export function createStore(model, timers = TIMERS) {
     const action = then.get(question);
     then.delete(question);
     connection.heard(isWaiting());
-    if (own) failed = Boolean(model.get(`_${question}`)?.failed);
+    const latest = model.get(`_${question}`);
+    if (own) failed = Boolean(latest?.failed);
+    if (QUESTIONS[question].job && latest?.count) announcement = announcementOf(latest);
     if (own) action?.();
     notify();
+  }
+  /** @param {any} latest  The answer of a job. */
+  function announcementOf(latest) {
+    return latest.stopped ? "Stopped." : latest.finding ?? latest.text ?? announcement;
   }
   function heard() {
     connection.heard(isWaiting());
