@@ -1,7 +1,8 @@
 // @ts-check
 import assert from "node:assert/strict";
 import test from "node:test";
-import { createStore, LOST } from "../../cutwidgets/panel/static/store.js";
+import { LOST } from "../../cutwidgets/panel/static/ends.js";
+import { createStore } from "../../cutwidgets/panel/static/store.js";
 import { createClock, createModel, ready } from "./fakes.js";
 
 function start(values = {}) {

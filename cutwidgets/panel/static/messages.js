@@ -23,7 +23,7 @@ const NOTHING = {
  * @param {Store} store
  */
 export function needsKernel(store) {
-  return store.model.offline ? NEEDS_PYTHON : NOTHING.lost;
+  return store.isDetached() ? NEEDS_PYTHON : NOTHING.lost;
 }
 
 /**
@@ -31,7 +31,8 @@ export function needsKernel(store) {
  * @param {Store} store
  */
 export function nothing(store) {
-  const status = store.lost() && store.selection().length ? "lost" : store.status();
+  const isLost = store.lost() && store.selection().length;
+  const status = isLost ? (store.isDetached() ? "offline" : "lost") : store.status();
   return status === "ready" ? null : empty(NOTHING[status]);
 }
 
@@ -59,7 +60,7 @@ export function createStatusLine(store) {
   function text() {
     const [selection, pending] = [store.selection(), store.pending()];
     const title = selection.length ? titleOf(selection) : "";
-    if (store.lost()) return "The kernel does not answer.";
+    if (store.lost() && !store.isDetached()) return "The kernel does not answer.";
     if (store.connection() === "busy") return "The kernel is busy. This panel goes on when it is free.";
     if (pending !== null && title) return `Below: the slice before, ${title}. Choose the new end.`;
     if (pending !== null) return "Choose the end of the slice.";
