@@ -95,7 +95,7 @@ def test_several_panels_a_lost_kernel_and_a_notebook_without_one(lab, page, tmp_
     one.locator('[data-block="block4"]').click()
     one.locator('[data-block="block5"]').click()
     one.locator("[data-part=error]:not(:empty)").wait_for(timeout=60_000)
-    assert "No answer" in one.locator("[data-part=error]").text_content()
+    assert "does not answer" in one.locator("[data-part=error]").text_content()
     assert "block5" in one.locator("[data-part=summary]").text_content()
 
     page.goto("about:blank")
