@@ -106,7 +106,8 @@ export function createEnds(state, kernel, chosen) {
     /** @type {[string | number, string | null][]} */
     const wanted = [];
     const start = state.pending ?? selection()[0];
-    const needsKernel = state.pending !== null || state.opened || !names.has(String(start));
+    // Of the other starts, the page knows the ends itself; the question would delay the slice.
+    const needsKernel = state.refusedPair || state.opened || !names.has(String(start));
     if (start !== undefined && needsKernel) wanted.push([start, state.opened?.block ?? null]);
     const [first, last] = state.refusedPair ? [state.refusedPair.start, state.refusedPair.end]
       : result()?.reason ? selection() : [];

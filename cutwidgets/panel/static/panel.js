@@ -114,8 +114,9 @@ export function createPanel(model, prefix, sizes) {
     showChosen();
     if (live.textContent !== store.announcement()) live.textContent = store.announcement();
     const isShown = store.status() === "ready" || (store.offline() && store.whole() && isLegal());
-    if (isShown && store.selection().length) root.dataset.selection = store.selection().join("..");
-    else delete root.dataset.selection;
+    const shownSlice = isShown ? store.selection().join("..") : "";
+    if (!shownSlice) delete root.dataset.selection;
+    else if (root.dataset.selection !== shownSlice) root.dataset.selection = shownSlice;
     const isWaiting = ["waiting", "busy"].includes(store.status());
     if (isWaiting) root.setAttribute("aria-busy", "true");
     else root.removeAttribute("aria-busy");
