@@ -19,21 +19,22 @@ export function createCanvas(store, prefix, measured, sizes) {
   const element = h("div", { class: "cw-canvas" });
   /** @type {ReturnType<typeof createDiagram>} */
   let diagram;
+  let hadFocus = false; // the diagram that is replaced
   const replace = onChange(replaceDiagram);
   const reveal = onChange((/** @type {string} */ _selection) => {
-    if (!store.opened() && store.pending() === null) {
-      diagram.reveal(store.range()?.map(store.cardOf));
-    }
+    if (store.opened() || store.pending() !== null) return;
+    const ends = store.range()?.map(store.cardOf);
+    const current = diagram;
+    requestAnimationFrame(() => current === diagram && current.reveal(ends)); // measures
   });
   const key = h("p", { class: "cw-key", "data-part": "key", hidden: "" });
 
   /** @param {unknown} opened */
   function replaceDiagram(opened) {
-    const focused = diagram?.box === document.activeElement;
+    hadFocus = diagram?.box === document.activeElement;
     diagram?.close();
     diagram = opened ? layerDiagram() : blockDiagram();
     element.replaceChildren(diagram.box, diagram.overview, diagram.tip, key);
-    if (focused) diagram.box.focus();
   }
   function blockDiagram() {
     const cards = store.cards();
@@ -58,6 +59,8 @@ export function createCanvas(store, prefix, measured, sizes) {
     const goal = store.takeGoal();
     if (goal) diagram.goTo(goal);
     else reveal(JSON.stringify(store.selection()));
+    if (hadFocus && !goal?.focus) diagram.box.focus({ preventScroll: true });
+    hadFocus = false;
   }
 
   /** What the thick lines in the diagram mean. */

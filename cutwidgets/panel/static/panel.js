@@ -94,7 +94,8 @@ export function createPanel(model, prefix, sizes) {
   /** In one column, the result of the second click is brought into sight, if it is not. */
   function showChosen() {
     const isPending = store.pending() !== null;
-    if (wasPending && !isPending && store.selection().length) showResult();
+    const isChosen = wasPending && !isPending && store.selection().length;
+    if (isChosen) requestAnimationFrame(showResult); // measuring now would delay the highlight
     wasPending = isPending;
   }
   function showResult() {

@@ -12,7 +12,7 @@ export const FLAG = 50; // width of a flag left of a card, in units of the SVG
  */
 export function readSvg(source, prefix) {
   const parsed = new DOMParser().parseFromString(source, "image/svg+xml").documentElement;
-  const svg = /** @type {SVGSVGElement} */ (/** @type {unknown} */ (document.importNode(parsed, true)));
+  const svg = /** @type {SVGSVGElement} */ (/** @type {unknown} */ (document.adoptNode(parsed)));
   /** @type {Map<string, Element>} */
   const parts = new Map();
   for (const element of svg.querySelectorAll("script, foreignObject, title")) element.remove();
