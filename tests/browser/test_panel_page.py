@@ -108,6 +108,21 @@ def test_all_by_keyboard(at, names):
     page.wait_for_selector(".cutwidgets:not([data-selection])")
 
 
+def test_the_selection_by_touch(browser, tiny_resnet, names):
+    context = browser.new_context(has_touch=True, viewport={"width": 820, "height": 1000})
+    at = PanelPage(context.new_page(), cutwidgets.CutPanel(tiny_resnet))
+    for name in names[1:3]:
+        at.block(name).tap()
+    at.wait_for(names[1], names[2])
+    at.block(names[2]).tap()
+    at.block(names[1]).tap()  # explained, with a button for it
+    at.part("error").get_by_role("button", name="Swap").tap()
+    at.wait_for(names[1], names[2])
+    at.part("end").select_option(label=names[3])
+    at.wait_for(names[1], names[3])
+    context.close()
+
+
 def test_keys_of_the_diagram_do_not_reach_the_notebook(at):
     at.page.evaluate("document.addEventListener('keydown', (e) => (window.heard = e.key))")
     at.page.locator("[role=listbox]").focus()
