@@ -115,7 +115,7 @@ def test_the_selection_by_touch(browser, tiny_resnet, names):
         at.block(name).tap()
     at.wait_for(names[1], names[2])
     at.block(names[2]).tap()
-    at.block(names[1]).tap()  # explained, with a button for it
+    at.block(names[1]).tap(force=True)  # explained, with a button for it
     at.part("error").get_by_role("button", name="Swap").tap()
     at.wait_for(names[1], names[2])
     at.part("end").select_option(label=names[3])
