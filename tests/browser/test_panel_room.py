@@ -291,7 +291,7 @@ PLACES = """() => [...document.querySelectorAll(
 
 
 @pytest.mark.parametrize("width", [484, 900, 996, 1280, 1600])
-@pytest.mark.parametrize("model", ["long_names", "siamese"])
+@pytest.mark.parametrize("model", ["long_names", pytest.param("siamese", marks=pytest.mark.slow)])
 def test_nothing_moves_between_clicks(page, request, model, width):
     at = shown(page, request.getfixturevalue(model), width, 1400)
     names = [block.name for block in at.panel._anatomy]

@@ -62,6 +62,9 @@ MODELS = {
     "DenseNet": lambda: networks.untrained("DenseNet121"),
     "MobileNet": lambda: networks.untrained("MobileNetV2"),
 }
+EVERY_MODEL = [
+    pytest.param(name, marks=[pytest.mark.slow] * (name == "DenseNet")) for name in MODELS
+]
 
 
 def ask(panel, question, /, **arguments):
@@ -88,7 +91,7 @@ def selections(panel):
     return list(dict.fromkeys(pairs))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EVERY_MODEL)
 def test_parameters_add_up(name):
     model = MODELS[name]()
     panel = cw.CutPanel(model, parts=["summary", "costs"])
@@ -190,7 +193,7 @@ def crossing(panel):
     return read, set(part.outputs), bool(set(needed[1]) - set(part.outputs))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EVERY_MODEL)
 def test_what_crosses_is_told_by_name(name):
     panel = cw.CutPanel(MODELS[name](), parts=["summary"])
     panel.allow_bypass = True
