@@ -121,6 +121,7 @@ def test_a_slice_is_chosen_and_runs_where_there_is_python(front_end, shown):
     if not front_end.has_kernel:
         eventually(says_that_there_is_no_python, panel, front_end.is_notebook)
     choose(panel, "stage1_block1", "stage2_block1")
+    panel.locator("[data-tab=summary]").click()
     summary = panel.locator("[data-part=summary]").text_content()
     assert "stage1_block1" in summary
     assert "stage2_block1" in summary
