@@ -35,7 +35,8 @@ export function createKernel(state, timers) {
     const status = (message) => {
       if (message?.content?.execution_state === "idle") connection.read(number);
     };
-    return { iopub: { status } };
+    // marimo takes a function and calls it as soon as the message is on its way.
+    return Object.assign(() => {}, { iopub: { status } });
   }
   function isGone() {
     const manager = model.widget_manager;
