@@ -75,7 +75,7 @@ panel.selection = (block, last)
 panel.run()
 assert panel.error == "", panel.error
 assert panel._run["photo"][1:4] == b"PNG"
-assert panel._maps["output"]["picture"][1:4] == b"PNG"
+assert panel._maps["input"]["picture"][1:4] == b"PNG"
 """
 
 

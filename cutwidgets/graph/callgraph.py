@@ -229,10 +229,10 @@ def weights(graph: CallGraph, calls: Iterable[int]) -> dict[int, int]:
     layers = {id(graph.calls[i].layer): graph.calls[i].layer for i in calls}
     found: dict[int, int] = {}
     for key, layer in layers.items():
-        if hasattr(layer, "weights"):
-            found |= {id(weight): prod(weight.shape) for weight in layer.weights}
-        elif hasattr(layer, "count_params"):  # in a stored graph
-            found[key] = layer.count_params()
+        if not hasattr(layer, "count_params"):
+            continue  # an operation may call anything its weights
+        own = getattr(layer, "weights", None)  # none in a stored graph
+        found |= {key: layer.count_params()} if own is None else {id(w): prod(w.shape) for w in own}
     return found
 
 
