@@ -1,10 +1,10 @@
 // @ts-check
 // Whether the kernel answers: a state machine that knows neither page nor kernel.
 
-export const BUSY_AFTER = 1000; // milliseconds without a sign of the kernel
-export const PROBE_EVERY = 3000;
-export const GRACE = 1500; // from "the kernel has read this" to its answer
-export const LOST_AFTER = 60_000;
+const BUSY_AFTER = 1000; // milliseconds without a sign of the kernel
+const PROBE_EVERY = 3000;
+const GRACE = 1500; // from "the kernel has read this" to its answer
+const LOST_AFTER = 60_000;
 
 /**
  * The states: "live", "busy" (it has not answered for a second), and "lost" (it was restarted, has

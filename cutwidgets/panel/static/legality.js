@@ -43,7 +43,7 @@ export function wording({ kind, names }, start, end = "here") {
 }
 
 /** @param {string[]} names */
-export function outputsOf(names) {
+function outputsOf(names) {
   return names.length === 1 ? `the output of ${names[0]}` : `the outputs of ${listed(names)}`;
 }
 

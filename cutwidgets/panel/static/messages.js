@@ -5,7 +5,7 @@
 import { button, empty, h, onChange } from "./dom.js";
 import { titleOf } from "./text.js";
 
-export const NEEDS_PYTHON = "This needs Python: it was not computed before the page was saved.";
+const NEEDS_PYTHON = "This needs Python: it was not computed before the page was saved.";
 
 /** @type {Record<Exclude<Status, "ready">, string>} Why there is nothing to show. */
 const NOTHING = {

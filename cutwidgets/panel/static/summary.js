@@ -75,7 +75,7 @@ function createLocalSummary(store) {
 }
 
 /** @param {Store} store */
-export function localSummary(store) {
+function localSummary(store) {
   const { blocks, refused, shared } = store.network;
   const range = store.range();
   if (!range || !store.whole()) return null;
