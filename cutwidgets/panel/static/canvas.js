@@ -69,7 +69,7 @@ export function createCanvas(store, prefix, measured, sizes) {
     const [isCrossed, isEntered] = [crossing.length > 0, extra.names.length > 0];
     key.hidden = !isCrossed && !isEntered;
     key.classList.toggle("cw-of-crossing", isCrossed);
-    key.textContent = isCrossed ? "passes the start by"
+    key.textContent = isCrossed ? "bypasses the start"
       : isEntered ? `extra input: ${listed(extra.names)}` : "";
   }
 

@@ -62,7 +62,7 @@ export function createStatusLine(store) {
     const title = selection.length ? titleOf(selection) : "";
     if (store.lost() && !store.isDetached()) return "The kernel does not answer.";
     if (store.connection() === "busy") return "The kernel is busy. This panel goes on when it is free.";
-    if (pending !== null && title) return `Below: the slice before, ${title}. Choose the new end.`;
+    if (pending !== null && title) return `Shown below: the previous slice, ${title}. Choose the new end.`;
     if (pending !== null) return "Choose the end of the slice.";
     return title ? `Slice: ${title}` : "No slice yet.";
   }
