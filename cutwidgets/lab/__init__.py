@@ -4,6 +4,7 @@ A study is a function of a model and data. Its `Result` has a `.table` (pandas),
 (matplotlib) and a `.finding`. The libraries come with the extra `lab`.
 """
 
+from .controls import untrained
 from .digits import Digits, digits
 from .early_exits import Exits, exits
 from .gradients import Gradients, gradients
@@ -47,4 +48,5 @@ __all__ = [
     "similarity",
     "train",
     "trained",
+    "untrained",
 ]

@@ -19,8 +19,10 @@ from ..inference.backend import compiled, gradients
 from ..progress import track
 from ..structure.anatomy import Anatomy, anatomy
 from ..text import number_text
-from .labels import labelled, residual_blocks, the_loss, the_merge
+from .controls import Control, with_control
 from .results import Result, by_number, frame
+from .sampling import subsets
+from .subjects import labelled, residual_blocks, the_loss, the_merge
 
 _LEVEL = 0.95
 
@@ -123,7 +125,14 @@ class PathGradients(Result):
 
 
 def path_gradients(
-    model: keras.Model, x: Any, y: Any, repeats: int = 5, seed: int = 0
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    repeats: int = 5,
+    seed: int = 0,
+    *,
+    measure: str | None = None,
+    control: Control = None,
 ) -> PathGradients:
     """Measure the gradient of the loss at the input through paths of each length.
 
@@ -134,10 +143,14 @@ def path_gradients(
     Args:
         model: A built functional or Sequential model with one output, whose residual blocks stand
             in a row.
-        x: Input of the model, with the batch axis; at most the first 256 examples are used.
-        y: Classes as integers or one-hot, or numbers of the output's shape.
-        repeats: Number of paths drawn of each length.
+        x: Input of the model, with the batch axis. Of more than 256 examples, 256 are drawn at
+            random, the same ones in whatever order they come.
+        y: As for `gradients`.
+        repeats: Number of different paths drawn of each length; all of them where there are no
+            more.
         seed: Seed of the draws.
+        measure: As for `gradients`.
+        control: As for `gradients`.
 
     Raises:
         CutwidgetsError: If the model has no residual blocks or some that not all paths pass, the
@@ -151,7 +164,7 @@ def path_gradients(
         >>> result.table["length"].tolist()
         [0, 1, 2, 3]
     """
-    case = labelled(model, x, y)
+    case = labelled(model, x, y, measure)
     blocks = residual_blocks(case.anatomy)
     number = len(blocks)
     counts = _counts(case.anatomy)
@@ -179,18 +192,24 @@ def path_gradients(
         ]
         return keras.ops.mean(keras.ops.sqrt(sum(squares)))
 
-    traced, (inputs, labels) = compiled(function), case.first()
+    traced, (inputs, labels) = compiled(function), case.some()
     random = np.random.default_rng(seed)
-    draws = [k for k in range(number + 1) for _ in range(min(repeats, comb(number, k)))]
+    draws = [drawn for k in range(number + 1) for drawn in subsets(number, k, repeats, random)]
     rows = []
-    for length in track(draws, "drawing paths"):
+    for drawn in track(draws, "drawing paths"):
         branches = np.zeros(number, "float32")
-        branches[random.choice(number, length, replace=False)] = 1
+        branches[list(drawn)] = 1
         with keras.StatelessScope():
             norm = traced(inputs, labels, keras.ops.convert_to_tensor(branches))
-        rows.append((length, float(keras.ops.convert_to_numpy(norm))))
+        rows.append((len(drawn), float(keras.ops.convert_to_numpy(norm))))
     norms = frame(rows, ["length", "gradient"]).groupby("length")["gradient"]
-    return _effective(case.anatomy.name, counts, norms)
+    return with_control(
+        _effective(case.anatomy.name, counts, norms),
+        lambda m: path_gradients(m, x, y, repeats, seed, measure=measure),
+        model,
+        x,
+        control,
+    )
 
 
 def _one_way(through_branch: Any, shortcut: int) -> Edit:

@@ -15,9 +15,9 @@ import cutwidgets as cw
 from cutwidgets import lab
 from cutwidgets.analysis.costs import costs
 from cutwidgets.lab.early_exits import exits
-from cutwidgets.lab.labels import subject
 from cutwidgets.lab.linear_probes import features, probes
 from cutwidgets.lab.similarity import similarity
+from cutwidgets.lab.subjects import subject
 from cutwidgets.progress import reporting_to
 
 
