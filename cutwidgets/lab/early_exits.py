@@ -58,7 +58,7 @@ class Exits(Result):
         """The whole model, and the threshold that was chosen on training examples."""
         who = {
             "model": "the whole model",
-            "probe": "a probe on the last block (the model has no scores for these classes)",
+            "probe": "a probe on the last block (these are not the classes of the model)",
         }[self.answered_by]
         begin = (
             f"{self.name}: {who} is right in {percent_text(self.whole)} with "
@@ -103,9 +103,10 @@ def exits(
     Each block has a probe like those of `lab.probes`, fitted to the training examples. A test
     example leaves at the first block whose probe assigns to a class a probability that reaches the
     threshold; the class is its prediction. Examples that reach the end use the model's own
-    prediction, or that of the last probe if the model does not output a score for each class. (For
-    classes of your own, cut the classifier off first.) The threshold of the finding is chosen on a
-    fifth of the training examples, with probes fitted to the others.
+    prediction, or that of the last probe if these are not the model's classes: if it does not
+    output a score for each of them, or if they are some of its numbers but the model is no better
+    at them than naming the most frequent one. The threshold of the finding is chosen on a fifth of
+    the training examples, with probes fitted to the others.
 
     The cost is that of all blocks up to the exit, in the order of the anatomy, plus features times
     classes for each probe on the way.
@@ -136,7 +137,7 @@ def exits(
     _require_other_examples(fitting, testing)
     model_anatomy = testing.anatomy
     blocks, outputs = readable(model_anatomy), model_anatomy.graph.outputs
-    has_classes = _has_classes(testing, np.concatenate([labels, truth]))
+    has_classes = _has_classes(fitting, labels, truth)
     if has_classes:  # then the last block needs no probe
         blocks = [block for block in blocks if block.name != model_anatomy[-1].name]
     if not blocks or model_anatomy[-1].name == blocks[0].name:
@@ -150,7 +151,7 @@ def exits(
     rows = costs(model, [array.shape[1:] for array in testing.inputs.values()])
     spent = np.cumsum([row.macs for row in rows])
     spent_at = dict(zip([row.name for row in rows], spent, strict=True))
-    held_out = _held_out(labels, seed)
+    held_out, how = _held_out(labels, seed), testing.answers.seen(testing.output)
     measured = _Leaving([], [], [], held_out), _Leaving([], [], [], np.arange(len(truth)))
     probing = 0
     for i, block in enumerate(track(blocks, "training probes")):
@@ -166,7 +167,7 @@ def exits(
         measured, (train_features[-1], test_features[-1]), (labels, truth), strict=True
     ):
         if has_classes:
-            answers = testing.answers.classes(values[one.examples])
+            answers = how.classes(values[one.examples])
             one.right.append(answers == right[one.examples])
             one.price.append(rows.total.macs + probing)
         else:
@@ -240,10 +241,20 @@ def _pair(model: keras.Model, pair: Any, which: str) -> tuple[Subject, np.ndarra
     return case, classes_of(pair[1], case.size)
 
 
-def _has_classes(case: Subject, labels: np.ndarray) -> bool:
-    """Whether a model outputs a score for each of these classes, or one score for two."""
+def _has_classes(case: Subject, labels: np.ndarray, others: np.ndarray) -> bool:
+    """Whether a model outputs a score for each of these classes, or one score for two.
+
+    Where only some of its classes occur, they may be of another task, with numbers of their own:
+    then the model is not better at them than naming the most frequent one.
+    """
     classes = 2 if case.output_classes == 1 else case.output_classes or 0
-    return case.answers.rank == 2 and labels.min() >= 0 and labels.max() < classes
+    known = set(np.unique(np.concatenate([labels, others])).tolist())
+    if case.answers.rank != 2 or not known <= set(range(classes)):
+        return False
+    if known == set(range(classes)):
+        return True
+    right = case.answers.seen(case.output).classes(case.output()) == labels
+    return bool(right.mean() > np.bincount(labels).max() / len(labels))
 
 
 @dataclass(frozen=True)
