@@ -1,6 +1,6 @@
 """Train the networks whose weights come with the package, with fixed seeds.
 
-Run it with `uv run python docs/train_networks.py`. It takes about half an hour on two cores. What
+Run it with `uv run python docs/train_networks.py`. It takes five minutes on two cores. What
 the lessons tell of these networks is tested on networks that are trained again
 (`tests/lab/test_findings.py`).
 """

@@ -19,7 +19,7 @@ from ..inference.forward import arrays
 from ..inference.side_effects import put_back_after
 from ..progress import track
 from ..structure.anatomy import anatomy
-from ..surgery.states import copy_state
+from ..surgery.states import copy_flags, copy_state
 from .results import Result
 from .subjects import subject
 
@@ -94,6 +94,7 @@ def untrained(model: keras.Model, x: Any, seed: int = 0) -> keras.Model:
         parts = np.array_split(case.shuffled(), ceil(case.size / case.at_once))
         batches = [[array[part] for array in case.inputs.values()] for part in parts]
         _gather_statistics(anatomy(fresh).graph, normalisations, batches)
+    copy_flags(model, fresh)
     return fresh
 
 

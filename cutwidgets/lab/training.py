@@ -153,10 +153,10 @@ def trained(
 ) -> keras.Model:
     """A network of `residual_network`, trained on the digits by `train`.
 
-    Networks of 54 blocks, `blocks=(18, 18, 18), width=8, epochs=24`, come with the package: with
-    shortcuts, without (`shortcuts=False`), and with stochastic depth (`survival=0.5`). All others
-    are trained, 18 blocks in half a minute on two cores, and are loaded from the cache on disk the
-    second time.
+    Three networks with `width=8, epochs=24` come with the package: 54 blocks, `blocks=(18, 18,
+    18)`, as usual and with stochastic depth (`survival=0.5`), and a plain one of 18 blocks,
+    `shortcuts=False`. All others are trained, 18 blocks in half a minute on two cores, and are
+    loaded from the cache on disk the second time.
 
     Args:
         blocks: Number of blocks in each stage.
