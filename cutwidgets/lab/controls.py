@@ -13,13 +13,13 @@ from keras import layers
 from ..errors import CutwidgetsError
 from ..graph.callgraph import CallGraph
 from ..graph.interpreter import compute
-from ..graph.keras_internals import layers_inside
+from ..graph.keras_internals import functional, layers_inside
 from ..inference.backend import finite
 from ..inference.forward import arrays
 from ..inference.side_effects import put_back_after
 from ..progress import track
 from ..structure.anatomy import anatomy
-from ..surgery.states import copy_flags, copy_state
+from ..surgery.states import copy_state
 from .results import Result
 from .subjects import subject
 
@@ -84,7 +84,7 @@ def untrained(model: keras.Model, x: Any, seed: int = 0) -> keras.Model:
         'residual_1_untrained'
     """
     case = subject(model, x)
-    fresh = _fresh(model, seed)
+    fresh = _fresh(case.anatomy.graph, model, seed)
     pairs = _pairs(model, fresh)
     for old, new in pairs:
         if _holds_data(old):
@@ -94,16 +94,24 @@ def untrained(model: keras.Model, x: Any, seed: int = 0) -> keras.Model:
         parts = np.array_split(case.shuffled(), ceil(case.size / case.at_once))
         batches = [[array[part] for array in case.inputs.values()] for part in parts]
         _gather_statistics(anatomy(fresh).graph, normalisations, batches)
-    copy_flags(model, fresh)
+    for old, new in pairs:  # outer layers first, as they set the flags of those inside
+        new.trainable = old.trainable
     return fresh
 
 
-def _fresh(model: keras.Model, seed: int) -> keras.Model:
+def _fresh(graph: CallGraph, model: keras.Model, seed: int) -> keras.Model:
     """A model of the same configuration; the seeds of the user's process stay as they are."""
     with put_back_after([]):
         random.seed(seed)  # from which Keras draws the seeds of initialisers that have none
         try:
-            fresh = keras.models.clone_model(model)
+            # Keras would compile the clone of a compiled model.
+            plain = keras.Model(functional(model).input, functional(model).output)
+            inputs = [
+                keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=graph.maker(i).name)
+                for i, tensor in ((i, graph.tensors[i]) for i in graph.inputs)
+            ]
+            packed = keras.tree.pack_sequence_as(plain.input, inputs)
+            fresh = keras.models.clone_model(plain, input_tensors=packed)
         except Exception as error:  # whatever the configuration of a user's own layer raises
             raise CutwidgetsError(
                 f"The model {model.name!r} cannot be built anew from its configuration, so it has "

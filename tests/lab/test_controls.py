@@ -92,6 +92,7 @@ def test_what_layers_know_of_the_data_is_kept():
     nested = control.layers[2]
     assert not nested.trainable
     assert not nested.layers[-1].trainable
+    assert [layer.name for layer in control.layers] == [layer.name for layer in model.layers]
     assert not np.array_equal(nested.weights[0], inner.weights[0])
     # Nested and frozen, but its statistics are those of the examples.
     hidden = nested.layers[0](scale(x))
