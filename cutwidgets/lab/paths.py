@@ -5,7 +5,7 @@ networks", sections 3 and 5.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import comb
 from typing import Any
 
@@ -14,13 +14,14 @@ import numpy as np
 
 from ..blocks import flow
 from ..errors import CutwidgetsError
+from ..extras import needs
 from ..graph.interpreter import Edit, compute
 from ..inference.backend import compiled, gradients
 from ..progress import track
 from ..structure.anatomy import Anatomy, anatomy
 from ..text import number_text
 from .controls import Control, with_control
-from .results import Result, by_number, frame
+from .results import COLOURS, CONTROL, Result, by_number, frame
 from .sampling import subsets
 from .subjects import labelled, residual_blocks, the_loss, the_merge
 
@@ -107,21 +108,71 @@ class PathGradients(Result):
     shortest: int
     longest: int
     effective: float
+    _size = (8.5, 3.2)
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """The mean length of all paths, and that weighted by the gradient through each."""
+        shares = self.table[["share", "contribution"]]
+        both = shares.mul(self.table["length"], axis=0).sum()
+        return float(both["share"]), float(both["contribution"])
 
     @property
     def finding(self) -> str:
-        """The effective paths."""
+        """The mean lengths, and the effective paths."""
+        paths, gradient = self.means
         return (
-            f"{self.name}: {100 * _LEVEL:.0f} % of the gradient comes through {self.shortest} to "
-            f"{self.longest} of {len(self.table) - 1} residual branches; these are "
+            f"{self.name}: a path goes through {paths:.1f} of {len(self.table) - 1} residual "
+            f"branches on average, the gradient through {gradient:.1f}. {100 * _LEVEL:.0f} % of "
+            f"the gradient comes through {self.shortest} to {self.longest} branches; these are "
             f"{100 * self.effective:.3g} % of all paths."
         )
 
     def _draw(self, axes: Any, colour: str) -> None:
-        axes.bar(self.table["length"], 100 * self.table["share"], color=colour, alpha=0.25)
-        self._curve(axes, colour, "length", "contribution", 100)
-        axes.set_ylabel("% (bars: of all paths,\nline: of the gradient)")
+        share = 100 * self.table["share"]
+        if colour != CONTROL:
+            label = f"{self.name}: share of all paths"
+            axes.bar(self.table["length"], share, color=colour, alpha=0.25, label=label)
+        label = f"{self.name}: share of the gradient"
+        replace(self, name=label)._curve(axes, colour, "length", "contribution", 100)
+        axes.set_ylabel("%")
         by_number(axes, "residual branches on the path")
+
+    def plot_decay(self, *others: "PathGradients", axes: Any = None) -> Any:
+        """Draw the gradient through a single path of each length on a logarithmic axis.
+
+        As figure 6b of Veit et al. 2016, where it falls exponentially: a straight line.
+
+        Args:
+            others: Results of other models, for comparison.
+            axes: Axes of matplotlib to draw into; `None` for a new figure.
+
+        Returns:
+            The axes.
+        """
+        if axes is None:
+            with needs("lab", "A plot"):
+                from matplotlib import pyplot
+
+            _, axes = pyplot.subplots(figsize=(7, 3.2), layout="constrained")
+        results = [self, *others]
+        controls = [r.control for r in results if isinstance(r.control, PathGradients)]
+        for one, colour in zip(
+            [*controls, *results], [CONTROL] * len(controls) + list(COLOURS), strict=False
+        ):
+            one._curve(axes, colour, "length", "gradient", band=True)
+        axes.set(yscale="log", ylabel="‖gradient‖ through one path")
+        by_number(axes, "residual branches on the path")
+        self._finish(axes, len(controls) + len(results) > 1)
+        return axes
+
+    def _fill(self, figure: Any) -> None:
+        left, right = figure.subplots(1, 2)
+        self.plot_decay(axes=left)
+        self.plot(axes=right)
+        if right.get_legend() is None:
+            self._finish(right, True)
+        right.get_legend().set(loc="upper right")
 
 
 def path_gradients(
