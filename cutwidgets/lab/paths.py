@@ -21,7 +21,7 @@ from ..progress import track
 from ..structure.anatomy import Anatomy, anatomy
 from ..text import number_text
 from .controls import Control, with_control
-from .results import COLOURS, CONTROL, Result, by_number, frame
+from .results import COLOURS, CONTROL, Result, by_number, for_any_page, frame
 from .sampling import subsets
 from .subjects import labelled, residual_blocks, the_loss, the_merge
 
@@ -131,11 +131,11 @@ class PathGradients(Result):
     def _draw(self, axes: Any, colour: str) -> None:
         share = 100 * self.table["share"]
         if colour != CONTROL:
-            label = f"{self.name}: share of all paths"
+            label = f"{self.name}: all paths"
             axes.bar(self.table["length"], share, color=colour, alpha=0.25, label=label)
-        label = f"{self.name}: share of the gradient"
+        label = f"{self.name}: gradient"
         replace(self, name=label)._curve(axes, colour, "length", "contribution", 100)
-        axes.set_ylabel("%")
+        axes.set_ylabel("share (%)")
         by_number(axes, "residual branches on the path")
 
     def plot_decay(self, *others: "PathGradients", axes: Any = None) -> Any:
@@ -160,7 +160,9 @@ class PathGradients(Result):
         for one, colour in zip(
             [*controls, *results], [CONTROL] * len(controls) + list(COLOURS), strict=False
         ):
-            one._curve(axes, colour, "length", "gradient", band=True)
+            # Gradients too small for float32 are zero, which has no place on this axis.
+            table = one.table.replace({"gradient": {0.0: np.nan}, "low": {0.0: np.nan}})
+            replace(one, table=table)._curve(axes, colour, "length", "gradient", band=True)
         axes.set(yscale="log", ylabel="‖gradient‖ through one path")
         by_number(axes, "residual branches on the path")
         self._finish(axes, len(controls) + len(results) > 1)
@@ -170,9 +172,10 @@ class PathGradients(Result):
         left, right = figure.subplots(1, 2)
         self.plot_decay(axes=left)
         self.plot(axes=right)
-        if right.get_legend() is None:
-            self._finish(right, True)
-        right.get_legend().set(loc="upper right")
+        if left.get_legend():
+            left.get_legend().remove()
+        right.legend(frameon=False, fontsize=7, loc="upper right")
+        for_any_page(right)
 
 
 def path_gradients(
