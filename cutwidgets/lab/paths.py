@@ -6,6 +6,7 @@ networks", sections 3 and 5.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from math import comb
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..blocks import flow
 from ..errors import CutwidgetsError
 from ..extras import needs
 from ..graph.interpreter import Edit, compute
-from ..inference.backend import compiled, gradients
+from ..inference.backend import compiled, finite, gradients, in_batches
 from ..progress import track
 from ..structure.anatomy import Anatomy, anatomy
 from ..text import number_text
@@ -233,32 +234,37 @@ def path_gradients(
     graph = case.anatomy.graph
     merges = [the_merge(case.anatomy, block) for block in blocks]
 
-    def function(inputs: Mapping[int, Any], labels: Any, branches: Any) -> Any:
+    inputs, labels = case.some()
+    last = len(graph.tensors)  # the key of the labels among the indices of the inputs
+
+    def function(branches: Any, values: Mapping[int, Any]) -> Any:
+        inputs = {index: values[index] for index in graph.inputs}
         edits = {out: _one_way(branches[i], shortcut) for i, (out, shortcut) in enumerate(merges)}
 
         def loss(values: list[Any]) -> Any:
             tensors = dict(zip(inputs, values, strict=True))
-            return the_loss(case, compute(graph, graph.outputs, tensors, edits)[0], labels)
+            return the_loss(case, compute(graph, graph.outputs, tensors, edits)[0], values[last])
 
         squares = [
             keras.ops.sum(keras.ops.reshape(slope, (keras.ops.shape(slope)[0], -1)) ** 2, axis=1)
             for slope in gradients(loss, list(inputs.values()))
         ]
-        return keras.ops.mean(keras.ops.sqrt(sum(squares)))
+        return keras.ops.sqrt(sum(squares))
 
-    traced, (inputs, labels) = compiled(function), case.some()
+    traced, arrays = compiled(function), {**inputs, last: labels}
+    at_once = min(case.at_once, len(labels))
     random = np.random.default_rng(seed)
     draws = [drawn for k in range(number + 1) for drawn in subsets(number, k, repeats, random)]
     rows = []
     for drawn in track(draws, "drawing paths"):
         branches = np.zeros(number, "float32")
         branches[list(drawn)] = 1
-        with keras.StatelessScope():
-            norm = traced(inputs, labels, keras.ops.convert_to_tensor(branches))
-        rows.append((len(drawn), float(keras.ops.convert_to_numpy(norm))))
-    norms = frame(rows, ["length", "gradient"]).groupby("length")["gradient"]
+        gates = partial(traced, keras.ops.convert_to_tensor(branches))
+        norms = finite(graph.name, in_batches(gates, arrays, at_once))
+        rows.append((len(drawn), float(norms.mean())))
+    by_length = frame(rows, ["length", "gradient"]).groupby("length")["gradient"]
     return with_control(
-        _effective(case.anatomy.name, counts, norms),
+        _effective(case.anatomy.name, counts, by_length),
         lambda m: path_gradients(m, x, y, repeats, seed, measure=measure),
         model,
         x,
