@@ -241,8 +241,8 @@ def path_gradients(
         inputs = {index: values[index] for index in graph.inputs}
         edits = {out: _one_way(branches[i], shortcut) for i, (out, shortcut) in enumerate(merges)}
 
-        def loss(values: list[Any]) -> Any:
-            tensors = dict(zip(inputs, values, strict=True))
+        def loss(at: list[Any]) -> Any:
+            tensors = dict(zip(inputs, at, strict=True))
             return the_loss(case, compute(graph, graph.outputs, tensors, edits)[0], values[last])
 
         squares = [
