@@ -14,6 +14,7 @@ from .networks import residual_network
 from .norm_ratios import NormRatios, norm_ratios
 from .paths import PathGradients, Paths, path_gradients, paths
 from .receptive_fields import ReceptiveFields, receptive_fields
+from .removals import outputs_without
 from .results import Result
 from .similarity import Similarity, similarity
 from .training import Training, train, trained
@@ -38,6 +39,7 @@ __all__ = [
     "gradients",
     "lesions",
     "norm_ratios",
+    "outputs_without",
     "path_gradients",
     "paths",
     "probes",
