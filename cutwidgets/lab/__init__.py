@@ -4,10 +4,12 @@ A study is a function of a model and data. Its `Result` has a `.table` (pandas),
 (matplotlib) and a `.finding`. The libraries come with the extra `lab`.
 """
 
+from .alignment import Alignment, alignment
 from .controls import untrained
 from .digits import Digits, digits
 from .early_exits import Exits, exits
 from .gradients import Gradients, gradients
+from .lens import Lens, lens
 from .lesions import Lesions, RandomLesions, Shuffles, lesions, random_lesions, shuffles
 from .linear_probes import Probes, probes
 from .networks import residual_network
@@ -19,9 +21,11 @@ from .similarity import Similarity, similarity
 from .training import Training, train, trained
 
 __all__ = [
+    "Alignment",
     "Digits",
     "Exits",
     "Gradients",
+    "Lens",
     "Lesions",
     "NormRatios",
     "PathGradients",
@@ -33,9 +37,11 @@ __all__ = [
     "Shuffles",
     "Similarity",
     "Training",
+    "alignment",
     "digits",
     "exits",
     "gradients",
+    "lens",
     "lesions",
     "norm_ratios",
     "path_gradients",
