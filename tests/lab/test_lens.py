@@ -50,12 +50,19 @@ def error(answers, y):
     return float(np.mean(answers.argmax(-1) != y))
 
 
+def change(answers, model, x):
+    whole = model.predict(x, verbose=0)
+    return np.linalg.norm(answers - whole) / np.linalg.norm(whole)
+
+
 def test_the_own_tail_reads_the_block(model, data):
     x, y = data
-    found = lab.lens(model, x, y).table.set_index("block")
+    found, changes = (lab.lens(model, x, y).table.set_index("block") for y in (y, None))
     for block in ("stage2_block1", "stage2_block2"):
-        pooled = model.get_layer("pool")(until(model, f"{block}_out", x))
-        assert found.loc[block, "error"] == error(ending(model, pooled), y)
+        answers = ending(model, model.get_layer("pool")(until(model, f"{block}_out", x)))
+        assert found.loc[block, "error"] == error(answers, y)
+        wanted = change(answers, model, x)
+        assert changes.loc[block, "change"] == pytest.approx(wanted, rel=1e-4, abs=1e-6)
         assert found.loc[block, "how"] == "own tail"
     assert (found["how"] == "own tail").sum() == 2
 
@@ -71,7 +78,8 @@ def test_the_last_block_gives_the_answer_of_the_model(model, data):
 def test_regressions_have_not_seen_what_they_are_scored_on(model, data):
     """Against ridge regression with loops over the folds, and standardisation by hand."""
     x, y = data
-    found = lab.lens(model, x, y, alpha=2.0, folds=4, seed=3).table.set_index("block")
+    options = {"alpha": 2.0, "folds": 4, "seed": 3}
+    found = lab.lens(model, x, **options).table.set_index("block")
     target = until(model, "stage2_block2_out", x).mean((1, 2))
     values = until(model, "stage1_block2_out", x).mean((1, 2)).astype("float64")
     predicted = np.empty_like(target)
@@ -80,7 +88,12 @@ def test_regressions_have_not_seen_what_they_are_scored_on(model, data):
         regression = Ridge(2.0).fit((values[seen] - mean) / scale, target[seen])
         predicted[unseen] = regression.predict((values[unseen] - mean) / scale)
     assert found.loc["stage1_block2", "how"] == "tuned"
-    assert found.loc["stage1_block2", "error"] == error(ending(model, predicted), y)
+    answers = ending(model, predicted)
+    assert found.loc["stage1_block2", "change"] == pytest.approx(
+        change(answers, model, x), rel=1e-4
+    )
+    errors = lab.lens(model, x, y, **options).table.set_index("block")["error"]
+    assert errors["stage1_block2"] == error(answers, y)
 
 
 def test_alignment_is_that_of_a_tape(model, data):
@@ -149,9 +162,8 @@ def test_the_layers_of_a_transformer_have_one_shape():
     assert found.table["how"].tolist() == ["own tail", "own tail"]
     first = cw.anatomy(model)[0].end
     pooled = until(model, first, x).mean(1)
-    wanted, whole = model.layers[-1](pooled).numpy(), model.predict(x, verbose=0)
-    change = np.linalg.norm(wanted - whole) / np.linalg.norm(whole)
-    assert found.table["change"].iloc[0] == pytest.approx(change, rel=1e-4)
+    wanted = change(model.layers[-1](pooled).numpy(), model, x)
+    assert found.table["change"].iloc[0] == pytest.approx(wanted, rel=1e-4)
 
 
 def test_masks_come_from_the_input_of_the_model():
@@ -246,8 +258,8 @@ def test_blocks_of_a_trained_network_refine_one_answer():
     # An example or two of 360 may be lost again.
     assert np.diff(errors).max() <= 2 / 360
     assert errors.iloc[0] > errors.iloc[-1] + 0.05
-    change = changes.table[changes.table["stage"] == "stage3"]["change"]
-    assert change.is_monotonic_decreasing
+    changed = changes.table[changes.table["stage"] == "stage3"]["change"]
+    assert changed.is_monotonic_decreasing
     assert found.base == errors.iloc[-1] < 0.05
 
     untrained = lab.lens(control, *data.test).table
