@@ -18,6 +18,7 @@ from .paths import PathGradients, Paths, path_gradients, paths
 from .receptive_fields import ReceptiveFields, receptive_fields
 from .results import Result
 from .similarity import Similarity, similarity
+from .stitching import Stitching, stitch
 from .training import Training, train, trained
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Result",
     "Shuffles",
     "Similarity",
+    "Stitching",
     "Training",
     "alignment",
     "digits",
@@ -52,6 +54,7 @@ __all__ = [
     "residual_network",
     "shuffles",
     "similarity",
+    "stitch",
     "train",
     "trained",
     "untrained",
