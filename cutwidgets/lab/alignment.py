@@ -1,6 +1,7 @@
 """Whether residual blocks move features down the loss, as steps of gradient descent do."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -10,8 +11,9 @@ from ..blocks.blocks import Block
 from ..graph.interpreter import Edit, compute
 from ..inference.backend import compiled
 from ..inference.backend import gradients as slopes
-from .labels import Subject, labelled, residual_blocks, the_loss, the_merge
-from .results import Result, block_frame
+from .controls import Control, with_control
+from .results import CONTROL, Result, block_frame
+from .subjects import Subject, labelled, residual_blocks, the_loss, the_merge
 
 _LABELS = -1  # the key of the labels among the inputs, whose keys are indices of tensors
 
@@ -36,12 +38,20 @@ class Alignment(Result):
         )
 
     def _draw(self, axes: Any, colour: str) -> None:
-        axes.axhline(0, color="0.6", linewidth=0.8, linestyle=":")
+        if colour != CONTROL:
+            axes.axhline(0, color=CONTROL, linewidth=0.8, linestyle=":")
         self._curve(axes, colour, "block", "alignment")
         axes.set_ylabel("cos(F(x), −∂L/∂x)")
 
 
-def alignment(model: keras.Model, x: Any, y: Any) -> Alignment:
+def alignment(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    *,
+    measure: str | None = None,
+    control: Control = None,
+) -> Alignment:
     """Measure whether residual blocks move features down the loss: cos(F(x), −∂L/∂x).
 
     x is the output of the shortcut (after its projection, if it has one), F(x) what the block adds
@@ -53,7 +63,11 @@ def alignment(model: keras.Model, x: Any, y: Any) -> Alignment:
     Args:
         model: A built functional or Sequential model with one output. It is not changed.
         x: Input of the model, with the batch axis.
-        y: Classes as integers or one-hot, or numbers of the output's shape.
+        y: Classes as integers or one-hot; yes or no for each of several classes; or numbers of the
+            output's shape.
+        measure: `"error"`, `"wrong decisions"` or `"squared error"`, which determines the loss;
+            `None` to choose by the labels.
+        control: A model for comparison; `True` for `untrained(model, x)`.
 
     Raises:
         CutwidgetsError: If the model has no residual blocks, the data do not fit, a gradient is not
@@ -66,14 +80,15 @@ def alignment(model: keras.Model, x: Any, y: Any) -> Alignment:
         >>> result.table.columns.tolist()
         ['block', 'stage', 'shortcut', 'alignment']
     """
-    case = labelled(model, x, y)
+    case = labelled(model, x, y, measure)
     blocks = residual_blocks(case.anatomy)
     table = block_frame(
         blocks,
         shortcut=[block.shortcut for block in blocks],
         alignment=cosines(case, blocks),
     )
-    return Alignment(name=case.anatomy.name, table=table)
+    result = Alignment(case.anatomy.name, table)
+    return with_control(result, lambda m: alignment(m, x, y, measure=measure), model, x, control)
 
 
 def cosines(case: Subject, blocks: Sequence[Block]) -> list[float]:
@@ -97,7 +112,7 @@ def cosines(case: Subject, blocks: Sequence[Block]) -> list[float]:
     """
     assert case.labels is not None
     labels = case.labels.astype("float32" if case.labels.dtype.kind == "f" else "int32")
-    with_labels = Subject(case.anatomy, {**case.inputs, _LABELS: labels}, case.labels, case.kind)
+    with_labels = replace(case, inputs={**case.inputs, _LABELS: labels})
     products = with_labels.computed(compiled(_function(case, blocks))).astype("float64")
     branch, slope, both = np.moveaxis(products, -1, 0)
     lengths = branch * slope

@@ -20,10 +20,12 @@ from ..inference.backend import compiled
 from ..progress import track
 from ..structure.anatomy import Anatomy
 from .alignment import cosines
-from .labels import Subject, subject
+from .block_axis import along_blocks
+from .controls import Control, with_control
 from .lesions import Measured
 from .linear_probes import features, readable
-from .results import block_frame, by_block
+from .results import block_frame
+from .subjects import Subject, subject
 
 _ENDS = ("top", "classifier", "head")  # kinds of blocks that belong to the tail
 _OWN, _TUNED = "own tail", "tuned"
@@ -38,11 +40,9 @@ class Lens(Measured):
     `kind`, and with labels alignment (see `lab.alignment`; NaN where a block has no shortcut).
 
     Attributes:
-        chance: The error of always naming the largest class; `None` for other measures.
         left_out: Names of the blocks before the tail that it cannot read, tuned or not.
     """
 
-    chance: float | None = None
     left_out: tuple[str, ...] = ()
 
     @property
@@ -79,24 +79,14 @@ class Lens(Measured):
 
     def _draw(self, axes: Any, colour: str) -> None:
         self._line(axes, colour)
-        if self.chance is not None:
-            axes.axhline(100 * self.chance, color="0.6", linewidth=0.8, linestyle="--")
-            axes.annotate(
-                "chance",
-                (1, 100 * self.chance),
-                (0, 2),
-                ("axes fraction", "data"),
-                "offset points",
-                ha="right",
-                color="0.4",
-                fontsize=7,
-            )
-        for how, face, label in ((_OWN, colour, self.name), (_TUNED, "white", None)):
+        for how, face, label in ((_OWN, colour, self.name), (_TUNED, "none", None)):
             # A gap wherever the other way begins: the two measure different things.
             values = (self._factor * self.table[self.kind]).where(self.table["how"] == how)
+            names, columns = self.table["block"], [values.to_numpy("float64")]
+            places, (column,) = along_blocks(axes, names, columns)
             options = {"color": colour, "markerfacecolor": face, "markersize": 5}
-            axes.plot(self.table["block"], values, "o-", label=label, **options)
-        by_block(axes)
+            (line,) = axes.plot(places, column, "o-", label=label, **options)
+            line.set_gid("block")
         axes.set_xlabel("last block before the tail (filled: its own; hollow: tuned)")
 
 
@@ -108,6 +98,8 @@ def lens(
     alpha: float = 1.0,
     folds: int = 5,
     seed: int = 0,
+    measure: str | None = None,
+    control: Control = None,
 ) -> Lens:
     """Let a model answer from the output of each block, and measure how wrong it is.
 
@@ -126,11 +118,14 @@ def lens(
         model: A built functional or Sequential model with one output and layers after its last
             block.
         x: Input of the model, with the batch axis.
-        y: Classes as integers or one-hot, or numbers of the output's shape. `None` to measure how
-            far the answer is from the model's own.
+        y: Classes as integers or one-hot; yes or no for each of several classes; or numbers of the
+            output's shape. `None` to measure how far the answer is from the model's own.
         alpha: The penalty of the ridge regression, on standardised features.
         folds: Number of folds of the cross-fitting.
         seed: Seed of the folds.
+        measure: `"error"`, `"wrong decisions"`, `"squared error"` or `"change"`; `None` to choose
+            by the labels.
+        control: A model for comparison; `True` for `untrained(model, x)`.
 
     Raises:
         CutwidgetsError: If the model has no tail, or one that also reads other tensors; if the data
@@ -144,14 +139,14 @@ def lens(
         >>> result.table[["block", "how"]].to_numpy().tolist()[1:]
         [['stage1_block1', 'tuned'], ['stage2_block1', 'own tail'], ['stage2_block2', 'own tail']]
     """
-    case = subject(model, x, y)
+    case = subject(model, x, y, measure)
     tail = tail_of(case.anatomy)
     before = [b for b in readable(case.anatomy) if b.kind not in _ENDS]
     own = [b for b in before if _fits(b, tail)]
     others = [b for b in before if b not in own] if tail.pooled is not None else []
     if others:
         _require_folds(case, folds, alpha)
-    whole = case.computed(compiled(lambda v: compute(case.anatomy.graph, tail.outputs, v)[0]))
+    whole = case.output()
     scores = dict(zip([b.name for b in own], _own_scores(case, tail, own, whole), strict=True))
     tuned = _tuned_scores(case, tail, others, whole, alpha, folds, seed) if others else []
     scores |= zip([b.name for b in others], tuned, strict=True)
@@ -164,14 +159,16 @@ def lens(
     if case.labels is not None and residual:
         found = dict(zip([b.name for b in residual], cosines(case, residual), strict=True))
         columns["alignment"] = [found.get(b.name, float("nan")) for b in rows]
-    return Lens(
+    result = Lens(
         name=case.anatomy.name,
         table=block_frame(rows, **columns),
         kind=case.kind,
         base=case.score(whole, whole),
-        chance=_chance(case),
+        chance=case.chance,
         left_out=tuple(b.name for b in before if b.name not in scores),
     )
+    options: dict[str, Any] = {"alpha": alpha, "folds": folds, "seed": seed, "measure": measure}
+    return with_control(result, lambda m: lens(m, x, y, **options), model, x, control)
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,9 +314,3 @@ def _require_folds(case: Subject, folds: int, alpha: float) -> None:
             "A tuned lens needs 2 folds at least, no more folds than examples, and a penalty of at "
             f"least 0. Received: {case.size:,} examples, folds={folds!r}, alpha={alpha!r}."
         )
-
-
-def _chance(case: Subject) -> float | None:
-    if case.labels is None or case.kind != "error":
-        return None
-    return 1 - float(np.unique(case.labels, return_counts=True)[1].max() / case.labels.size)

@@ -14,14 +14,14 @@ _TOLERANCE = 0.01  # of a probe's fit: a rank needs no more digits
 _SMALLEST = 1e-12  # probability; a divergence is finite then
 
 
-def grams(values: np.ndarray, seed: int) -> list[np.ndarray]:
+def grams(values: np.ndarray, order: np.ndarray) -> list[np.ndarray]:
     """Which examples a network represents alike at a place: U-centred Gram matrices of minibatches.
 
     Args:
         values: Activations, with the batch axis.
-        seed: Seed of the division into minibatches, which are of nearly equal size.
+        order: Positions of the examples in the order in which they are divided into minibatches,
+            which are of nearly equal size.
     """
-    order = np.random.default_rng(seed).permutation(len(values))
     number = max(1, min(round(len(values) / _BATCH), len(values) // _FEWEST))
     found = []
     for rows in np.array_split(order, number):
@@ -43,7 +43,8 @@ def cka(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> float:
 
     Example:
         >>> values = np.random.default_rng(0).normal(size=(40, 3))
-        >>> round(cka(grams(values, 0), grams(2 * values[:, ::-1] + 1, 0)), 6)
+        >>> both = [grams(array, np.arange(40)) for array in (values, 2 * values[:, ::-1] + 1)]
+        >>> round(cka(*both), 6)
         1.0
     """
     sizes = [len(gram) for gram in one]
@@ -58,7 +59,7 @@ def cka(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> float:
     return product(one, other) / lengths**0.5 if lengths > 0 else float("nan")
 
 
-def probe_answers(values: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray | None:
+def probe_answers(values: np.ndarray, labels: np.ndarray, order: np.ndarray) -> np.ndarray | None:
     """The log-probabilities that a linear probe at a place gives to the classes.
 
     The probe is fitted to a half of the examples, and answers for the other half. It reads the
@@ -67,7 +68,7 @@ def probe_answers(values: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarr
     Args:
         values: Activations, channels last.
         labels: The class of each example.
-        seed: Seed of the halves.
+        order: Positions of the examples, of which the first half is for the fit.
 
     Returns:
         (examples of one half, classes); `None` if one half has fewer than two classes, or not all.
@@ -75,7 +76,6 @@ def probe_answers(values: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarr
     Raises:
         CutwidgetsError: If scikit-learn is not installed.
     """
-    order = np.random.default_rng(seed).permutation(len(values))
     seen, unseen = order[: len(order) // 2], order[len(order) // 2 :]
     classes = np.unique(labels)
     if len(classes) < 2 or len(np.unique(labels[seen])) < len(classes):

@@ -5,7 +5,7 @@ equivalence"; Bansal, Nakkiran, Barak 2021, "Revisiting model stitching to compa
 representations".
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,42 +13,22 @@ import keras
 import numpy as np
 
 from ..errors import CutwidgetsError
-from ..graph.interpreter import compute
-from ..inference.backend import compiled
+from ..extras import needs
 from ..inference.forward import arrays, forward
 from ..progress import track
 from ..structure.anatomy import Anatomy
 from ..structure.places import PlaceLike
 from . import stitch_fitting as fitting
-from .labels import Subject, last_activation, subject
+from .controls import Control, with_control
 from .lesions import Measured
-from .results import Result, frame
-from .stitch_fitting import Spot, Stitch
-from .stitch_ranks import cka, divergence, grams, probe_answers
+from .results import Result, for_any_page, frame
+from .stitch_fitting import Spot
+from .stitch_pairs import SAMPLE, Part, Sewn, Work, groups_of, parts_of, ranks_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_HELD_OUT = 0.25  # the share of the examples on which stitches are tested
-_SAMPLE = 4  # examples by which a built model is checked
 _SAME = 1e-3  # of the largest answer
-
-
-@dataclass(frozen=True, slots=True)
-class Sewn:
-    """A stitch that was fitted.
-
-    Attributes:
-        start: Where the front ends.
-        end: Where the back begins.
-        stitch: The linear map between them.
-        answers: What the stitched network answers to the first test examples.
-    """
-
-    start: Spot
-    end: Spot
-    stitch: Stitch
-    answers: np.ndarray
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -67,6 +47,8 @@ class Stitching(Measured):
     """
 
     other: str
+    _from_zero = False
+    _size = (7, 6)
     _front: keras.Model = field(compare=False)
     _back: keras.Model = field(compare=False)
     _anatomies: tuple[Anatomy, Anatomy] = field(compare=False)
@@ -142,25 +124,39 @@ class Stitching(Measured):
             return float("nan")
         return float(rank.corr(table["penalty"], method="spearman"))
 
-    def plot(self, *others: Result, axes: Any = None, **options: Any) -> Any:
+    def plot(self, *others: Result, axes: Any = None, labels: Sequence[str] | None = None) -> Any:
         """Draw the penalties of all pairs of places.
 
         Args:
             others: Must be empty: one pair of axes holds one stitching.
             axes: Axes of matplotlib to draw into; `None` for a new figure.
-            options: As for other results.
+            labels: A name for the front, in a list.
 
         Returns:
             The axes.
 
         Raises:
-            CutwidgetsError: If there are others.
+            CutwidgetsError: If there are others, or matplotlib is not installed.
         """
         if others:
             raise CutwidgetsError(
                 "Stitchings cannot be drawn on top of each other. Draw each into its own axes."
             )
-        return super().plot(axes=axes, **options)
+        if axes is None:
+            with needs("lab", "A plot"):
+                from matplotlib import pyplot
+
+            _, axes = pyplot.subplots(figsize=self._size, layout="constrained")
+        return Result.plot(replace(self, control=None), axes=axes, labels=labels)
+
+    def _finish(self, axes: Any, legend: bool) -> None:
+        """No legend: the colours have a bar of their own."""
+        for_any_page(axes)
+
+    def _fill(self, figure: Any) -> None:
+        results = [r for r in (self, self.control) if r is not None]
+        for result, axes in zip(results, np.ravel(figure.subplots(1, len(results))), strict=True):
+            result.plot(axes=axes)
 
     def _draw(self, axes: Any, colour: str) -> None:
         grid = self.table.pivot(index="front", columns="back", values="penalty")
@@ -169,7 +165,7 @@ class Stitching(Measured):
         image = axes.imshow(values, cmap="viridis_r", aspect="auto")
         axes.set_facecolor("0.8")  # visible where a pair is left out
         points = " (points)" if self.kind == "error" else ""
-        axes.figure.colorbar(image, ax=axes, label=f"penalty{points}")
+        for_any_page(axes.figure.colorbar(image, ax=axes, label=f"penalty{points}").ax)
         axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=7)
         axes.set_yticks(range(len(rows)), rows, fontsize=7)
         axes.set(xlabel=f"continued by {self.other} after", ylabel=f"{self.name} up to")
@@ -193,6 +189,8 @@ def stitch(
     backs: Sequence[PlaceLike] | None = None,
     epochs: int = 0,
     seed: int = 0,
+    measure: str | None = None,
+    control: Control = None,
 ) -> Stitching:
     """Let one network continue another: head, a linear map of the channels, and tail.
 
@@ -213,8 +211,9 @@ def stitch(
         front: The network whose beginning is used. It is not changed.
         back: The network whose end is used; it accepts the same input. It is not changed.
         x: Input of both, with the batch axis, to which the stitches are fitted.
-        y: Classes as integers or one-hot, or numbers of the back's output's shape. `None` to
-            measure how far the answers are from those of the back alone.
+        y: Classes as integers or one-hot; yes or no for each of several classes; or numbers of the
+            shape of the back's output. `None` to measure how far the answers are from those of the
+            back alone.
         test: Other inputs and labels (or `None`), on which penalties are measured; `None` to hold
             out a quarter of `x`.
         fronts: Places of the front, each with one output; `None` for all blocks but those that
@@ -224,6 +223,9 @@ def stitch(
         epochs: Number of epochs for which each stitch is trained after the fit, on the loss; needs
             labels.
         seed: Seed of what is held out, of the order in training, and of minibatches.
+        measure: `"error"`, `"wrong decisions"`, `"squared error"` or `"change"`; `None` to choose
+            by the labels.
+        control: Another front for comparison; `True` for `untrained(front, x)`.
 
     Raises:
         CutwidgetsError: If the data do not fit both networks, or no pair of places can be stitched.
@@ -235,10 +237,11 @@ def stitch(
         >>> result = lab.stitch(front, back, *lab.digits().test, fronts=["stage1_block2"])
         >>> result.table["back"].tolist()
         ['stem', 'stage1_block1', 'stage1_block2']
-        >>> result.model("stage1_block2", "stem").get_layer("stitch").kernel.shape
-        (1, 1, 4, 6)
+        >>> stitched = result.model("stage1_block2", "stem")
+        >>> stitched.get_layer("stitch").get_config()["filters"]
+        6
     """
-    fit, held = _parts(front, back, x, y, test, seed)
+    fit, held = parts_of((front, back), (x, y), test, seed, measure)
     if not isinstance(epochs, int) or epochs < 0 or (epochs and fit.back.labels is None):
         raise CutwidgetsError(
             "Stitches are trained on a loss for a whole number of epochs, which needs labels. "
@@ -252,166 +255,41 @@ def stitch(
             f"{next(iter(notes.values()))}."
         )
     at = fitting.activations(fit.front, starts), fitting.activations(fit.back, ends)
-    ranks = _ranks(fit, starts, ends, at, seed)
-    graph = fit.back.anatomy.graph
-    alone = held.back.computed(compiled(lambda v: compute(graph, graph.outputs, v)[0]))
-    work = _Work(fit, held, at, fitting.activations(held.front, starts), alone, epochs, seed)
+    ranks = ranks_of(fit, starts, ends, at, seed)
+    alone = held.back.output()
+    work = Work(fit, held, at, fitting.activations(held.front, starts), alone, epochs, seed)
     rows: dict[tuple[str, str], tuple[float, float]] = {}
     sewn: dict[tuple[str, str], Sewn] = {}
-    groups = _groups(notes)
+    groups = groups_of(notes)
     for group in track(groups, "fitting stitches"):
         for found, first, score in work.done(*group):
             key = found.start.name, found.end.name
             sewn[key], rows[key] = found, (first, score)
     base = held.back.score(alone, alone)
-    return Stitching(
+    result = Stitching(
         name=fit.front.anatomy.name,
         table=_table(fit, notes, ranks, rows, base, bool(epochs)),
         kind=fit.back.kind,
         base=base,
+        chance=held.back.chance,
         other=fit.back.anatomy.name,
         _front=front,
         _back=back,
         _anatomies=fit.anatomies,
         _sewn=sewn,
-        _sample=[held.front.inputs[i][:_SAMPLE] for i in fit.front.anatomy.graph.inputs],
+        _sample=[held.front.inputs[i][:SAMPLE] for i in fit.front.anatomy.graph.inputs],
     )
+    options: dict[str, Any] = {"test": test, "backs": backs, "epochs": epochs, "seed": seed}
+    options |= {"fronts": None if fronts is None else [start.name for start in starts]}
 
+    def study(other: keras.Model) -> Stitching:
+        return stitch(other, back, x, y, measure=measure, **options)
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Examples, for both networks."""
-
-    front: Subject
-    back: Subject
-
-    @property
-    def anatomies(self) -> tuple[Anatomy, Anatomy]:
-        return self.front.anatomy, self.back.anatomy
-
-    def rows(self, chosen: np.ndarray) -> "_Part":
-        """Some of the examples."""
-        front, back = (
-            replace(
-                case,
-                inputs={index: array[chosen] for index, array in case.inputs.items()},
-                labels=None if case.labels is None else case.labels[chosen],
-            )
-            for case in (self.front, self.back)
-        )
-        return _Part(front, back)
-
-
-def _parts(
-    front: keras.Model, back: keras.Model, x: Any, y: Any, test: Any, seed: int
-) -> tuple[_Part, _Part]:
-    """The examples to which stitches are fitted, and those on which they are tested."""
-    given = _Part(subject(front, x), subject(back, x, y))
-    if test is None:
-        size = given.front.size
-        if size < 2:
-            raise CutwidgetsError("Some examples are held out for the test: pass 2 at least.")
-        order = np.random.default_rng(seed).permutation(size)
-        number = max(1, round(_HELD_OUT * size))
-        return given.rows(np.sort(order[number:])), given.rows(np.sort(order[:number]))
-    if not isinstance(test, tuple | list) or len(test) != 2 or ((test[1] is None) != (y is None)):
-        raise CutwidgetsError(
-            "test must be a pair of inputs and labels, with labels if there is y, and else None. "
-            f"Received: {type(test).__name__}."
-        )
-    other = _Part(subject(front, test[0]), subject(back, *test))
-    pairs = zip(given.front.inputs.values(), other.front.inputs.values(), strict=True)
-    if all(np.array_equal(one, two) for one, two in pairs):
-        raise CutwidgetsError(
-            "x and test are the same examples, so the penalties would be those of the fit. Pass "
-            "others, or leave test out, and a quarter of x is held out."
-        )
-    return given, other
-
-
-def _groups(notes: Mapping[tuple[Spot, Spot], str | None]) -> list[tuple[Spot, list[Spot]]]:
-    """Pairs that fit, by the front's place and the lengths of the back's."""
-    groups: dict[tuple[Spot, tuple[int, ...]], list[Spot]] = {}
-    for (start, end), note in notes.items():
-        if note is None:
-            groups.setdefault((start, end.shape[:-1]), []).append(end)
-    return [(start, ends) for (start, _), ends in groups.items()]
-
-
-def _ranks(
-    fit: _Part,
-    starts: Sequence[Spot],
-    ends: Sequence[Spot],
-    at: tuple[Callable[[Spot], np.ndarray], Callable[[Spot], np.ndarray]],
-    seed: int,
-) -> dict[tuple[str, str], tuple[float, float]]:
-    """CKA and divergence of all pairs, before any fit."""
-    labels = _classes(fit)
-    sides: list[dict[str, tuple[Any, Any]]] = [{}, {}]
-    work = [(side, spot) for side, spots in enumerate((starts, ends)) for spot in spots]
-    for side, spot in track(work, "ranking places"):
-        values = at[side](spot)
-        answers = None if labels is None else probe_answers(values, labels, seed)
-        sides[side][spot.name] = grams(values, seed), answers
-    found = {}
-    for a, (one, first) in sides[0].items():
-        for b, (other, second) in sides[1].items():
-            known = first is not None and second is not None
-            found[a, b] = cka(one, other), divergence(first, second) if known else float("nan")
-    return found
-
-
-def _classes(fit: _Part) -> np.ndarray | None:
-    """A class for each example, of its label or the back's answer; `None` if there are none."""
-    case = fit.back
-    if case.labels is not None:
-        return case.labels if case.kind == "error" and case.labels.ndim == 1 else None
-    graph = case.anatomy.graph
-    if last_activation(case.anatomy) != "softmax":
-        return None
-    answers = case.computed(compiled(lambda v: compute(graph, graph.outputs, v)[0]))
-    return answers.argmax(-1) if answers.ndim == 2 else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """What fitting needs."""
-
-    fit: _Part
-    held: _Part
-    at: tuple[Callable[[Spot], np.ndarray], Callable[[Spot], np.ndarray]]
-    seen: Callable[[Spot], np.ndarray]
-    alone: np.ndarray
-    epochs: int
-    seed: int
-    tails: dict[Spot, Callable[[np.ndarray], np.ndarray]] = field(default_factory=dict)
-    trainers: dict[Spot, Callable[..., Stitch]] = field(default_factory=dict)
-
-    def done(self, start: Spot, ends: Sequence[Spot]) -> list[tuple[Sewn, float, float]]:
-        """Stitches from a place to others of equal lengths, their first scores and their last."""
-        axis, at_once = self.fit.back.anatomy.graph.channel_axis, self.fit.front.at_once
-        values, seen = (
-            fitting.resized(function(start), start, ends[0], axis, at_once)
-            for function in (self.at[0], self.seen)
-        )
-        targets = [self.at[1](end) for end in ends]
-        stitches = fitting.least_squares(*fitting.smaller(self.at[0](start), values, targets))
-        found = []
-        for end, stitch in zip(ends, stitches, strict=True):
-            tail = self.tails.setdefault(end, fitting.tail_from(self.held.back, end))
-            answers = tail(stitch(seen))
-            first = last = self.held.back.score(answers, self.alone)
-            if self.epochs:
-                train = self.trainers.setdefault(end, fitting.trainer_for(self.fit.back, end))
-                stitch = train(values, stitch, self.epochs, self.seed)
-                answers = tail(stitch(seen))
-                last = self.held.back.score(answers, self.alone)
-            found.append((Sewn(start, end, stitch, answers[:_SAMPLE].copy()), first, last))
-        return found
+    return with_control(result, study, front, x, control)
 
 
 def _table(
-    fit: _Part,
+    fit: Part,
     notes: Mapping[tuple[Spot, Spot], str | None],
     ranks: Mapping[tuple[str, str], tuple[float, float]],
     scores: Mapping[tuple[str, str], tuple[float, float]],
