@@ -1,4 +1,4 @@
-"""Stitches between two networks: resizing, least squares, training, and the model of all parts."""
+"""Stitches between two networks: resizing, least squares, and the model of all parts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,22 +11,22 @@ import numpy as np
 from ..errors import CutwidgetsError
 from ..graph.frontier import Start
 from ..graph.interpreter import compute
-from ..inference.backend import applied, compiled
-from ..inference.backend import gradients as slopes
+from ..inference.backend import applied, compiled, finite
 from ..inference.forward import arrays, evaluate
+from ..inference.side_effects import put_back_after
+from ..progress import track
 from ..structure.anatomy import Anatomy
 from ..structure.places import PlaceLike, resolve
 from ..surgery.build import model_name, model_of
 from ..surgery.replacement import join
 from ..surgery.slicing import cut
 from .linear_probes import readable
-from .subjects import Subject, the_loss
+from .subjects import Subject
 
 _NUMBERS_AT_ONCE = 2**28  # of activations in memory
 # Directions in which a front varies less than this, as a share of its largest, are rounding errors.
 CUTOFF = 1e-6
 _ROWS_AT_ONCE = 2**16  # in double precision
-_RATE, _BATCH = 1e-3, 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,27 +108,35 @@ def activations(case: Subject, places: Sequence[Spot]) -> Callable[[Spot], np.nd
     Raises:
         CutwidgetsError: If a layer does not accept the data, or an activation is not finite.
     """
-    graph = case.anatomy.graph
-    sizes = [prod(place.shape) for place in places]
-
-    def of(chosen: Sequence[Spot]) -> np.ndarray:
-        def function(values: Mapping[int, Any]) -> Any:
-            rows = compute(graph, [place.tensor for place in chosen], values)
-            moved = [_moved(row, graph.channel_axis) for row in rows]
-            flat = [keras.ops.reshape(row, (keras.ops.shape(row)[0], -1)) for row in moved]
-            return keras.ops.concatenate([keras.ops.cast(f, "float32") for f in flat], axis=1)
-
-        return case.computed(compiled(function))
-
-    if case.size * sum(sizes) > _NUMBERS_AT_ONCE:
-        return lambda place: of([place]).reshape(-1, *place.shape)
-    parts = np.split(of(places), np.cumsum(sizes)[:-1], axis=1) if places else []
-    shaped = {p: part.reshape(-1, *p.shape) for p, part in zip(places, parts, strict=True)}
-    return shaped.__getitem__
+    if case.size * sum(prod(place.shape) for place in places) <= _NUMBERS_AT_ONCE:
+        return dict(zip(places, _reader(case, places)(), strict=True)).__getitem__
+    readers = {place: _reader(case, [place]) for place in places}
+    return lambda place: readers[place]()[0]
 
 
-def _moved(value: Any, channel_axis: int) -> Any:
-    return keras.ops.moveaxis(value, 1, -1) if channel_axis == 1 else value
+def _reader(case: Subject, places: Sequence[Spot]) -> Callable[[], list[np.ndarray]]:
+    """A function that computes the activations at some places for all examples, in batches."""
+    graph, size, at_once = case.anatomy.graph, case.size, case.at_once
+
+    def function(values: Mapping[int, Any]) -> list[Any]:
+        found = compute(graph, [place.tensor for place in places], values)
+        moved = [keras.ops.moveaxis(v, 1, -1) if graph.channel_axis == 1 else v for v in found]
+        return [keras.ops.cast(value, "float32") for value in moved]
+
+    traced = compiled(function)
+
+    def read() -> list[np.ndarray]:
+        # Not `in_batches`, which would hold everything twice.
+        filled = [np.empty((size, *place.shape), "float32") for place in places]
+        for first in track(range(0, size, at_once), "running the model"):
+            chosen = np.minimum(np.arange(first, first + at_once), size - 1)
+            batch = {index: array[chosen] for index, array in case.inputs.items()}
+            for array, value in zip(filled, applied(traced, batch, graph.name), strict=True):
+                part = array[first : first + at_once]
+                part[:] = value[: len(part)]
+        return [finite(graph.name, array) for array in filled]
+
+    return read
 
 
 def _channels_last(value: np.ndarray, channel_axis: int) -> np.ndarray:
@@ -290,63 +298,6 @@ def tail_from(case: Subject, back: Spot) -> Callable[[np.ndarray], np.ndarray]:
     return answers
 
 
-def trainer_for(case: Subject, back: Spot) -> Callable[[np.ndarray, Stitch, int, int], Stitch]:
-    """A function that trains a stitch, and nothing else, on the loss of the network behind it.
-
-    Adam (Kingma and Ba 2015), with a rate of 0.001 and batches of 32.
-
-    Args:
-        case: The network behind the stitch, with labels.
-        back: The place where it continues.
-
-    Returns:
-        A function of the activations in front of the stitch (resized, channels last), the stitch
-        where training starts, the number of epochs, and the seed of the order of the examples.
-    """
-    graph, labels = case.anatomy.graph, case.labels
-    assert labels is not None
-    labels = labels.astype("float32" if labels.dtype.kind == "f" else "int32")
-    batch = min(_BATCH, case.size)
-
-    def gradient(inputs: Any, truth: Any, kernel: Any, bias: Any) -> Any:
-        def loss(at: list[Any]) -> Any:
-            mapped = keras.ops.matmul(inputs, at[0]) + at[1]
-            mapped = keras.ops.moveaxis(mapped, -1, 1) if graph.channel_axis == 1 else mapped
-            mapped = keras.ops.cast(mapped, graph.tensors[back.tensor].dtype)
-            (output,) = compute(graph, graph.outputs[:1], {back.tensor: mapped})
-            return the_loss(case, output, truth) / batch
-
-        return slopes(loss, [kernel, bias])
-
-    traced = compiled(gradient)
-
-    def trained(values: np.ndarray, stitch: Stitch, epochs: int, seed: int) -> Stitch:
-        random, weights = np.random.default_rng(seed), [stitch.kernel.copy(), stitch.bias.copy()]
-        moments = [[np.zeros_like(w), np.zeros_like(w)] for w in weights]
-        starts = range(0, len(values) - batch + 1, batch)
-        for step in range(epochs * len(starts)):
-            if step % len(starts) == 0:
-                order = random.permutation(len(values))
-            rows = order[starts[step % len(starts)] :][:batch]
-            inputs = dict(enumerate([values[rows], labels[rows], *weights]))
-            found = applied(lambda t: traced(*(t[i] for i in range(4))), inputs)
-            _step(weights, moments, found, step + 1)
-        return Stitch(*weights)
-
-    return trained
-
-
-def _step(
-    weights: list[np.ndarray], moments: list[list[np.ndarray]], found: list[np.ndarray], number: int
-) -> None:
-    """A step of Adam, in place."""
-    for weight, moment, slope in zip(weights, moments, found, strict=True):
-        moment[0] = 0.9 * moment[0] + 0.1 * slope
-        moment[1] = 0.999 * moment[1] + 0.001 * slope**2
-        size = np.sqrt(moment[1] / (1 - 0.999**number)) + 1e-7
-        weight -= _RATE * moment[0] / (1 - 0.9**number) / size
-
-
 def whole(
     models: tuple[keras.Model, keras.Model],
     anatomies: tuple[Anatomy, Anatomy],
@@ -355,7 +306,8 @@ def whole(
 ) -> keras.Model:
     """The model of the front up to a place, the stitch, and the back from a place on.
 
-    It is flat, has layers of its own, and consists of layers of the two models and of Keras alone.
+    It has layers of its own, of the kinds that the two models have, and of Keras. Models inside of
+    them are called as a whole where all of their layers are used; otherwise it is flat.
 
     Raises:
         CutError: If a layer cannot be copied.
@@ -363,12 +315,14 @@ def whole(
     (front, back), (start, end) = models, places
     first, second = (anatomy.graph for anatomy in anatomies)
     used = {call.own_name for graph in (first, second) for call in graph.calls}
-    head = cut(front, None, first.tensors[start.tensor].aliases[0], weights="copy")
-    tail = cut(back, second.tensors[end.tensor].aliases[0], None, weights="copy")
-    layer = _layer(stitch, len(end.shape) - 1, second.channel_axis, _free("stitch", used))
-    resizing = resize(start, end, second.channel_axis, _free("resize", used))
-    parts = [head, *([resizing] if isinstance(resizing, keras.Layer) else []), layer, tail]
-    joined = join(*parts)
+    with put_back_after([]):  # layers draw their seeds from the generators of the user's process
+        head = cut(front, None, first.tensors[start.tensor].aliases[0], weights="copy")
+        tail = cut(back, second.tensors[end.tensor].aliases[0], None, weights="copy")
+        axis = second.channel_axis
+        layer = _layer(stitch, len(end.shape) - 1, axis, _free("stitch", used))
+        resizing = resize(start, end, axis, _free("resize", used))
+        between = [resizing] if isinstance(resizing, keras.Layer) else []
+        joined = join(head, *between, layer, tail)
     name = model_name(first.name, "stitched_to", second.name)
     return model_of(joined.input, joined.output, name)
 

@@ -13,6 +13,7 @@ from ..structure.anatomy import Anatomy
 from . import stitch_fitting as fitting
 from .stitch_fitting import Spot, Stitch
 from .stitch_ranks import cka, divergence, grams, probe_answers
+from .stitch_training import trainer_for
 from .subjects import Subject, subject
 
 SAMPLE = 4  # examples by which a built model is checked
@@ -166,7 +167,7 @@ class Work:
             answers = tail(stitch(seen))
             first = last = self.held.back.score(answers, self.alone)
             if self.epochs:
-                train = self.trainers.setdefault(end, fitting.trainer_for(self.fit.back, end))
+                train = self.trainers.setdefault(end, trainer_for(self.fit.back, end))
                 stitch = train(values, stitch, self.epochs, self.seed)
                 answers = tail(stitch(seen))
                 last = self.held.back.score(answers, self.alone)

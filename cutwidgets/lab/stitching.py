@@ -69,8 +69,8 @@ class Stitching(Measured):
             back: Where the back begins: what follows that place. `None` for the best pair.
 
         Returns:
-            A flat `keras.Model` with layers of its own. It consists of layers of the two networks
-            and of Keras, so it saves, and loads without cutwidgets.
+            A `keras.Model` with layers of its own, flat but for models inside of the two networks
+            that are used as a whole. It saves, and loads without cutwidgets.
 
         Raises:
             CutwidgetsError: If the table has no such pair, it is left out, or the networks have
@@ -106,8 +106,8 @@ class Stitching(Measured):
         alone = "" if self.kind == "change" else f" ({self.kind} {self._text(self.base)} alone)"
         text = (
             f"{self.name} continued by {self.other}{alone}: of {len(table)} pairs of places the "
-            f"best is {front} to {back}, with a penalty of {self._text(table['penalty'].min())} "
-            f"(median {self._text(table['penalty'].median())})."
+            f"best is {front} to {back}, with a penalty of {self._points(table['penalty'].min())} "
+            f"(median {self._points(table['penalty'].median())})."
         )
         found = [(c, self._foretold(table, c)) for c in ("cka", "divergence") if c in table]
         ranks = " and ".join(f"{value:.2f} by {name}" for name, value in found if value == value)
@@ -116,6 +116,11 @@ class Stitching(Measured):
         if left_out := len(self.table) - len(table):
             text += f" {left_out} pairs are left out; the column note says why."
         return text
+
+    def _points(self, value: float) -> str:
+        """A penalty in words."""
+        share = self.kind in ("error", "wrong decisions")
+        return f"{100 * value:.1f} points" if share else self._text(value)
 
     @staticmethod
     def _foretold(table: "pd.DataFrame", column: str) -> float:
@@ -164,17 +169,17 @@ class Stitching(Measured):
         values = self._factor * grid.loc[rows, columns].to_numpy()
         image = axes.imshow(values, cmap="viridis_r", aspect="auto")
         axes.set_facecolor("0.8")  # visible where a pair is left out
-        points = " (points)" if self.kind == "error" else ""
+        points = " (points)" if self.kind in ("error", "wrong decisions") else ""
         for_any_page(axes.figure.colorbar(image, ax=axes, label=f"penalty{points}").ax)
         axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=7)
         axes.set_yticks(range(len(rows)), rows, fontsize=7)
         axes.set(xlabel=f"continued by {self.other} after", ylabel=f"{self.name} up to")
         middle = (np.nanmin(values) + np.nanmax(values)) / 2
-        digits = 0 if np.nanmax(values) >= 10 else 2
+        digits = 0 if np.nanmax(values) - np.nanmin(values) >= 10 else 2
         for (row, column), value in np.ndenumerate(values):
             if np.isfinite(value) and values.size <= 400:
                 shade = "white" if value > middle else "black"
-                text = f"{value:.{digits}f}"
+                text = f"{round(value, digits) + 0.0:.{digits}f}"  # never "-0"
                 axes.text(column, row, text, ha="center", va="center", color=shade, fontsize=6)
 
 
@@ -200,7 +205,9 @@ def stitch(
     multiples, as those of strides are, and otherwise interpolated. If the front's features can be
     mapped to the back's, the stitched network is hardly worse than the back alone: Bansal et al.
     2021, section 4, find penalties of a few points at most between networks that differ by their
-    seed. An untrained front gives high ones.
+    seed. An untrained front gives high ones. Training on the loss lowers all penalties, but can
+    make distant places look alike that least squares tells apart (Balogh and Jelasity 2024, "How
+    not to stitch representations to measure similarity").
 
     Before any fit, the pairs are ranked by their linear CKA, as ReStNet chooses them (Wang et al.
     2025, "ReStNet: a reusable and stitchable network"), and by the divergence of the answers that
