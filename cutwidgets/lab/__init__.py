@@ -6,6 +6,7 @@ A study is a function of a model and data. Its `Result` has a `.table` (pandas),
 
 from .digits import Digits, digits
 from .early_exits import Exits, exits
+from .grad_cam import GradCam, grad_cam
 from .gradients import Gradients, gradients
 from .lesions import Lesions, RandomLesions, Shuffles, lesions, random_lesions, shuffles
 from .linear_probes import Probes, probes
@@ -20,6 +21,7 @@ from .training import Training, train, trained
 __all__ = [
     "Digits",
     "Exits",
+    "GradCam",
     "Gradients",
     "Lesions",
     "NormRatios",
@@ -34,6 +36,7 @@ __all__ = [
     "Training",
     "digits",
     "exits",
+    "grad_cam",
     "gradients",
     "lesions",
     "norm_ratios",
