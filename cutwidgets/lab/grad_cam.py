@@ -53,12 +53,17 @@ class GradCam(Result):
             the block: float32 (examples, height, width). What is negative speaks against the class.
         place: Name of the block or layer.
         inputs: The examples, with the channels last if there are any.
+        scores: The scores of all classes (examples, classes), before softmax or sigmoid; of a
+            single score, its negative and itself.
+        probabilities: Those of all classes; `None` if the model outputs none.
     """
 
     heat: np.ndarray
     maps: np.ndarray
     place: str
     inputs: np.ndarray
+    scores: np.ndarray
+    probabilities: np.ndarray | None
 
     @property
     def finding(self) -> str:
@@ -68,9 +73,11 @@ class GradCam(Result):
         what = f"the class {classes[0]}" if len(classes) == 1 else "the classes"
         start = f"{self.name}: at {self.place} ({size})"
         area = table["area"].dropna()
-        counted = f" (median of {len(area)} examples)" if len(table) > 1 else ""
-        words = f"half of the heat for {what} lies on {{:.1f}} % of the input{counted}"
-        found = [words.format(100 * area.median())] if len(area) else []
+        found = []
+        if len(area):
+            half = f"half of the heat for {what} lies on {100 * area.median():.1f} % of the input"
+            of = f"median of {len(area)} examples; " if len(table) > 1 else ""
+            found.append(f"{half} ({of}50 % if it were even)")
         flat, empty = table["gradient"] == 0, (table["gradient"] > 0) & (table["peak"] <= 0)
         if flat.any():
             found.append(
@@ -194,27 +201,25 @@ def grad_cam(
         raise CutwidgetsError(scores.unclear)
     raw, gradient, values = _computed(case, scores, spot, targets)
     scores.require_no_hidden_softmax(values)
-    best = values.argmax(1) if scores.number > 1 else (values[:, 0] > 0).astype(int)
+    both = values if scores.number > 1 else np.concatenate([-values, values], axis=1)
+    inputs, best, rows = case.inputs[spot.screen], both.argmax(axis=1), np.arange(case.size)
     classes = best if targets is None else targets
-    inputs = case.inputs[spot.screen]
-    heat = normalised(resized(np.maximum(raw, 0), spot.size(inputs)))
-    rows = np.arange(case.size)
-    of_class = values if scores.number > 1 else np.concatenate([-values, values], axis=1)
     probabilities = scores.probabilities(values)
-    table = frame(
-        {
-            "example": rows,
-            "class": classes,
-            "score": of_class[rows, classes],
-            **({} if probabilities is None else {"probability": probabilities[rows, classes]}),
-            **({} if scores.unclear else {"predicted": best}),
-            "block": spot.place,
-            "gradient": gradient,
-            "peak": raw.max(axis=tuple(range(1, raw.ndim))),
-            "area": [area_of_half(one) for one in heat],
-        }
-    )
-    return GradCam(case.anatomy.name, table, heat, raw, spot.place, spot.seen(inputs))
+    heat = normalised(resized(np.maximum(raw, 0), spot.size(inputs)))
+    likely = {} if probabilities is None else {"probability": probabilities[rows, classes]}
+    columns = {
+        "example": rows,
+        "class": classes,
+        "score": both[rows, classes],
+        **likely,
+        **({} if scores.unclear else {"predicted": best}),
+        "block": spot.place,
+        "gradient": gradient,
+        "peak": raw.max(axis=tuple(range(1, raw.ndim))),
+        "area": [area_of_half(one) for one in heat],
+    }
+    arrays = heat, raw, spot.place, spot.seen(inputs), both, probabilities
+    return GradCam(case.anatomy.name, frame(columns), *arrays)
 
 
 def _targets(scores: Scores, target: Any, size: int) -> np.ndarray:
