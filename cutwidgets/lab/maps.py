@@ -77,17 +77,24 @@ def maps_at(anatomy: Anatomy, graph: CallGraph, end: int, place: PlaceLike | Non
     return finder.at(found.name, found.exits)
 
 
-def places_of_maps(anatomy: Anatomy, graph: CallGraph, end: int) -> list[str]:
-    """Names of the blocks with feature maps; of the layers, if no block has any.
+def places_of_maps(anatomy: Anatomy, graph: CallGraph, end: int) -> list[Maps]:
+    """The feature maps of all blocks that have any; those of the layers, if no block has.
+
+    Args:
+        anatomy: As in `maps_at`.
+        graph: As in `maps_at`.
+        end: As in `maps_at`.
 
     Example:
         >>> import cutwidgets as cw
         >>> import keras
         >>> anatomy = cw.anatomy(keras.applications.VGG16(weights=None))
-        >>> places_of_maps(anatomy, anatomy.graph, anatomy.graph.outputs[0])
+        >>> places = places_of_maps(anatomy, anatomy.graph, anatomy.graph.outputs[0])
+        >>> [maps.place for maps in places]
         ['block1', 'block2', 'block3', 'block4', 'block5']
     """
-    return [name for name, _ in _Finder(anatomy, graph, end).places()]
+    finder = _Finder(anatomy, graph, end)
+    return [finder.at(name, exits) for name, exits in finder.places()]
 
 
 class _Finder:
@@ -97,6 +104,12 @@ class _Finder:
         self._anatomy, self._graph = anatomy, graph
         calls = between(graph, [end], ())[0]
         self._used = {tensor for index in calls for tensor in graph.calls[index].inputs} | {end}
+        # For each tensor the inputs of the model that it is computed from.
+        self._origins: dict[int, frozenset[int]] = {t: frozenset([t]) for t in graph.inputs}
+        for call in graph.calls:
+            origins = frozenset[int]().union(*(self._origins[tensor] for tensor in call.inputs))
+            for tensor in call.outputs:
+                self._origins.setdefault(tensor, origins)
 
     def places(self) -> list[tuple[str, Sequence[int]]]:
         """Names and outputs of the places that `at` accepts, in the order of computation."""
@@ -152,10 +165,12 @@ class _Finder:
     def _screen(self, tensor: int) -> int | None:
         """The input with the same positions: with channels, or without as of token ids."""
         rank = len(self._graph.tensors[tensor].shape)
-        inputs = between(self._graph, [tensor], ())[1]
-        ranks = {index: len(self._graph.tensors[index].shape) for index in inputs}
-        with_channels = [index for index in inputs if ranks[index] == rank]
-        return next(iter(with_channels + [i for i in inputs if ranks[i] == rank - 1]), None)
+        inputs = sorted(self._origins[tensor])
+        for wanted in (rank, rank - 1):
+            for index in inputs:
+                if len(self._graph.tensors[index].shape) == wanted:
+                    return index
+        return None
 
     def _nearest(self, exits: Sequence[int]) -> str:
         places = self.places()

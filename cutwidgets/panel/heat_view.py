@@ -52,15 +52,15 @@ def offer(anatomy: Anatomy, part: Section, end: PlaceLike) -> dict[str, Any]:
         note = f"Grad-CAM explains a model with one output; this one has {len(graph.outputs)}."
         return nothing | {"note": note}
     scores = scores_of(graph)
-    places = places_of_maps(anatomy, scores.graph, scores.tensor)
-    calls, found = set(part.calls), []
-    for name in places:
-        tensor = maps_at(anatomy, scores.graph, scores.tensor, name).tensor
-        found += [(tensor, name)] if graph.tensors[tensor].maker in calls else []
+    calls = set(part.calls)
+    found = {
+        maps.tensor: maps.place
+        for maps in places_of_maps(anatomy, scores.graph, scores.tensor)
+        if graph.tensors[maps.tensor].maker in calls
+    }
     try:
         last = maps_at(anatomy, scores.graph, scores.tensor, end)
-        if last.tensor not in [tensor for tensor, _ in found]:
-            found.append((last.tensor, last.place))
+        found.setdefault(last.tensor, last.place)
     except CutwidgetsError as problem:  # the end has no maps, but blocks before it may have
         nothing["note"] = str(problem)
     if not found:
@@ -68,7 +68,7 @@ def offer(anatomy: Anatomy, part: Section, end: PlaceLike) -> dict[str, Any]:
     is_number = scores.number == 1 and scores.unclear
     if scores.unclear and not is_number:
         return nothing | {"note": scores.unclear}
-    names = [name for _, name in sorted(found)]
+    names = [name for _, name in sorted(found.items())]
     classes = [_RAISES, _LOWERS] if is_number else []
     return {"places": names, "place": names[-1], "classes": classes, "note": ""}
 
