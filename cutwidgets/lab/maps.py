@@ -168,7 +168,8 @@ class _Finder:
         inputs = sorted(self._origins[tensor])
         for wanted in (rank, rank - 1):
             for index in inputs:
-                if len(self._graph.tensors[index].shape) == wanted:
+                read = self._graph.tensors[index]
+                if len(read.shape) == wanted and read.dtype != "string":
                     return index
         return None
 

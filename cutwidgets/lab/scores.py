@@ -84,7 +84,10 @@ class Scores:
 
     def summed(self, output: Any) -> Any:
         """The scores (examples, classes) in float32, each summed over all positions."""
-        values = keras.ops.moveaxis(keras.ops.cast(output, "float32"), self.class_axis, -1)
+        values = keras.ops.cast(output, "float32")
+        if len(values.shape) == 1:  # one number for each example
+            return values[:, None]
+        values = keras.ops.moveaxis(values, self.class_axis, -1)
         axes = tuple(range(1, len(values.shape) - 1))
         return keras.ops.sum(values, axis=axes) if axes else values
 
@@ -134,6 +137,9 @@ def scores_of(graph: CallGraph) -> Scores:
     Args:
         graph: The call graph of the model.
 
+    Raises:
+        CutwidgetsError: If the number of classes is not fixed.
+
     Example:
         >>> import keras
         >>> from cutwidgets.graph.reader import read
@@ -149,11 +155,14 @@ def scores_of(graph: CallGraph) -> Scores:
         call = _source(graph, graph.outputs[0])
     shape = graph.tensors[graph.outputs[0]].shape
     axis = graph.channel_axis if len(shape) > 3 else -1
+    number = shape[axis] if len(shape) > 1 else 1
+    if number is None:
+        raise CutwidgetsError(
+            f"The model {graph.name!r} outputs {shape}, so the number of its classes is not fixed."
+        )
     computed = call.weighted and (ending is not None or not _is_curved(call))
     source = call.outputs[0] if len(call.outputs) == 1 else graph.outputs[0]
-    return Scores(
-        graph, source, ending, int(shape[axis] or 1), axis, (call.name, call.kind), computed
-    )
+    return Scores(graph, source, ending, number, axis, (call.name, call.kind), computed)
 
 
 def _source(graph: CallGraph, tensor: int) -> Call:

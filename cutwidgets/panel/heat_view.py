@@ -51,7 +51,10 @@ def offer(anatomy: Anatomy, part: Section, end: PlaceLike) -> dict[str, Any]:
     if len(graph.outputs) != 1:
         note = f"Grad-CAM explains a model with one output; this one has {len(graph.outputs)}."
         return nothing | {"note": note}
-    scores = scores_of(graph)
+    try:
+        scores = scores_of(graph)
+    except CutwidgetsError as problem:
+        return nothing | {"note": str(problem)}
     calls = set(part.calls)
     found = {
         maps.tensor: maps.place

@@ -112,6 +112,16 @@ def test_with_one_sigmoid_the_other_class_has_the_other_sign():
     assert no.table["probability"].tolist() == pytest.approx(1 - said, rel=1e-5)
 
 
+def test_a_single_number_may_have_no_axis_of_its_own():
+    model, _ = classifier(lambda x, n: layers.Reshape(())(dense(n, "sigmoid")(x)), 1)
+    plain = keras.Model(model.input, model.get_layer("scores").output)
+    x = photos(3, 12, 16, 3)
+    assert model(x).shape == (3,)
+    one, other = (lab.grad_cam(m, x) for m in (model, plain))
+    assert (one.maps == other.maps).all()
+    assert one.table.equals(other.table)
+
+
 def slopes_of(function, value):
     """The gradient of a function of a tensor, with the backend's own means."""
     if keras.backend.backend() == "jax":

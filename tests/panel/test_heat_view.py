@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 
 import keras
 import numpy as np
@@ -144,3 +145,18 @@ def test_heat_of_a_photograph_before_is_dropped(panel):
     outcome = work()
     panel._choose_photo("An astronaut")
     assert panel._keep_heat(outcome) == {"stopped": True}
+
+
+def test_without_the_extra_lab_the_panel_says_what_to_install(panel, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    assert asked(panel, "run")["explains"]["places"]
+    assert asked(panel, "heat", place="s2_a")["failed"]
+    assert 'pip install "cutwidgets[lab]"' in panel.error
+
+
+def test_a_saved_page_has_the_heat(panel, tmp_path):
+    asked(panel, "run")
+    finding = asked(panel, "heat", place="s2_a")["finding"]
+    assert finding.encode("ascii", "ignore").decode()[:20] in panel.save(
+        tmp_path / "page.html"
+    ).read_text("utf-8")
