@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from ..errors import CutwidgetsError
+from ..progress import track
 from .forward import arrays
 
 
@@ -37,7 +38,7 @@ def in_batches(function: Any, inputs: Mapping[int, np.ndarray], at_once: int) ->
     """
     size = len(next(iter(inputs.values())))
     rows: list[np.ndarray] = []
-    for first in range(0, size, at_once):
+    for first in track(range(0, size, at_once), "running the model"):
         # The last example fills up the last batch.
         chosen = np.minimum(np.arange(first, first + at_once), size - 1)
         batch = {index: array[chosen] for index, array in inputs.items()}

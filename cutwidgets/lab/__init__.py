@@ -4,6 +4,7 @@ A study is a function of a model and data. Its `Result` has a `.table` (pandas),
 (matplotlib) and a `.finding`. The libraries come with the extra `lab`.
 """
 
+from .controls import untrained
 from .digits import Digits, digits
 from .early_exits import Exits, exits
 from .grad_cam import GradCam, grad_cam
@@ -50,4 +51,5 @@ __all__ = [
     "similarity",
     "train",
     "trained",
+    "untrained",
 ]

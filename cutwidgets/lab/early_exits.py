@@ -15,11 +15,12 @@ import numpy as np
 from ..analysis.costs import costs
 from ..errors import CutwidgetsError
 from ..progress import track
-from ..structure.anatomy import Anatomy
 from ..text import number_text, percent_text
-from .labels import Subject, classes_in, classes_of, subject
+from .controls import Control, with_control
+from .labels import classes_of
 from .linear_probes import classifier, features, readable
-from .results import Result, frame
+from .results import CONTROL, Result, frame
+from .subjects import Subject, subject
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,36 +41,52 @@ class Exits(Result):
     Attributes:
         whole: The accuracy if no example leaves early.
         macs: MACs of the whole model per example.
+        answered_by: Who answers where no example leaves early: `"model"`, or `"probe"`, a probe on
+            the last block, if the model does not output a score for each of these classes.
+        threshold: The cheapest threshold that loses at most half a percentage point. It is chosen
+            on training examples that no probe was fitted to, not on the test examples; `None` if
+            there is none.
     """
 
     whole: float
     macs: int
+    answered_by: str
+    threshold: float | None
 
     @property
     def finding(self) -> str:
-        """The cheapest threshold that loses at most half a percentage point of accuracy."""
+        """The whole model, and the threshold that was chosen on training examples."""
+        who = {
+            "model": "the whole model",
+            "probe": "a probe on the last block (these are not the classes of the model)",
+        }[self.answered_by]
         begin = (
-            f"{self.name}: the whole model is right in {percent_text(self.whole)} with "
+            f"{self.name}: {who} is right in {percent_text(self.whole)} with "
             f"{number_text(self.macs, 'MACs')}"
         )
-        # Half a point may be a whole number of examples.
-        good = self.table[self.table["accuracy"] >= self.whole - _TOLERANCE - 1e-9]
-        if good.empty:
-            return (
-                f"{begin}; with early exits it loses more than half a point: it is right in "
-                f"{percent_text(self.table['accuracy'].max())} at best."
-            )
-        row = good.loc[good["macs"].idxmin()]
+        if self.threshold is None:
+            return f"{begin}; with early exits it loses more than half a point at any threshold."
+        row = self.table[self.table["threshold"] == self.threshold].iloc[0]
         return (
-            f"{begin}; with exits at a probability of {row['threshold']:g}, in "
-            f"{percent_text(row['accuracy'])} with {number_text(row['macs'], 'MACs')} "
+            f"{begin}; with exits at a probability of {row['threshold']:g}, chosen on training "
+            f"examples, in {percent_text(row['accuracy'])} with {number_text(row['macs'], 'MACs')} "
             f"({percent_text(row['share'])}), and {percent_text(row['early'])} leave early."
         )
 
     def _draw(self, axes: Any, colour: str) -> None:
         self._curve(axes, colour, "macs", "accuracy", 100)
         axes.plot(self.macs, 100 * self.whole, "*", color=colour, markersize=11)
-        axes.set(xlabel="MACs per example (star: the whole model)", ylabel="accuracy (%)")
+        if colour != CONTROL:
+            for row in self.table.itertuples():
+                axes.annotate(
+                    f"{row.threshold:g}", (row.macs, 100 * row.accuracy), fontsize=6,
+                    xytext=(3, -8), textcoords="offset points", color=colour,
+                )  # fmt: skip
+        axes.set(
+            xscale="log",
+            xlabel="MACs per example (number at a dot: its threshold; star: the whole model)",
+            ylabel="accuracy (%)",
+        )
 
 
 def exits(
@@ -77,14 +94,21 @@ def exits(
     train: tuple[Any, Any],
     test: tuple[Any, Any],
     thresholds: Sequence[float] | None = None,
+    *,
+    seed: int = 0,
+    control: Control = None,
 ) -> Exits:
     """Let examples leave a model as soon as a linear probe is confident; measure what that saves.
 
     Each block has a probe like those of `lab.probes`, fitted to the training examples. A test
     example leaves at the first block whose probe assigns to a class a probability that reaches the
     threshold; the class is its prediction. Examples that reach the end use the model's own
-    prediction, or that of the last probe if the model does not output a score for each class. The
-    cost is that of all blocks up to the exit, in the order of the anatomy, plus features times
+    prediction, or that of the last probe if these are not the model's classes: if it does not
+    output a score for each of them, or if they are some of its numbers but the model is no better
+    at them than naming the most frequent one. The threshold of the finding is chosen on a fifth of
+    the training examples, with probes fitted to the others.
+
+    The cost is that of all blocks up to the exit, in the order of the anatomy, plus features times
     classes for each probe on the way.
 
     Args:
@@ -93,10 +117,12 @@ def exits(
         test: The same, of other examples.
         thresholds: Probabilities above 0, up to 1, where hardly any example leaves; `None` for
             twelve from 0.5 to 1.
+        seed: Seed of the choice of the fifth.
+        control: A model for comparison; `True` for `untrained(model, train[0])`.
 
     Raises:
-        CutwidgetsError: If the data or the thresholds do not fit, there is no block to leave at, or
-            scikit-learn is not installed.
+        CutwidgetsError: If the data or the thresholds do not fit, test examples are also training
+            examples, there is no block to leave at, or scikit-learn is not installed.
         UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
@@ -108,9 +134,10 @@ def exits(
     """
     thresholds = _checked(thresholds)
     (fitting, labels), (testing, truth) = _pair(model, train, "train"), _pair(model, test, "test")
+    _require_other_examples(fitting, testing)
     model_anatomy = testing.anatomy
     blocks, outputs = readable(model_anatomy), model_anatomy.graph.outputs
-    has_classes = _has_classes(model_anatomy, labels)
+    has_classes = _has_classes(fitting, labels, truth)
     if has_classes:  # then the last block needs no probe
         blocks = [block for block in blocks if block.name != model_anatomy[-1].name]
     if not blocks or model_anatomy[-1].name == blocks[0].name:
@@ -119,29 +146,77 @@ def exits(
             "floating-point numbers for each example, so there is nowhere to leave early."
         )
     ends = [block.exits[-1] for block in blocks]
-    test_features = features(testing, [*ends, *outputs] if has_classes else ends)
+    ends += outputs if has_classes else ()
+    train_features, test_features = features(fitting, ends), features(testing, ends)
     rows = costs(model, [array.shape[1:] for array in testing.inputs.values()])
     spent = np.cumsum([row.macs for row in rows])
     spent_at = dict(zip([row.name for row in rows], spent, strict=True))
-    confidence, right, price, probing = [], [], [], 0
-    columns = zip(blocks, features(fitting, ends), test_features[: len(ends)], strict=True)
-    for block, values, test_values in track(list(columns), "training probes"):
+    held_out, how = _held_out(labels, seed), testing.answers.seen(testing.output)
+    measured = _Leaving([], [], [], held_out), _Leaving([], [], [], np.arange(len(truth)))
+    probing = 0
+    for i, block in enumerate(track(blocks, "training probes")):
+        values, others = train_features[i], np.setdiff1d(np.arange(len(labels)), held_out)
+        partial = classifier().fit(values[others], labels[others])
+        measured[0].add(partial, values[held_out], labels[held_out])
         probe = classifier().fit(values, labels)
-        probabilities = probe.predict_proba(test_values)
+        measured[1].add(probe, test_features[i], truth)
         probing += probe[-1].coef_.size
-        confidence.append(probabilities.max(1))
-        right.append(probe.classes_[probabilities.argmax(1)] == truth)
-        price.append(spent_at[block.name] + probing)
-    if has_classes:
-        right.append(classes_in(test_features[-1], model_anatomy) == truth)
-        price.append(rows.total.macs + probing)
-    else:
-        confidence.pop()  # the last probe predicts, however confident it is
-        price[-1] = rows.total.macs + probing
-    table = _table(
-        thresholds, np.array(confidence), np.array(right), np.array(price), rows.total.macs
+        for one in measured:
+            one.price.append(spent_at[block.name] + probing)
+    for one, values, right in zip(
+        measured, (train_features[-1], test_features[-1]), (labels, truth), strict=True
+    ):
+        if has_classes:
+            answers = how.classes(values[one.examples])
+            one.right.append(answers == right[one.examples])
+            one.price.append(rows.total.macs + probing)
+        else:
+            one.confidence.pop()  # the last probe predicts, however confident it is
+            one.price[-1] = rows.total.macs + probing
+    chosen, table = (one.table(thresholds, rows.total.macs) for one in measured)
+    result = Exits(
+        model_anatomy.name,
+        table,
+        float(measured[1].right[-1].mean()),
+        rows.total.macs,
+        "model" if has_classes else "probe",
+        _cheapest(chosen, float(measured[0].right[-1].mean())),
     )
-    return Exits(model_anatomy.name, table, float(right[-1].mean()), rows.total.macs)
+    return with_control(
+        result,
+        lambda m: exits(m, train, test, thresholds, seed=seed),
+        model,
+        train[0],
+        control,
+    )
+
+
+def _require_other_examples(fitting: Subject, testing: Subject) -> None:
+    """Raise an error if test examples are also training examples."""
+    known = set(fitting.fingerprints())
+    shared = sum(print_ in known for print_ in testing.fingerprints())
+    # Some data sets hold an example twice.
+    if shared > 0.05 * testing.size:
+        raise CutwidgetsError(
+            f"{shared:,} of the {testing.size:,} test examples are also training examples, on "
+            "which probes are better than on others. Pass other examples as test."
+        )
+
+
+def _held_out(labels: np.ndarray, seed: int) -> np.ndarray:
+    """The positions of about a fifth of the examples of each class, but not all of any."""
+    random, held_out = np.random.default_rng(seed), []
+    for label in np.unique(labels):
+        own = random.permutation(np.flatnonzero(labels == label))
+        held_out += own[: min(-(-len(own) // 5), len(own) - 1)].tolist()
+    return np.sort(np.array(held_out, int))
+
+
+def _cheapest(table: "pd.DataFrame", whole: float) -> float | None:
+    """The cheapest threshold that loses at most half a percentage point."""
+    # Half a point may be a whole number of examples.
+    good = table[table["accuracy"] >= whole - _TOLERANCE - 1e-9]
+    return None if good.empty else float(good.loc[good["macs"].idxmin(), "threshold"])
 
 
 def _checked(thresholds: Sequence[float] | None) -> list[float]:
@@ -166,35 +241,59 @@ def _pair(model: keras.Model, pair: Any, which: str) -> tuple[Subject, np.ndarra
     return case, classes_of(pair[1], case.size)
 
 
-def _has_classes(model_anatomy: Anatomy, labels: np.ndarray) -> bool:
-    """Whether a model outputs a score for each of just these classes, or one score for two."""
-    shape = model_anatomy.graph.tensors[model_anatomy.graph.outputs[0]].shape
-    classes = 2 if shape[-1] == 1 else shape[-1] or 0
-    return len(shape) == 2 and set(np.unique(labels)) == set(range(classes))
+def _has_classes(case: Subject, labels: np.ndarray, others: np.ndarray) -> bool:
+    """Whether a model outputs a score for each of these classes, or one score for two.
 
-
-def _table(
-    thresholds: Sequence[float],
-    confidence: np.ndarray,
-    right: np.ndarray,
-    price: np.ndarray,
-    whole: int,
-) -> "pd.DataFrame":
-    """A row for each threshold.
-
-    Args:
-        thresholds: The probabilities at which examples leave.
-        confidence: The largest probability of each probe for each example, (exits - 1, number).
-        right: Whether the prediction of each exit is right, (exits, number); the last is the end.
-        price: MACs up to each exit, (exits,).
-        whole: MACs of the model itself.
+    Where only some of its classes occur, they may be of another task, with numbers of their own:
+    then the model is not better at them than naming the most frequent one.
     """
-    examples, rows = np.arange(right.shape[1]), []
-    for threshold in thresholds:
-        leaves = np.vstack([confidence >= threshold, np.ones(right.shape[1], bool)])
-        exit_of = leaves.argmax(0)  # the first
-        macs = float(price[exit_of].mean())
-        accuracy = float(right[exit_of, examples].mean())
-        share = macs / whole if whole else float("nan")
-        rows.append((threshold, accuracy, macs, share, float((exit_of < len(confidence)).mean())))
-    return frame(rows, ["threshold", "accuracy", "macs", "share", "early"])
+    classes = 2 if case.output_classes == 1 else case.output_classes or 0
+    known = set(np.unique(np.concatenate([labels, others])).tolist())
+    if case.answers.rank != 2 or not known <= set(range(classes)):
+        return False
+    if known == set(range(classes)):
+        return True
+    right = case.answers.seen(case.output).classes(case.output()) == labels
+    return bool(right.mean() > np.bincount(labels).max() / len(labels))
+
+
+@dataclass(frozen=True)
+class _Leaving:
+    """What each exit says about some examples; the last exit is the end of the model.
+
+    Attributes:
+        confidence: The largest probability of each probe for each example.
+        right: Whether the prediction of each exit is right.
+        price: MACs up to each exit.
+        examples: The positions of the examples.
+    """
+
+    confidence: list[np.ndarray]
+    right: list[np.ndarray]
+    price: list[int]
+    examples: np.ndarray
+
+    def add(self, probe: Any, values: np.ndarray, labels: np.ndarray) -> None:
+        """Add what a probe says."""
+        probabilities = probe.predict_proba(values)
+        self.confidence.append(probabilities.max(1))
+        self.right.append(probe.classes_[probabilities.argmax(1)] == labels)
+
+    def table(self, thresholds: Sequence[float], whole: int) -> "pd.DataFrame":
+        """A row for each threshold.
+
+        Args:
+            thresholds: The probabilities at which examples leave.
+            whole: MACs of the model itself.
+        """
+        number, rows = len(self.examples), []
+        confidence, right, price = map(np.array, (self.confidence, self.right, self.price))
+        for threshold in thresholds:
+            leaves = np.vstack([confidence >= threshold, np.ones(number, bool)])
+            exit_of = leaves.argmax(0)  # the first
+            macs = float(price[exit_of].mean())
+            accuracy = float(right[exit_of, np.arange(number)].mean())
+            share = macs / whole if whole else float("nan")
+            early = float((exit_of < len(confidence)).mean())
+            rows.append((threshold, accuracy, macs, share, early))
+        return frame(rows, ["threshold", "accuracy", "macs", "share", "early"])

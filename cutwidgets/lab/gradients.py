@@ -1,6 +1,7 @@
 """The gradients that arrive at each block: why deep plain networks are hard to train."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -10,19 +11,26 @@ from ..blocks.blocks import Block
 from ..errors import CutwidgetsError
 from ..graph.callgraph import CallGraph
 from ..graph.interpreter import Edit, compute
-from ..inference.backend import compiled
+from ..inference.backend import compiled, finite
 from ..inference.backend import gradients as slopes
-from .labels import Subject, labelled, the_loss
+from .controls import Control, with_control
 from .results import Result, block_frame
+from .subjects import Subject, labelled, loss_name, the_loss
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Gradients(Result):
     """The gradient of the loss at each block but the last, which computes the output.
 
     Columns: block, stage, output (the norm of an example's gradient at the block's output, averaged
     over the examples), weights (the norm of the mean gradient at the block's trainable weights,
     divided by the norm of these weights; NaN if there are none).
+
+    Attributes:
+        loss: The name of the loss.
     """
+
+    loss: str
 
     @property
     def growth(self) -> float:
@@ -35,9 +43,9 @@ class Gradients(Result):
         """How the gradient changes from the last block back to the first."""
         output = self.table["output"]
         return (
-            f"{self.name}: from the last of {len(output)} blocks back to the first, the gradient's "
-            f"norm goes from {output.iloc[-1]:.3g} to {output.iloc[0]:.3g}, a factor of "
-            f"{self.growth:.3g}."
+            f"{self.name}, gradient of the {self.loss}: from the last of {len(output)} blocks back "
+            f"to the first, its norm goes from {output.iloc[-1]:.3g} to {output.iloc[0]:.3g}, a "
+            f"factor of {self.growth:.3g}."
         )
 
     def _draw(self, axes: Any, colour: str) -> None:
@@ -45,7 +53,14 @@ class Gradients(Result):
         axes.set(yscale="log", ylabel="‖gradient‖ at the block's output")
 
 
-def gradients(model: keras.Model, x: Any, y: Any) -> Gradients:
+def gradients(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    *,
+    measure: str | None = None,
+    control: Control = None,
+) -> Gradients:
     """Measure the gradient of the loss at the output of each block, and at its weights.
 
     The model runs in training mode: normalisations use the statistics of these examples. In a
@@ -57,12 +72,17 @@ def gradients(model: keras.Model, x: Any, y: Any) -> Gradients:
 
     Args:
         model: A built functional or Sequential model with one output. It is not changed.
-        x: Input of the model, with the batch axis; at most the first 256 examples are used.
-        y: Classes as integers or one-hot, or numbers of the output's shape.
+        x: Input of the model, with the batch axis. Of more than 256 examples, 256 are drawn at
+            random, the same ones in whatever order they come.
+        y: Classes as integers or one-hot; yes or no for each of several classes; or numbers of the
+            output's shape.
+        measure: `"error"` for the loss of classes, `"wrong decisions"` for that of decisions, or
+            `"squared error"`; `None` to choose by the labels.
+        control: A model for comparison; `True` for `untrained(model, x)`.
 
     Raises:
-        CutwidgetsError: If the data do not fit the model, it is a single block, or the backend of
-            Keras is neither TensorFlow nor JAX.
+        CutwidgetsError: If the data do not fit the model, it is a single block, a gradient is not
+            finite, or the backend of Keras is neither TensorFlow nor JAX.
         UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
@@ -71,21 +91,25 @@ def gradients(model: keras.Model, x: Any, y: Any) -> Gradients:
         >>> lab.gradients(model, *lab.digits().train).table.columns.tolist()
         ['block', 'stage', 'output', 'weights']
     """
-    return meter(model, x, y)("")
+    result = meter(model, x, y, measure)("")
+    return with_control(result, lambda m: gradients(m, x, y, measure=measure), model, x, control)
 
 
-def meter(model: keras.Model, x: Any, y: Any) -> Callable[[str], Gradients]:
+def meter(
+    model: keras.Model, x: Any, y: Any, measure: str | None = None
+) -> Callable[[str], Gradients]:
     """A function that measures `gradients` again and again while the weights change.
 
     Args:
         model: As in `gradients`.
         x: As in `gradients`.
         y: As in `gradients`.
+        measure: As in `gradients`.
 
     Returns:
         A function of a text such as "epoch 3", which is appended to the model's name.
     """
-    case = labelled(model, x, y)
+    case = labelled(model, x, y, measure)
     # The block that computes the output passes the loss's gradient on to no other.
     graph = case.anatomy.graph
     blocks = [block for block in case.anatomy if not set(block.exits) & set(graph.outputs)]
@@ -95,18 +119,24 @@ def meter(model: keras.Model, x: Any, y: Any) -> Callable[[str], Gradients]:
             "between blocks. Pass a model of several."
         )
     variables = list(_variables(graph, range(len(graph.calls))).values())
-    inputs, labels = case.first()
+    arrays, labels = case.some()
+    convert = keras.ops.convert_to_tensor
+    # All at once, as normalisations use the statistics of the batch.
+    inputs, labels = {i: convert(array) for i, array in arrays.items()}, convert(labels)
     traced = compiled(_function(case, blocks, variables))
+    owned = [any(v.trainable for v in _variables(graph, b.calls).values()) for b in blocks]
 
-    def measure(moment: str) -> Gradients:
+    def measured(moment: str) -> Gradients:
         with keras.StatelessScope():
             values = [keras.ops.convert_to_tensor(variable.value) for variable in variables]
             norms = traced(inputs, labels, values)
         name = ", ".join(filter(None, (case.anatomy.name, moment)))
         output, weights = np.asarray(keras.ops.convert_to_numpy(norms), "float64").T
-        return Gradients(name, block_frame(blocks, output=output, weights=weights))
+        finite(name, np.concatenate([output, weights[owned]]))
+        table = block_frame(blocks, output=output, weights=weights)
+        return Gradients(name, table, loss_name(case))
 
-    return measure
+    return measured
 
 
 def _function(

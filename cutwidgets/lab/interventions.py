@@ -12,7 +12,7 @@ from ..graph.interpreter import Edit, compute
 from ..inference.backend import compiled
 from ..structure.anatomy import Anatomy
 from ..surgery.removal import swap_of
-from .labels import Subject
+from .subjects import Subject
 
 
 def gated(case: Subject, blocks: Sequence[Block]) -> Callable[[Sequence[str]], np.ndarray]:
@@ -35,7 +35,7 @@ def gated(case: Subject, blocks: Sequence[Block]) -> Callable[[Sequence[str]], n
 
     Example:
         >>> from cutwidgets import lab
-        >>> from cutwidgets.lab.labels import subject
+        >>> from cutwidgets.lab.subjects import subject
         >>> case = subject(lab.residual_network(blocks=(2,)), lab.digits().test[0][:5])
         >>> gated(case, [case.anatomy["stage1_block2"]])(["stage1_block2"]).shape
         (5, 10)
@@ -83,7 +83,7 @@ def reorderable(
 
     Example:
         >>> from cutwidgets import lab
-        >>> from cutwidgets.lab.labels import subject
+        >>> from cutwidgets.lab.subjects import subject
         >>> case = subject(lab.residual_network(blocks=(3,)), lab.digits().test[0][:5])
         >>> reorderable(case, [[1, 2, 3]])([[3, 1, 2]]).shape
         (5, 10)

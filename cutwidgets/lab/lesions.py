@@ -7,7 +7,6 @@ networks", section 4.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from math import comb
 from typing import Any
 
 import keras
@@ -18,12 +17,23 @@ from ..extras import needs
 from ..progress import track
 from ..surgery.effects import swappable
 from ..text import percent_text
+from .controls import Control, with_control
 from .interventions import gated, reorderable
-from .labels import lesionable, subject
-from .results import Result, block_frame, by_number, frame
+from .results import (
+    CONTROL,
+    Result,
+    block_frame,
+    by_number,
+    chance_line,
+    errors_on_a_log_axis,
+    frame,
+)
+from .sampling import orders, subsets
+from .subjects import Subject, lesionable, subject
 
 _LABELS = {
     "error": "error (%)",
+    "wrong decisions": "wrong decisions (%)",
     "squared error": "squared error",
     "change": "change of the output (% of its length)",
 }
@@ -34,14 +44,17 @@ class Measured(Result):
     """A study of how wrong a model is after a change.
 
     Attributes:
-        kind: `"error"`, the share of wrong answers, if there are classes; the mean
-            `"squared error"` for numbers; without labels `"change"`, the length of the difference
-            of the outputs divided by that of the whole model's output.
+        kind: `"error"`, the share of wrong answers, if there are classes; `"wrong decisions"`, the
+            share of them, if each class is a decision of its own; the mean `"squared error"` for
+            numbers; without labels `"change"`, the length of the difference of the outputs divided
+            by that of the whole model's output.
         base: The same measure for the whole model.
+        chance: The measure of an answer that is always the same; `None` where that has no meaning.
     """
 
     kind: str
     base: float
+    chance: float | None = None
     _from_zero = True
 
     def _text(self, value: float) -> str:
@@ -59,10 +72,15 @@ class Measured(Result):
         return 1 if self.kind == "squared error" else 100
 
     def _line(self, axes: Any, colour: str) -> None:
-        """Draw the whole model as a dotted line, and label the vertical axis."""
-        if self.kind != "change":
+        """Draw the whole model as a dotted line, chance as a dashed one; label the axis."""
+        if self.kind != "change" and colour != CONTROL:
             axes.axhline(self._factor * self.base, color=colour, linewidth=0.8, linestyle=":")
-        axes.set_ylabel(_LABELS[self.kind])
+        if self.chance is not None and colour != CONTROL:
+            chance_line(axes, self._factor * self.chance)
+        label = _LABELS[self.kind]
+        axes.set_ylabel(label if self.kind == "change" else f"{label}; dotted: whole model")
+        if self._factor == 100 and self.kind != "change":
+            errors_on_a_log_axis(axes)
 
 
 class Lesions(Measured):
@@ -84,7 +102,14 @@ class Lesions(Measured):
         self._curve(axes, colour, "block", self.kind, self._factor)
 
 
-def lesions(model: keras.Model, x: Any, y: Any = None) -> Lesions:
+def lesions(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    *,
+    measure: str | None = None,
+    control: Control = None,
+) -> Lesions:
     """Remove each block in turn, and measure how wrong the model is without it.
 
     A residual block keeps its shortcut, as with `cutwidgets.remove`. The results are the same as
@@ -93,8 +118,11 @@ def lesions(model: keras.Model, x: Any, y: Any = None) -> Lesions:
     Args:
         model: A built functional or Sequential model with one output.
         x: Input of the model, with the batch axis.
-        y: Classes as integers or one-hot, or numbers of the output's shape. `None` to measure how
-            much the output changes.
+        y: Classes as integers or one-hot; yes or no for each of several classes; or numbers of the
+            output's shape. `None` to measure how much the output changes.
+        measure: `"error"`, `"wrong decisions"`, `"squared error"` or `"change"`; `None` to choose
+            by the labels.
+        control: A model for comparison; `True` for `untrained(model, x)`.
 
     Raises:
         CutwidgetsError: If no block can be removed, or the data do not fit.
@@ -106,21 +134,32 @@ def lesions(model: keras.Model, x: Any, y: Any = None) -> Lesions:
         >>> result.table["block"].tolist(), result.kind
         (['stage1_block1', 'stage1_block2', 'stage2_block1'], 'error')
     """
-    case = subject(model, x, y)
+    case = subject(model, x, y, measure)
     blocks = lesionable(case.anatomy)
     without = gated(case, blocks)
     whole = without([])
     scores = [case.score(without([b.name]), whole) for b in track(blocks, "removing blocks")]
     shortcuts = [block.shortcut for block in blocks]
     table = block_frame(blocks, **{"shortcut": shortcuts, case.kind: scores})
-    return Lesions(case.anatomy.name, table, case.kind, case.score(whole, whole))
+    result = Lesions(case.anatomy.name, table, *_whole(case, whole))
+    return with_control(result, lambda m: lesions(m, x, y, measure=measure), model, x, control)
+
+
+def _whole(case: Subject, output: np.ndarray) -> tuple[str, float, float | None]:
+    """What is measured, its value for the whole model, and for an answer that is always the same.
+
+    Args:
+        case: The model and the data.
+        output: The output of the whole model.
+    """
+    return case.kind, case.score(output, output), case.chance
 
 
 class RandomLesions(Measured):
     """A model without several blocks at once.
 
-    Columns: blocks (the number removed), `kind` (the mean over all draws), low, high (the 10th and
-    the 90th percentile).
+    Columns: blocks (the number removed), draws (how many different sets of blocks), `kind` (the
+    mean over them), low, high (the 10th and the 90th percentile).
     """
 
     @property
@@ -143,8 +182,14 @@ def random_lesions(
     counts: Sequence[int] | None = None,
     repeats: int = 10,
     seed: int = 0,
+    *,
+    measure: str | None = None,
+    control: Control = None,
 ) -> RandomLesions:
     """Remove several random blocks at once, and measure how wrong the model is.
+
+    No set of blocks is drawn twice. Where there are no more sets than `repeats`, each is measured
+    once, so that the mean is exact.
 
     Args:
         model: A built functional or Sequential model with one output.
@@ -153,6 +198,8 @@ def random_lesions(
         counts: Numbers of blocks to remove; `None` for 1, 2, 5, 10, 20, up to the number there is.
         repeats: Number of draws for each.
         seed: Seed of the draws.
+        measure: As for `lesions`.
+        control: As for `lesions`.
 
     Raises:
         CutwidgetsError: If no block can be removed, the data do not fit, or there are not as many
@@ -165,11 +212,12 @@ def random_lesions(
         >>> lab.random_lesions(model, *lab.digits().test, repeats=2).table["blocks"].tolist()
         [1, 2]
     """
-    case = subject(model, x, y)
+    case = subject(model, x, y, measure)
     blocks = lesionable(case.anatomy)
     names = [block.name for block in blocks]
     if counts is None:
         counts = [count for count in (1, 2, 5, 10, 20) if count <= len(names)]
+    counts = list(dict.fromkeys(counts))
     if not counts or repeats < 1 or any(count not in range(len(names) + 1) for count in counts):
         raise CutwidgetsError(
             f"The model {case.anatomy.name!r} has {len(names)} blocks that can be removed, and "
@@ -178,21 +226,23 @@ def random_lesions(
     without = gated(case, blocks)
     whole = without([])
     random = np.random.default_rng(seed)
-    draws = [
-        (count, random.choice(names, count, replace=False).tolist())
-        for count in counts
-        # No more draws than there are choices.
-        for _ in range(min(repeats, comb(len(names), count)))
-    ]
+    draws = [drawn for count in counts for drawn in subsets(len(names), count, repeats, random)]
     rows = [
-        (count, case.score(without(closed), whole))
-        for count, closed in track(draws, "removing blocks")
+        (len(drawn), case.score(without([names[i] for i in drawn]), whole))
+        for drawn in track(draws, "removing blocks")
     ]
     scores = frame(rows, ["blocks", case.kind]).groupby("blocks")[case.kind]
-    table = scores.mean().to_frame()
+    table = scores.size().rename("draws").to_frame()
+    table[case.kind] = scores.mean()
     table["low"], table["high"] = scores.quantile(0.1), scores.quantile(0.9)
-    base = case.score(whole, whole)
-    return RandomLesions(case.anatomy.name, table.reset_index(), case.kind, base)
+    result = RandomLesions(case.anatomy.name, table.reset_index(), *_whole(case, whole))
+    return with_control(
+        result,
+        lambda m: random_lesions(m, x, y, counts, repeats, seed, measure=measure),
+        model,
+        x,
+        control,
+    )
 
 
 class Shuffles(Measured):
@@ -223,6 +273,9 @@ def shuffles(
     swaps: Sequence[int] = (1, 2, 5, 10),
     repeats: int = 10,
     seed: int = 0,
+    *,
+    measure: str | None = None,
+    control: Control = None,
 ) -> Shuffles:
     """Swap pairs of blocks of equal shape, and measure how wrong the model is.
 
@@ -236,8 +289,11 @@ def shuffles(
         y: Labels, as for `lesions`.
         swaps: Numbers of pairs to swap, one after the other; a pair comes from one row of blocks
             whose input and output have the same shape.
-        repeats: Number of draws for each.
+        repeats: Number of orders for each. None is drawn twice; where there are no more orders than
+            that, each is measured once.
         seed: Seed of the draws.
+        measure: As for `lesions`.
+        control: As for `lesions`.
 
     Raises:
         CutwidgetsError: If no two blocks can be swapped, the data do not fit, or SciPy is not
@@ -254,7 +310,7 @@ def shuffles(
     with needs("lab", "Kendall's tau"):
         from scipy.stats import kendalltau
 
-    case = subject(model, x, y)
+    case = subject(model, x, y, measure)
     rows = _rows(swappable(case.anatomy))
     if not rows:
         raise CutwidgetsError(
@@ -268,19 +324,23 @@ def shuffles(
     random = np.random.default_rng(seed)
     reordered = reorderable(case, rows)
     whole = reordered(rows)
-    # Weigh rows by their number of pairs, so that all pairs are equally likely.
-    pairs = np.array([comb(len(row), 2) for row in rows])
+    original = tuple(chain(*rows))
+    draws = [(n, order) for n in swaps for order in orders(rows, n, repeats, random)]
     scores = []
-    for number in track([number for number in swaps for _ in range(repeats)], "swapping blocks"):
-        orders = [list(row) for row in rows]
-        for _ in range(number):
-            order = orders[random.choice(len(rows), p=pairs / pairs.sum())]
-            one, other = random.choice(len(order), 2, replace=False)
-            order[one], order[other] = order[other], order[one]
-        tau = float(kendalltau([*chain(*orders)], [*chain(*rows)]).statistic)
-        scores.append((number, tau, case.score(reordered(orders), whole)))
+    for number, order in track(draws, "swapping blocks"):
+        tau = float(kendalltau(order, original).statistic)
+        places = iter(order)
+        new = [[next(places) for _ in row] for row in rows]
+        scores.append((number, tau, case.score(reordered(new), whole)))
     table = frame(scores, ["swaps", "tau", case.kind])
-    return Shuffles(case.anatomy.name, table, case.kind, case.score(whole, whole))
+    result = Shuffles(case.anatomy.name, table, *_whole(case, whole))
+    return with_control(
+        result,
+        lambda m: shuffles(m, x, y, swaps, repeats, seed, measure=measure),
+        model,
+        x,
+        control,
+    )
 
 
 def _rows(firsts: Sequence[int]) -> list[list[int]]:

@@ -19,8 +19,10 @@ from ..inference.backend import compiled
 from ..progress import track
 from ..structure.anatomy import Anatomy
 from ..text import percent_text
-from .labels import Subject, classes_of, subject
-from .results import Result, block_frame
+from .controls import Control, with_control
+from .labels import classes_of
+from .results import Result, block_frame, chance_line
+from .subjects import Subject, subject
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -52,12 +54,14 @@ class Probes(Result):
         )
 
     def _draw(self, axes: Any, colour: str) -> None:
-        axes.axhline(100 * self.chance, color=colour, linewidth=0.8, linestyle=":")
+        chance_line(axes, 100 * self.chance)
         self._curve(axes, colour, "block", "accuracy", 100, band=True)
         axes.set_ylabel("accuracy of a linear probe (%)")
 
 
-def probes(model: keras.Model, x: Any, y: Any, folds: int = 5, seed: int = 0) -> Probes:
+def probes(
+    model: keras.Model, x: Any, y: Any, folds: int = 5, seed: int = 0, *, control: Control = None
+) -> Probes:
     """Train a linear classifier on the output of each block, and measure its accuracy.
 
     Each classifier is a logistic regression on standardised features, cross-validated over
@@ -73,6 +77,7 @@ def probes(model: keras.Model, x: Any, y: Any, folds: int = 5, seed: int = 0) ->
             need not be those that the model was trained for.
         folds: Number of folds of the cross-validation.
         seed: Seed of the split.
+        control: A model for comparison; `True` for `untrained(model, x)`.
 
     Raises:
         CutwidgetsError: If the data do not fit, there are too few examples of a class, or
@@ -117,7 +122,8 @@ def probes(model: keras.Model, x: Any, y: Any, folds: int = 5, seed: int = 0) ->
         low=np.maximum(mean - deviation, 0),
         high=np.minimum(mean + deviation, 1),
     )
-    return Probes(case.anatomy.name, table, float(counts.max() / case.size))
+    result = Probes(case.anatomy.name, table, float(counts.max() / case.size))
+    return with_control(result, lambda m: probes(m, x, y, folds, seed), model, x, control)
 
 
 def classifier() -> Any:

@@ -120,7 +120,10 @@ class _Maker:
             x = self.normalised(self.convolution(x, width, 3, 1, f"{name}_2"), f"{name}_2")
         if kept < 1:
             # One draw for the whole branch of an example: dropped, or scaled to compensate.
-            x = layers.Dropout(1 - kept, noise_shape=(None, 1, 1, 1), name=f"{name}_drop")(x)
+            drop = layers.Dropout(
+                1 - kept, noise_shape=(None, 1, 1, 1), seed=next(self.seeds), name=f"{name}_drop"
+            )
+            x = drop(x)
         if self.shortcuts:
             if stride > 1 or shortcut.shape[-1] != width:
                 shortcut = self.convolution(shortcut, width, 1, stride, f"{name}_0")

@@ -7,10 +7,11 @@ import keras
 import numpy as np
 
 from ..graph.interpreter import compute
-from ..inference.backend import compiled, in_batches
-from .labels import residual_blocks, subject, the_merge
+from ..inference.backend import compiled
+from .controls import Control, with_control
 from .lesions import Lesions
 from .results import Result, block_frame
+from .subjects import residual_blocks, subject, the_merge
 
 
 class NormRatios(Result):
@@ -52,21 +53,24 @@ class NormRatios(Result):
         axes.set_ylabel("‖F(x)‖ / ‖x‖")
 
 
-def norm_ratios(model: keras.Model, x: Any) -> NormRatios:
+def norm_ratios(model: keras.Model, x: Any, *, control: Control = None) -> NormRatios:
     """Measure how much each residual block changes its input: ‖F(x)‖ / ‖x‖, and their cosine.
 
     x is the output of the shortcut (after its projection, if it has one), F(x) what the addition
-    adds to it. In networks that refine an estimate step by step, the ratio is small and falls with
-    depth (Greff, Srivastava, Schmidhuber 2017, "Highway and residual networks learn unrolled
-    iterative estimation"; Jastrzębski et al. 2018, "Residual connections encourage iterative
-    inference").
+    adds to it. The ratio falls within a stage, but that is not learned: each normalised branch adds
+    a vector of about the same length to a sum that grows as the root of their number, so block l of
+    a stage of an untrained network already has a ratio of about 1/√l (De and Smith 2020, "Batch
+    normalization biases residual blocks towards the identity function in deep networks", section
+    3). Compare with `control=True`. What training adds is measured by `alignment`.
 
     Args:
         model: A built functional or Sequential model with one output.
         x: Input of the model, with the batch axis.
+        control: A model for comparison; `True` for `untrained(model, x)`.
 
     Raises:
-        CutwidgetsError: If the model has no residual blocks, or the data do not fit.
+        CutwidgetsError: If the model has no residual blocks, the data do not fit, or a value in the
+            model is not finite.
         UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
@@ -84,9 +88,7 @@ def norm_ratios(model: keras.Model, x: Any) -> NormRatios:
         pairs = zip(tensors, tensors, strict=True)
         return keras.ops.stack([_products(*pair) for pair in pairs], axis=1)
 
-    # Not `case.computed`, as a block without a ratio does not stop the study.
-    products = in_batches(compiled(function), case.inputs, case.at_once)
-    branch, shortcut, both = np.moveaxis(products, -1, 0)
+    branch, shortcut, both = np.moveaxis(case.computed(compiled(function)), -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         ratios, cosines = branch / shortcut, both / (branch * shortcut)
     table = block_frame(
@@ -96,7 +98,8 @@ def norm_ratios(model: keras.Model, x: Any) -> NormRatios:
         ratio=[_mean(values) for values in ratios.T],
         cosine=[_mean(values) for values in cosines.T],
     )
-    return NormRatios(case.anatomy.name, table)
+    result = NormRatios(case.anatomy.name, table)
+    return with_control(result, lambda other: norm_ratios(other, x), model, x, control)
 
 
 def _products(merged: Any, shortcut: Any) -> Any:

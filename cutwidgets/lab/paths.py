@@ -5,7 +5,8 @@ networks", sections 3 and 5.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from math import comb
 from typing import Any
 
@@ -14,13 +15,16 @@ import numpy as np
 
 from ..blocks import flow
 from ..errors import CutwidgetsError
+from ..extras import needs
 from ..graph.interpreter import Edit, compute
-from ..inference.backend import compiled, gradients
+from ..inference.backend import compiled, finite, gradients, in_batches
 from ..progress import track
 from ..structure.anatomy import Anatomy, anatomy
 from ..text import number_text
-from .labels import labelled, residual_blocks, the_loss, the_merge
-from .results import Result, by_number, frame
+from .controls import Control, with_control
+from .results import COLOURS, CONTROL, Result, by_number, for_any_page, frame
+from .sampling import subsets
+from .subjects import labelled, residual_blocks, the_loss, the_merge
 
 _LEVEL = 0.95
 
@@ -105,25 +109,85 @@ class PathGradients(Result):
     shortest: int
     longest: int
     effective: float
+    _size = (8.5, 3.2)
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """The mean length of all paths, and that weighted by the gradient through each."""
+        shares = self.table[["share", "contribution"]]
+        both = shares.mul(self.table["length"], axis=0).sum()
+        return float(both["share"]), float(both["contribution"])
 
     @property
     def finding(self) -> str:
-        """The effective paths."""
+        """The mean lengths, and the effective paths."""
+        paths, gradient = self.means
         return (
-            f"{self.name}: {100 * _LEVEL:.0f} % of the gradient comes through {self.shortest} to "
-            f"{self.longest} of {len(self.table) - 1} residual branches; these are "
+            f"{self.name}: a path goes through {paths:.1f} of {len(self.table) - 1} residual "
+            f"branches on average, the gradient through {gradient:.1f}. {100 * _LEVEL:.0f} % of "
+            f"the gradient comes through {self.shortest} to {self.longest} branches; these are "
             f"{100 * self.effective:.3g} % of all paths."
         )
 
     def _draw(self, axes: Any, colour: str) -> None:
-        axes.bar(self.table["length"], 100 * self.table["share"], color=colour, alpha=0.25)
-        self._curve(axes, colour, "length", "contribution", 100)
-        axes.set_ylabel("% (bars: of all paths,\nline: of the gradient)")
+        share = 100 * self.table["share"]
+        if colour != CONTROL:
+            label = f"{self.name}: all paths"
+            axes.bar(self.table["length"], share, color=colour, alpha=0.25, label=label)
+        label = f"{self.name}: gradient"
+        replace(self, name=label)._curve(axes, colour, "length", "contribution", 100)
+        axes.set_ylabel("share (%)")
         by_number(axes, "residual branches on the path")
+
+    def plot_decay(self, *others: "PathGradients", axes: Any = None) -> Any:
+        """Draw the gradient through a single path of each length on a logarithmic axis.
+
+        As figure 6b of Veit et al. 2016, where it falls exponentially: a straight line.
+
+        Args:
+            others: Results of other models, for comparison.
+            axes: Axes of matplotlib to draw into; `None` for a new figure.
+
+        Returns:
+            The axes.
+        """
+        if axes is None:
+            with needs("lab", "A plot"):
+                from matplotlib import pyplot
+
+            _, axes = pyplot.subplots(figsize=(7, 3.2), layout="constrained")
+        results = [self, *others]
+        controls = [r.control for r in results if isinstance(r.control, PathGradients)]
+        for one, colour in zip(
+            [*controls, *results], [CONTROL] * len(controls) + list(COLOURS), strict=False
+        ):
+            # Gradients too small for float32 are zero, which has no place on this axis.
+            table = one.table.replace({"gradient": {0.0: np.nan}, "low": {0.0: np.nan}})
+            replace(one, table=table)._curve(axes, colour, "length", "gradient", band=True)
+        axes.set(yscale="log", ylabel="‖gradient‖ through one path")
+        by_number(axes, "residual branches on the path")
+        self._finish(axes, len(controls) + len(results) > 1)
+        return axes
+
+    def _fill(self, figure: Any) -> None:
+        left, right = figure.subplots(1, 2)
+        self.plot_decay(axes=left)
+        self.plot(axes=right)
+        if left.get_legend():
+            left.get_legend().remove()
+        right.legend(frameon=False, fontsize=7, loc="upper right")
+        for_any_page(right)
 
 
 def path_gradients(
-    model: keras.Model, x: Any, y: Any, repeats: int = 5, seed: int = 0
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    repeats: int = 5,
+    seed: int = 0,
+    *,
+    measure: str | None = None,
+    control: Control = None,
 ) -> PathGradients:
     """Measure the gradient of the loss at the input through paths of each length.
 
@@ -134,10 +198,14 @@ def path_gradients(
     Args:
         model: A built functional or Sequential model with one output, whose residual blocks stand
             in a row.
-        x: Input of the model, with the batch axis; at most the first 256 examples are used.
-        y: Classes as integers or one-hot, or numbers of the output's shape.
-        repeats: Number of paths drawn of each length.
+        x: Input of the model, with the batch axis. Of more than 256 examples, 256 are drawn at
+            random, the same ones in whatever order they come.
+        y: As for `gradients`.
+        repeats: Number of different paths drawn of each length; all of them where there are no
+            more.
         seed: Seed of the draws.
+        measure: As for `gradients`.
+        control: As for `gradients`.
 
     Raises:
         CutwidgetsError: If the model has no residual blocks or some that not all paths pass, the
@@ -151,7 +219,7 @@ def path_gradients(
         >>> result.table["length"].tolist()
         [0, 1, 2, 3]
     """
-    case = labelled(model, x, y)
+    case = labelled(model, x, y, measure)
     blocks = residual_blocks(case.anatomy)
     number = len(blocks)
     counts = _counts(case.anatomy)
@@ -166,31 +234,42 @@ def path_gradients(
     graph = case.anatomy.graph
     merges = [the_merge(case.anatomy, block) for block in blocks]
 
-    def function(inputs: Mapping[int, Any], labels: Any, branches: Any) -> Any:
+    inputs, labels = case.some()
+    last = len(graph.tensors)  # the key of the labels among the indices of the inputs
+
+    def function(branches: Any, values: Mapping[int, Any]) -> Any:
+        inputs = {index: values[index] for index in graph.inputs}
         edits = {out: _one_way(branches[i], shortcut) for i, (out, shortcut) in enumerate(merges)}
 
-        def loss(values: list[Any]) -> Any:
-            tensors = dict(zip(inputs, values, strict=True))
-            return the_loss(case, compute(graph, graph.outputs, tensors, edits)[0], labels)
+        def loss(at: list[Any]) -> Any:
+            tensors = dict(zip(inputs, at, strict=True))
+            return the_loss(case, compute(graph, graph.outputs, tensors, edits)[0], values[last])
 
         squares = [
             keras.ops.sum(keras.ops.reshape(slope, (keras.ops.shape(slope)[0], -1)) ** 2, axis=1)
             for slope in gradients(loss, list(inputs.values()))
         ]
-        return keras.ops.mean(keras.ops.sqrt(sum(squares)))
+        return keras.ops.sqrt(sum(squares))
 
-    traced, (inputs, labels) = compiled(function), case.first()
+    traced, arrays = compiled(function), {**inputs, last: labels}
+    at_once = min(case.at_once, len(labels))
     random = np.random.default_rng(seed)
-    draws = [k for k in range(number + 1) for _ in range(min(repeats, comb(number, k)))]
+    draws = [drawn for k in range(number + 1) for drawn in subsets(number, k, repeats, random)]
     rows = []
-    for length in track(draws, "drawing paths"):
+    for drawn in track(draws, "drawing paths"):
         branches = np.zeros(number, "float32")
-        branches[random.choice(number, length, replace=False)] = 1
-        with keras.StatelessScope():
-            norm = traced(inputs, labels, keras.ops.convert_to_tensor(branches))
-        rows.append((length, float(keras.ops.convert_to_numpy(norm))))
-    norms = frame(rows, ["length", "gradient"]).groupby("length")["gradient"]
-    return _effective(case.anatomy.name, counts, norms)
+        branches[list(drawn)] = 1
+        gates = partial(traced, keras.ops.convert_to_tensor(branches))
+        norms = finite(graph.name, in_batches(gates, arrays, at_once))
+        rows.append((len(drawn), float(norms.mean())))
+    by_length = frame(rows, ["length", "gradient"]).groupby("length")["gradient"]
+    return with_control(
+        _effective(case.anatomy.name, counts, by_length),
+        lambda m: path_gradients(m, x, y, repeats, seed, measure=measure),
+        model,
+        x,
+        control,
+    )
 
 
 def _one_way(through_branch: Any, shortcut: int) -> Edit:

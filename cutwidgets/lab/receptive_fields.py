@@ -25,7 +25,9 @@ from ..inference import images, inputs, pictures
 from ..inference.backend import compiled, finite, gradients, in_batches
 from ..progress import track
 from ..structure.anatomy import anatomy
-from .results import COLOURS, Result, frame
+from .block_axis import along_blocks
+from .controls import Control, with_control
+from .results import COLOURS, CONTROL, Result, for_any_page, frame
 
 _LEVEL = 1 - 0.9545
 
@@ -41,8 +43,8 @@ class ReceptiveFields(Result):
     Columns: block, stage; in input pixels: height and width (by the formula, not cut off at the
     border; NaN if unbounded or unknown), measured height and measured width (of the smallest
     rectangle around all pixels with a gradient), effective (the square root of the number of pixels
-    with more than 4.55 % of the largest gradient); share (effective squared, divided by the area by
-    the formula).
+    with more than 4.55 % of the largest gradient); share (effective squared, divided by that part
+    of the area by the formula that lies on the photograph).
 
     Attributes:
         heat: By block name, the norm of the gradient at each pixel, float32 (height, width),
@@ -109,23 +111,26 @@ class ReceptiveFields(Result):
             # The square root, as of the heat itself only the middle would be visible.
             axes.imshow(np.ones_like(heat), cmap=orange, alpha=np.sqrt(heat))
             limits = axes.axis()
-            first, last = _box(heat)
-            _outline(axes, first, last, "-", COLOURS[0])
             sides = np.array([row["height"], row["width"]])
-            # Centred, but shifted to contain the measured field.
-            start = np.clip((np.array(heat.shape) - sides) / 2, last - sides, first)
-            _outline(axes, start, start + sides, "--", "black")
+            _outline(axes, *_by_formula(heat, sides), "--", "black", 2.2)
+            first, last = _box(heat)
+            _outline(axes, first, last, "-", COLOURS[0], 1)
             axes.axis(limits)
             axes.set_title(name, fontsize=8)
             axes.set(xticks=[], yticks=[])
             numbers = _sides(row), _sides(row, "measured "), row["effective"]
             words = "formula {:.0f}, measured {:.0f},\neffective {:.0f} pixels".format(*numbers)
             axes.set_xlabel(words.replace("nan", "—"), fontsize=7)
+            for_any_page(axes)
 
     def _draw(self, axes: Any, colour: str) -> None:
-        blocks = self.table["block"]
-        axes.plot(blocks, _sides(self.table), "--", color=colour)
-        axes.plot(blocks, _sides(self.table, "measured "), color=colour, linewidth=1, alpha=0.6)
+        sides = [_sides(self.table), _sides(self.table, "measured ")]
+        places, (formula, measured) = along_blocks(axes, self.table["block"], sides)
+        if colour != CONTROL:
+            lines = axes.plot(places, formula, "--", color=colour)
+            lines += axes.plot(places, measured, color=colour, linewidth=1, alpha=0.6)
+            for line in lines:
+                line.set_gid("block")
         self._curve(axes, colour, "block", "effective")
         axes.set_ylabel("pixels a side (dashed: formula,\nthin: measured, dots: effective)")
 
@@ -135,7 +140,9 @@ class ReceptiveFields(Result):
         self.plot(axes=below.subplots())
 
 
-def receptive_fields(model: keras.Model, photo: Any = None, *, seed: int = 0) -> ReceptiveFields:
+def receptive_fields(
+    model: keras.Model, photo: Any = None, *, seed: int = 0, control: Control = None
+) -> ReceptiveFields:
     """Find the receptive field of the element in the middle of each block's output.
 
     By the formula, from kernels and strides (Araujo, Norris, Sim 2019, "Computing receptive fields
@@ -149,6 +156,7 @@ def receptive_fields(model: keras.Model, photo: Any = None, *, seed: int = 0) ->
         photo: A photograph as the model expects it, with or without the batch axis; `None` for the
             bundled photograph, resized and preprocessed for the model.
         seed: Seed of the random weights.
+        control: A model for comparison; `True` for `untrained(model, photo)`.
 
     Raises:
         CutwidgetsError: If the model does not accept photographs, or this one does not fit or is
@@ -181,10 +189,14 @@ def receptive_fields(model: keras.Model, photo: Any = None, *, seed: int = 0) ->
         rows.append((block.name, block.stage, *numbers))
     columns = ["block", "stage", "height", "width", "measured height", "measured width"]
     table = frame(rows, [*columns, "effective"])
-    table["share"] = table["effective"] ** 2 / (table["height"] * table["width"])
+    visible = [_visible(heat[row.block], row.height, row.width) for row in table.itertuples()]
+    table["share"] = table["effective"] ** 2 / visible
     grey = np.moveaxis(values, graph.channel_axis, -1)[0].mean(axis=-1)
     grey = (grey - grey.min()) / (np.ptp(grey) or 1)
-    return ReceptiveFields(graph.name, table, heat, grey.astype("float32"))
+    result = ReceptiveFields(graph.name, table, heat, grey.astype("float32"))
+    return with_control(
+        result, lambda m: receptive_fields(m, values, seed=seed), model, values, control
+    )
 
 
 def _photo(graph: CallGraph, photo: Any) -> np.ndarray:
@@ -249,12 +261,27 @@ def _box(heat: np.ndarray) -> np.ndarray:
     return np.array([pixels.min(0), pixels.max(0) + 1]) if len(pixels) else np.zeros((2, 2), int)
 
 
+def _by_formula(heat: np.ndarray, sides: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The field by the formula, where it begins and ends: centred, but around the measured one."""
+    first, last = _box(heat)
+    start = np.clip((np.array(heat.shape) - sides) / 2, last - sides, first)
+    return start, start + sides
+
+
+def _visible(heat: np.ndarray, height: float, width: float) -> float:
+    """The area of the field by the formula that lies on the photograph; NaN if it is unknown."""
+    start, end = _by_formula(heat, np.array([height, width]))
+    return float(np.prod(np.minimum(end, heat.shape) - np.maximum(start, 0)))
+
+
 def _sides(rows: Any, kind: str = "") -> Any:
     """The side of a square of the same area."""
     return np.sqrt(rows[f"{kind}height"] * rows[f"{kind}width"])
 
 
-def _outline(axes: Any, start: np.ndarray, end: np.ndarray, style: str, colour: str) -> None:
+def _outline(
+    axes: Any, start: np.ndarray, end: np.ndarray, style: str, colour: str, width: float
+) -> None:
     (top, left), (bottom, right) = start - 0.5, end - 0.5
     corners = [left, right, right, left, left], [top, top, bottom, bottom, top]
-    axes.plot(*corners, style, color=colour, linewidth=1)
+    axes.plot(*corners, style, color=colour, linewidth=width)

@@ -3,8 +3,9 @@
 Kornblith, Norouzi, Lee, Hinton 2019, "Similarity of neural network representations revisited".
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil, prod
 from typing import Any
 
 import keras
@@ -14,9 +15,10 @@ from ..errors import CutwidgetsError
 from ..graph.interpreter import compute
 from ..inference.backend import compiled, finite, in_batches
 from ..progress import track
-from .labels import Subject, subject
+from .controls import Control, with_control
 from .linear_probes import readable
-from .results import Result, frame
+from .results import Result, for_any_page, frame
+from .subjects import Subject, subject
 
 _FEWEST = 4  # examples for which HSIC has an unbiased estimate
 
@@ -36,6 +38,7 @@ class Similarity(Result):
 
     values: np.ndarray
     other: str | None
+    _by_block = False  # as the blocks stand along both axes
 
     @property
     def finding(self) -> str:
@@ -63,12 +66,15 @@ class Similarity(Result):
             f"({neighbours[least]:.2f})."
         )
 
-    def plot(self, *others: Result, axes: Any = None) -> Any:
+    def plot(self, *others: Result, axes: Any = None, labels: Sequence[str] | None = None) -> Any:
         """Draw the CKA of all pairs of blocks.
+
+        A dot marks the largest value of each row, where two models are compared.
 
         Args:
             others: Must be empty: one pair of axes holds one similarity.
             axes: Axes of matplotlib to draw into; `None` for a new figure.
+            labels: A name for the model, in a list.
 
         Returns:
             The axes.
@@ -81,14 +87,32 @@ class Similarity(Result):
                 "Similarities cannot be drawn on top of each other. Draw each into axes of its "
                 "own, or compare two models directly: lab.similarity(model, x, other)."
             )
-        return super().plot(axes=axes)
+        return super().plot(axes=axes, labels=labels)
+
+    def _finish(self, axes: Any, legend: bool) -> None:
+        """No legend: the colours have a bar of their own."""
+        for_any_page(axes)
+
+    def _fill(self, figure: Any) -> None:
+        if self.control is None:
+            self.plot(axes=figure.subplots())
+            return
+        left, right = figure.subplots(1, 2)
+        replace(self, control=None).plot(axes=left)
+        self.control.plot(axes=right)
 
     def _draw(self, axes: Any, colour: str) -> None:
-        image = axes.imshow(self.values, vmin=0, vmax=1, cmap="viridis", aspect="auto")
+        # From the smallest value on, so that small differences are visible.
+        image = axes.imshow(self.values, vmax=1, cmap="viridis", aspect="auto")
         axes.set_facecolor("0.8")  # visible where there is no value
-        axes.figure.colorbar(image, ax=axes, label="CKA")
+        for_any_page(axes.figure.colorbar(image, ax=axes, label="CKA").ax)
+        axes.set_title(self.name if self.other is None else "", fontsize=8)
+        if self.other is not None:
+            known = np.isfinite(self.values).any(1)
+            best = np.nanargmax(self.values[known], axis=1)
+            axes.plot(best, np.flatnonzero(known), "o", color="white", markersize=3)
         rows, columns = self.table.iloc[:, 0].tolist(), self.table.columns[1:].tolist()
-        step = -(-len(columns) // 27)
+        step = -(-len(columns) // 14)
         axes.set_xticks(range(0, len(columns), step), columns[::step], rotation=90, fontsize=7)
         step = -(-len(rows) // 20)  # the plot is wider than it is high
         axes.set_yticks(range(0, len(rows), step), rows[::step], fontsize=7)
@@ -96,7 +120,13 @@ class Similarity(Result):
 
 
 def similarity(
-    model: keras.Model, x: Any, other: keras.Model | None = None, batch: int = 64
+    model: keras.Model,
+    x: Any,
+    other: keras.Model | None = None,
+    batch: int = 64,
+    seed: int = 0,
+    *,
+    control: Control = None,
 ) -> Similarity:
     """Measure how similarly all pairs of blocks represent the same examples, by linear CKA.
 
@@ -112,8 +142,12 @@ def similarity(
         model: A built functional or Sequential model with one output.
         x: Input of the model, with the batch axis.
         other: A model that accepts the same input; `None` to compare the model with itself.
-        batch: Size of a minibatch, in which all pairs of examples are compared. A last one of fewer
-            than 4 examples is not used.
+        batch: Size of a minibatch, in which all pairs of examples are compared; at least 4. All
+            minibatches are of this size or slightly smaller, so that they count alike, and smaller
+            still where features would need more than half a gigabyte.
+        seed: Seed by which the examples are distributed over the minibatches, the same way in
+            whatever order they come.
+        control: A model to do the same with; `True` for `untrained(model, x)`.
 
     Raises:
         CutwidgetsError: If the data do not fit, or there are fewer than 4 examples.
@@ -135,13 +169,15 @@ def similarity(
             f"CKA needs {_FEWEST} examples at least, in each minibatch. Received {case.size:,} "
             f"examples, and batch={batch!r}."
         )
-    starts = range(0, case.size - _FEWEST + 1, batch)
-    names, grams = _grams(case, batch)
-    other_names, other_grams = _grams(other_case, batch)
+    most = min(batch, _most_at_once(case), _most_at_once(other_case))
+    number = max(1, min(ceil(case.size / most), case.size // _FEWEST))
+    minibatches = np.array_split(case.shuffled(seed), number)
+    names, grams = _grams(case)
+    other_names, other_grams = _grams(other_case)
     both, own, others = 0.0, 0.0, 0.0
-    for first in track(starts, "comparing blocks"):
-        one = grams(first)
-        two = one if other is None else other_grams(first)
+    for chosen in track(minibatches, "comparing blocks"):
+        one = grams(chosen)
+        two = one if other is None else other_grams(chosen)
         both += one @ two.T
         own += (one**2).sum(1)
         others += (two**2).sum(1)
@@ -151,42 +187,60 @@ def similarity(
     # A block of the other model may have the name "block".
     table.insert(0, "block", names, allow_duplicates=True)
     other_name = None if other is None else other_case.anatomy.name
-    return Similarity(case.anatomy.name, table, values, other_name)
+    result = Similarity(case.anatomy.name, table, values, other_name)
+    return with_control(result, lambda m: similarity(m, x, other, batch, seed), model, x, control)
 
 
-def _grams(case: Subject, batch: int) -> tuple[list[str], Callable[[int], np.ndarray]]:
+def _grams(case: Subject) -> tuple[list[str], Callable[[np.ndarray], np.ndarray]]:
     """Which examples a model's blocks represent alike: U-centred Gram matrices of minibatches.
 
     Returns:
-        The names of the blocks, and a function from the position of a minibatch's first example to
+        The names of the blocks, and a function from the positions of a minibatch's examples to
         matrices, flat, float64 (blocks, examples²), whose products are estimates of HSIC.
     """
     graph, blocks = case.anatomy.graph, readable(case.anatomy)
     ends = [block.exits[-1] for block in blocks]
+    widths: list[int] = []
 
     @compiled
     def function(values: Mapping[int, Any]) -> Any:
-        return keras.ops.stack([_gram(value) for value in compute(graph, ends, values)], axis=1)
+        flat = [_flat(value) for value in compute(graph, ends, values)]
+        widths[:] = [value.shape[1] for value in flat]
+        return keras.ops.concatenate(flat, axis=1)
 
-    def grams(first: int) -> np.ndarray:
-        inputs = {i: array[first : first + batch] for i, array in case.inputs.items()}
-        number = min(batch, case.size - first)
-        matrices = finite(graph.name, in_batches(function, inputs, number))
-        centred = u_centred(np.moveaxis(matrices.astype("float64"), 1, 0))
+    def grams(chosen: np.ndarray) -> np.ndarray:
+        inputs = {i: array[chosen] for i, array in case.inputs.items()}
+        number = len(chosen)
+        # In parts, so that a bar moves while they are computed.
+        values = finite(graph.name, in_batches(function, inputs, min(case.at_once, number)))
+        features = np.split(values, np.cumsum(widths)[:-1], axis=1)
+        centred = u_centred(np.stack([_gram(value) for value in features]))
         flat: np.ndarray = centred.reshape(len(centred), -1) / np.sqrt(number * (number - 3))
         return flat
 
     return [block.name for block in blocks], grams
 
 
-def _gram(value: Any) -> Any:
-    """Inner products of all pairs of examples, up to what U-centring removes."""
+def _most_at_once(case: Subject) -> int:
+    """The number of examples whose features at all blocks need half a gigabyte."""
+    graph = case.anatomy.graph
+    shapes = [graph.tensors[block.exits[-1]].shape for block in readable(case.anatomy)]
+    numbers = sum(prod(length or 1 for length in shape[1:]) for shape in shapes)
+    return max(_FEWEST, 2**27 // numbers)
+
+
+def _flat(value: Any) -> Any:
     flat = keras.ops.reshape(value, (keras.ops.shape(value)[0], -1))
-    flat = keras.ops.cast(flat, "float64")
+    return keras.ops.cast(flat, "float32")
+
+
+def _gram(features: np.ndarray) -> np.ndarray:
+    """Inner products of all pairs of examples, up to what U-centring removes; float64."""
     # U-centring removes any vector that all examples share. Subtracting the first example keeps
     # digits where shared values are large, and gives exact zeros where examples are equal.
-    flat = flat - flat[:1]
-    return keras.ops.matmul(flat, keras.ops.transpose(flat))
+    flat = features.astype("float64") - features[:1]
+    gram: np.ndarray = flat @ flat.T
+    return gram
 
 
 def u_centred(grams: np.ndarray) -> np.ndarray:

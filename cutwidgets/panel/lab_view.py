@@ -10,7 +10,7 @@ import numpy as np
 from .. import lab
 from ..errors import CutwidgetsError
 from ..inference.images import takes_images
-from ..lab import labels
+from ..lab import labels, subjects
 from ..structure.anatomy import Anatomy
 from ..text import percent_text
 
@@ -51,6 +51,7 @@ _EXPERIMENTS = {
         "the error if there are labels, else how far the output moves.",
         {
             "error": ("Error without the block", "%"),
+            "wrong decisions": ("Wrong decisions without the block", "%"),
             "squared error": ("Squared error without the block", ".3g"),
             "change": ("Change of the output without the block", "%"),
         },
@@ -116,13 +117,13 @@ def examples(model: keras.Model, data: Any) -> Examples | None:
             f"Received: {data!r:.200}"
         )
     x, y = data
-    subject = labels.subject(model, x)
+    subject = subjects.subject(model, x)
     graph = subject.anatomy.graph
     if y is not None and np.ndim(y) == 1 < len(graph.tensors[graph.outputs[0]].shape) - 1:
         # The model outputs feature maps and the labels are classes: linear probes can use them.
         labels.as_labels(y, subject.size)
     elif y is not None:
-        labels.labels_of(subject.anatomy, y, subject.size)
+        labels.labels_of(graph, y, subject.size, subject.answers.seen(subject.output))
     return Examples(x, y, subject.size)
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import cutwidgets as cw
 from cutwidgets import lab
-from cutwidgets.lab.labels import subject
+from cutwidgets.lab.subjects import subject
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ from sklearn.preprocessing import StandardScaler
 import cutwidgets as cw
 from cutwidgets import lab
 from cutwidgets.analysis.costs import costs
-from cutwidgets.lab.early_exits import exits
-from cutwidgets.lab.labels import subject
+from cutwidgets.lab.early_exits import _cheapest, exits
 from cutwidgets.lab.linear_probes import features, probes
 from cutwidgets.lab.similarity import similarity
+from cutwidgets.lab.subjects import subject
 from cutwidgets.progress import reporting_to
 
 
@@ -264,7 +264,7 @@ def test_similarity_in_one_batch_is_the_formula_of_song(network, data):
 
 
 def test_similarity_of_minibatches_sums_before_it_divides(network, data):
-    """Of 103 examples the last 3 are too few; of 105 the last 5 are not."""
+    """The minibatches are of nearly equal size, in an order that depends on the examples alone."""
     x = data.test[0][:105]
     values = flat(outputs(network, x, *NAMES))
 
@@ -273,8 +273,8 @@ def test_similarity_of_minibatches_sums_before_it_divides(network, data):
         over, left, right = (sum(hsic_of_song(a[p], b[p]) for p in parts) for a, b in pairs)
         return over / np.sqrt(left * right)
 
-    tens = [slice(first, first + 10) for first in range(0, 100, 10)]
-    for size, parts in ((103, tens), (105, [*tens, slice(100, 105)])):
+    for size, number in ((103, 11), (105, 11), (7, 1)):
+        parts = np.array_split(subject(network, x[:size]).shuffled(), number)
         found = similarity(network, x[:size], batch=10)
         wanted = [[summed(one, other, parts) for other in values] for one in values]
         assert np.allclose(found.values, wanted, atol=1e-5)
@@ -431,11 +431,17 @@ def test_exits_find_the_cheapest_of_the_good(left):
 
     table = left.table.assign(accuracy=[0.5, 0.895, 0.894, 0.9], macs=[1e3, 2e3, 3e3, 4e9])
     table["share"] = table["macs"] / 5e3
-    found = replace(left, table=table, whole=0.9, macs=5_000_000)
+    assert _cheapest(table, 0.9) == 0.9
+    assert _cheapest(table[3:], 0.9) == 1.0
+    assert _cheapest(table, 0.99) is None
+    found = replace(left, table=table, whole=0.9, macs=5_000_000, threshold=0.9)
     assert "right in 90.0 % with 5 MMACs" in found.finding
-    assert "at a probability of 0.9, in 89.5 % with 2 kMACs (40.0 %)" in found.finding
-    assert "loses more than half a point" in replace(found, whole=0.99).finding
-    assert "4 GMACs" in replace(found, table=table[3:]).finding
+    assert (
+        "at a probability of 0.9, chosen on training examples, in 89.5 % with 2 kMACs (40.0 %)"
+        in found.finding
+    )
+    assert "loses more than half a point" in replace(found, threshold=None).finding
+    assert "4 GMACs" in replace(found, threshold=1.0).finding
 
 
 def test_exits_of_a_model_without_a_classifier(network, data):
@@ -468,7 +474,7 @@ def test_exits_of_a_model_with_one_output():
         middle = layers.ReLU(name="block_relu")(layers.Dense(9, name="block_dense")(inputs))
         model = keras.Model(inputs, layers.Dense(1, activation, name="yes")(middle))
         model.layers[-1].set_weights([random.normal(size=(9, 1)), np.full(1, bias)])
-        found = exits(model, (x, y), (x[:50], y[:50]), [1.0])
+        found = exits(model, (x[50:], y[50:]), (x[:50], y[:50]), [1.0])
         answers = model.predict(x[:50], verbose=0)[:, 0] > (0.5 if activation else 0)
         assert found.whole == pytest.approx(np.mean(answers == y[:50]))
 
@@ -503,4 +509,8 @@ def test_exits_refuse_bad_data(data, network):
         exits(network, (x * np.nan, y), test)
     random = np.random.default_rng(0).normal(size=(20, 6))
     with pytest.raises(cw.CutwidgetsError, match="nowhere to leave early"):
-        exits(dense([3]), (random, np.arange(20) % 2), (random, np.arange(20) % 2))
+        exits(dense([3]), (random, np.arange(20) % 2), (random + 1, np.arange(20) % 2))
+    with pytest.raises(cw.CutwidgetsError, match="360 of the 360 test examples are also training"):
+        exits(network, test, test)
+    with pytest.raises(cw.CutwidgetsError, match="50 of the 360 test examples"):
+        exits(network, (np.concatenate([x, test[0][:50]]), np.concatenate([y, test[1][:50]])), test)
