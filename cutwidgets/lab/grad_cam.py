@@ -16,21 +16,22 @@ import numpy as np
 from ..errors import CutwidgetsError
 from ..extras import needs
 from ..graph.interpreter import compute
-from ..inference import pictures
 from ..inference.backend import applied, compiled, finite, gradients
 from ..inference.side_effects import put_back_after
 from ..progress import track
 from ..structure.places import PlaceLike
-from .labels import Subject, subject
+from .controls import Control, with_control
 from .maps import Maps, area_of_half, maps_at, normalised, resized
-from .results import COLOURS, Result, frame
+from .overlays import draw_example
+from .results import Result, for_any_page, frame
 from .scores import Scores, scores_of
+from .subjects import Subject, subject
 
 _SHOWN = 5  # examples that stay readable side by side
 
 _ROW = 1.12  # height of an example and of what stands above it
 
-_ELEMENTS_AT_ONCE = 2**20  # of the input: 6 photographs of 224 by 224, with all that is kept
+_INK = "0.45"  # can be read on a white page and on a black one
 
 _SCALE = 1024.0  # keeps small gradients in float16 from losing digits
 
@@ -85,7 +86,26 @@ class GradCam(Result):
             )
         if empty.any():
             found.append(f"no position speaks for its class {_of(empty)}, so there is no heat")
+        if self.likeness is not None:
+            found.append(f"the rank correlation with the control's maps is {self.likeness:.2f}")
         return f"{start} {'; '.join(found)}."
+
+    @property
+    def likeness(self) -> float | None:
+        """Spearman's rank correlation with the control's maps; the median of all examples.
+
+        Maps that hardly change when a network forgets all that it has learned explain nothing
+        (Adebayo et al. 2018, "Sanity checks for saliency maps").
+
+        Returns:
+            A number from -1 to 1; `None` without a control, or if its maps have another size or no
+            two different values.
+        """
+        if not isinstance(self.control, GradCam) or self.control.maps.shape != self.maps.shape:
+            return None
+        rows = [frame(maps.reshape(len(maps), -1).T) for maps in (self.maps, self.control.maps)]
+        likeness = rows[0].rank().corrwith(rows[1].rank()).median()
+        return None if np.isnan(likeness) else float(likeness)
 
     def show(self, *examples: int) -> Any:
         """Draw the heat of examples over their inputs.
@@ -104,49 +124,70 @@ class GradCam(Result):
                 raise CutwidgetsError(
                     f"There are the examples 0 to {len(self.heat) - 1}. Received: {example!r}."
                 )
-        axes = self._axes(1, len(examples) or min(_SHOWN, len(self.heat)))
-        self._row(axes, 0, list(examples) or range(min(_SHOWN, len(self.heat))))
+        chosen = list(examples) or range(min(_SHOWN, len(self.heat)))
+        axes = self._axes(1, len(chosen))
+        self._row(axes, 0, chosen)
+        for_any_page(axes)
         return axes
 
-    def plot(self, *others: Result, axes: Any = None) -> Any:
-        """Draw the heat of the first five examples over their inputs.
+    def plot(self, *others: Result, axes: Any = None, labels: Sequence[str] | None = None) -> Any:
+        """Draw the heat of the first five examples over their inputs, and below it the control's.
 
         Args:
             others: Results for the same examples, such as at other blocks; each gets a row.
             axes: Axes of matplotlib to draw into; `None` for a new figure.
+            labels: A name for each row; `None` for those of the blocks.
 
         Returns:
             The axes.
 
         Raises:
-            CutwidgetsError: If matplotlib is not installed.
+            CutwidgetsError: If there is not a label for each result, or matplotlib is not
+                installed.
         """
-        results = [self, *(other for other in others if isinstance(other, GradCam))]
+        results = self._rows(others, labels)
+        count = min(_SHOWN, len(self.heat))
         if axes is None:
-            axes = self._axes(len(results), min(_SHOWN, len(self.heat)))
-        for i, result in enumerate(results):
-            title = result.place if len(results) > 1 else ""
-            result._row(axes, i, range(min(_SHOWN, len(result.heat))), title)
+            axes = self._axes(len(results), count)
+        for i, (title, result) in enumerate(results):
+            title = title if len(results) > 1 or labels else ""
+            result._row(axes, i, range(min(count, len(result.heat))), title)
+        for_any_page(axes)
         return axes
+
+    def _rows(
+        self, others: Sequence[Result], labels: Sequence[str] | None
+    ) -> list[tuple[str, "GradCam"]]:
+        """All results with their titles, each before its control."""
+        rows: list[tuple[str, GradCam]] = []
+        for result in self._labelled(others, labels):
+            assert isinstance(result, GradCam)
+            rows.append((result.name if labels else result.place, result))
+            if isinstance(result.control, GradCam):
+                rows.append((result.control.name, result.control))
+        return rows
+
+    def _fill(self, figure: Any) -> None:
+        figure.set_size_inches(_inches(len(self._rows((), None)), min(_SHOWN, len(self.heat))))
+        self.plot(axes=figure.subplots())
 
     def _axes(self, rows: int, columns: int) -> Any:
         with needs("lab", "A plot"):
             from matplotlib import pyplot
 
-        size = (max(3, 2.1 * columns), 2.4 * rows)
-        return pyplot.subplots(figsize=size, layout="constrained")[1]
+        return pyplot.subplots(figsize=_inches(rows, columns), layout="constrained")[1]
 
     def _draw(self, axes: Any, colour: str) -> None:
         self._row(axes, 0, range(min(_SHOWN, len(self.heat))))
 
     def _row(self, axes: Any, row: int, examples: Sequence[int], title: str = "") -> None:
         """Draw examples side by side, each in a square of length 1."""
-        top = row * _ROW
+        top, style = row * _ROW, {"fontsize": 8, "color": _INK}
         for column, example in enumerate(examples):
-            _draw_example(axes, self.inputs[example], self.heat[example], (column, top))
-            axes.text(column + 0.5, top, self._words(example), ha="center", va="bottom", fontsize=8)
+            draw_example(axes, self.inputs[example], self.heat[example], (column, top))
+            axes.text(column + 0.5, top, self._words(example), ha="center", va="bottom", **style)
         if title:
-            axes.text(-0.02, top + 0.5, title, ha="right", va="center", rotation=90, fontsize=8)
+            axes.text(-0.02, top + 0.5, title, ha="right", va="center", rotation=90, **style)
         axes.set_axis_off()
         axes.set(xlim=(0, len(examples)), ylim=(top + 1, 0), aspect="equal")
 
@@ -156,8 +197,18 @@ class GradCam(Result):
         return f"class {row['class']}: {number}"
 
 
+def _inches(rows: int, columns: int) -> tuple[float, float]:
+    """The size of a figure."""
+    return max(3, 2.1 * columns), 2.4 * rows
+
+
 def grad_cam(
-    model: keras.Model, x: Any, place: PlaceLike | None = None, target: Any = None
+    model: keras.Model,
+    x: Any,
+    place: PlaceLike | None = None,
+    target: Any = None,
+    *,
+    control: Control = None,
 ) -> GradCam:
     """Show where in its input a model finds a class, as seen at one of its blocks.
 
@@ -175,6 +226,8 @@ def grad_cam(
             last block that has any.
         target: The class to explain, or one for each example; `None` for the class that the model
             predicts. With a single score, 1 explains what raises it, and 0 what lowers it.
+        control: A model for comparison, explained at the same place and for the same classes;
+            `True` for `untrained(model, x)`.
 
     Raises:
         UnknownPlaceError: If the model has no such place.
@@ -219,7 +272,10 @@ def grad_cam(
         "area": [area_of_half(one) for one in heat],
     }
     arrays = heat, raw, spot.place, spot.seen(inputs), both, probabilities
-    return GradCam(case.anatomy.name, frame(columns), *arrays)
+    result = GradCam(case.anatomy.name, frame(columns), *arrays)
+    return with_control(
+        result, lambda other: grad_cam(other, x, spot.place, classes), model, x, control
+    )
 
 
 def _targets(scores: Scores, target: Any, size: int) -> np.ndarray:
@@ -245,9 +301,8 @@ def _computed(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The weighted sums of the maps, the largest gradients, and the scores of all classes."""
     graph, rows = case.anatomy.graph, []
-    elements = sum(array.size for array in case.inputs.values()) // case.size
-    at_once = max(1, min(case.at_once, _ELEMENTS_AT_ONCE // max(elements, 1)))
-    at_once = case.size if graph.tensors[graph.inputs[0]].shape[0] else at_once
+    is_fixed = graph.tensors[graph.inputs[0]].shape[0] is not None
+    at_once = case.size if is_fixed else case.at_once
     choices = _choices(scores, targets, case.size)
     function = _function(scores, spot)
     if case.size > at_once or keras.backend.backend() == "jax":
@@ -312,37 +367,3 @@ def _of(chosen: Any) -> str:
     """How many examples are meant, in words."""
     count = int(chosen.sum())
     return "for this example" if len(chosen) == 1 else f"for {count} of {len(chosen)} examples"
-
-
-def _draw_example(
-    axes: Any, example: np.ndarray, heat: np.ndarray, corner: tuple[float, float]
-) -> None:
-    """Draw heat over an example, in a square of length 1."""
-    grey = _grey(example, heat.ndim)
-    left, top = corner
-    if heat.ndim == 1:
-        return _draw_signal(axes, grey, heat, corner)
-    if heat.ndim > 2:  # the slice with the most heat
-        at = int(heat.reshape(len(heat), -1).sum(axis=1).argmax())
-        return _draw_example(axes, grey[at], heat[at], corner)
-    height, width = (length / max(heat.shape) for length in heat.shape)
-    x, y = left + (1 - 0.96 * width) / 2, top + (1 - 0.96 * height) / 2
-    extent = (x, x + 0.96 * width, y + 0.96 * height, y)
-    axes.imshow(grey, cmap="gray", vmin=0, vmax=1, extent=extent)
-    axes.imshow(pictures.glow(heat), extent=extent)
-
-
-def _draw_signal(
-    axes: Any, grey: np.ndarray, heat: np.ndarray, corner: tuple[float, float]
-) -> None:
-    left, top = corner
-    x = left + 0.02 + 0.96 * (np.arange(len(heat)) + 0.5) / len(heat)
-    axes.fill_between(x, top + 0.98, top + 0.98 - 0.9 * heat, color=COLOURS[1], alpha=0.5, lw=0)
-    axes.plot(x, top + 0.98 - 0.9 * grey, color="#767676", linewidth=0.8)
-
-
-def _grey(example: np.ndarray, axes: int) -> np.ndarray:
-    """An example in grey, from 0 to 1."""
-    values = example.astype("float64")
-    values = values.mean(axis=-1) if values.ndim > axes else values
-    return np.asarray((values - values.min()) / (np.ptp(values) or 1))

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import CutwidgetsError
 from ..graph.callgraph import Call, CallGraph, rewire
 from ..graph.keras_internals import without_activation
+from .answers import answers
 
 # What turns scores into probabilities.
 _SQUASHING = ("softmax", "sigmoid", "log_softmax", "log_sigmoid", "hard_sigmoid")
@@ -34,7 +35,7 @@ class Scores:
         ending: What makes probabilities of them: `"softmax"`, `"sigmoid"`, `"log_softmax"`,
             `"log_sigmoid"` or `"hard_sigmoid"`; `None` if the model outputs scores or other values.
         number: The number of classes; 1 for the score of yes against no.
-        class_axis: The axis of the output that counts the classes.
+        class_axis: The axis of the output that counts the classes, from the front.
         maker: Name and kind of the layer that computes the scores.
         computed: Whether a layer with weights computes them, as it does the scores of classes.
     """
@@ -79,8 +80,7 @@ class Scores:
         return ""
 
     def _positions(self, shape: Any) -> list[int | None]:
-        axis = self.class_axis % len(shape)
-        return [length for i, length in enumerate(shape) if i not in (0, axis)]
+        return [length for i, length in enumerate(shape) if i not in (0, self.class_axis)]
 
     def summed(self, output: Any) -> Any:
         """The scores (examples, classes) in float32, each summed over all positions."""
@@ -148,13 +148,13 @@ def scores_of(graph: CallGraph) -> Scores:
         >>> scores.ending, scores.number, scores.unclear
         ('softmax', 3, '')
     """
+    axis = answers(graph).axis
     call = _source(graph, graph.outputs[0])
     ending = _ending(call)
     if ending is not None:
         graph = _without(graph, call)
         call = _source(graph, graph.outputs[0])
     shape = graph.tensors[graph.outputs[0]].shape
-    axis = graph.channel_axis if len(shape) > 3 else -1
     number = shape[axis] if len(shape) > 1 else 1
     if number is None:
         raise CutwidgetsError(

@@ -1,7 +1,6 @@
 """Grad-CAM against class activation maps, own gradients through cut models, and deletion."""
 
 import random
-from importlib import import_module
 
 import keras
 import numpy as np
@@ -10,6 +9,7 @@ from keras import layers
 
 import cutwidgets as cw
 from cutwidgets import lab
+from cutwidgets.lab import subjects
 from cutwidgets.lab.maps import resized
 
 
@@ -330,9 +330,7 @@ def test_batches_make_no_difference(monkeypatch, at_once):
     model, _ = classifier(ENDINGS["fused softmax"])
     x, targets = photos(5, 12, 16, 3), [0, 1, 2, 3, 4]
     whole = lab.grad_cam(model, x, target=targets)
-    monkeypatch.setattr(
-        import_module("cutwidgets.lab.grad_cam"), "_ELEMENTS_AT_ONCE", at_once * 12 * 16 * 3
-    )
+    monkeypatch.setattr(subjects, "_ELEMENTS_AT_ONCE", at_once * 12 * 16 * 3)
     found = lab.grad_cam(model, x, target=targets)
     assert found.maps == pytest.approx(whole.maps, rel=1e-4, abs=1e-7)
     assert found.table["score"].tolist() == pytest.approx(whole.table["score"].tolist())
@@ -524,6 +522,11 @@ def test_pictures_and_tables(tiny_resnet):
     with pytest.raises(cw.CutwidgetsError, match="0 to 6"):
         found.show(7)
     pyplot.close("all")
+    with_control = lab.grad_cam(tiny_resnet, photos(2, 16, 16, 3), target=0, control=True)
+    axes = with_control.plot()
+    assert len(axes.images) == 8
+    assert "tiny_resnet_untrained" in [text.get_text() for text in axes.texts]
+    pyplot.close("all")
     assert "<img" in found._repr_html_()
     assert found.finding in repr(found)
     assert found.table["block"].tolist() == ["s2_b"] * 7
@@ -550,19 +553,32 @@ def deletion(model, x):
 @pytest.mark.slow
 def test_without_the_hottest_pixels_more_answers_change_than_without_random_ones():
     data = lab.digits()
-    network, untrained = (lab.residual_network(blocks=(2, 2)) for _ in range(2))
+    network = lab.residual_network(blocks=(2, 2))
     lab.train(network, data, epochs=3)
     x, _ = data.test
     hottest, coldest, at_random = deletion(network, x)
     assert hottest > 1.5 * max(at_random)
     assert coldest < 0.7 * min(at_random)
-    # The control: the same network untrained, with the statistics of the data, and all classes
-    # equally likely.
-    for layer in untrained.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = 0.0
-    untrained(data.train[0], training=True)
+    # The control, with all classes equally likely.
+    untrained = lab.untrained(network, data.train[0])
     scores = untrained.layers[-1]
     scores.bias.assign(-np.log(np.asarray(untrained(x))).mean(axis=0))
     hottest, _, at_random = deletion(untrained, x)
     assert hottest < 1.25 * np.mean(at_random)
+
+
+def test_the_control_is_explained_for_the_same_classes_and_compared(tiny_resnet):
+    x = photos(4, 16, 16, 3)
+    same = lab.grad_cam(tiny_resnet, x, "s1_b", control=tiny_resnet)
+    assert same.likeness == pytest.approx(1)
+    other = lab.untrained(tiny_resnet, x, seed=3)
+    found = lab.grad_cam(tiny_resnet, x, "s1_b", control=other)
+    assert found.control.table["class"].tolist() == found.table["class"].tolist()
+    plain = lab.grad_cam(other, x, "s1_b", found.table["class"].to_numpy())
+    assert (found.control.maps == plain.maps).all()
+    maps = [one.maps.reshape(4, -1) for one in (found, plain)]
+    ranks = [np.argsort(np.argsort(one, axis=1), axis=1) for one in maps]
+    likeness = np.median([np.corrcoef(*pair)[0, 1] for pair in zip(*ranks, strict=True)])
+    assert found.likeness == pytest.approx(likeness, abs=0.02)
+    assert f"{found.likeness:.2f}" in found.finding
+    assert lab.grad_cam(tiny_resnet, x, "s1_b").likeness is None
