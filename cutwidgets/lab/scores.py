@@ -38,6 +38,8 @@ class Scores:
         class_axis: The axis of the output that counts the classes, from the front.
         maker: Name and kind of the layer that computes the scores.
         computed: Whether a layer with weights computes them, as it does the scores of classes.
+        hidden: Name of a softmax whose probabilities the model changes further; `""` if there is
+            none.
     """
 
     graph: CallGraph
@@ -47,6 +49,7 @@ class Scores:
     class_axis: int
     maker: tuple[str, str]
     computed: bool
+    hidden: str
 
     @property
     def classes(self) -> int:
@@ -63,6 +66,8 @@ class Scores:
                 f"The model {name!r} outputs {shape}: one prediction for each position, or feature "
                 "maps. Pass target=, the index of a channel, to explain its sum over all positions."
             )
+        if self.hidden:
+            return self._no_scores
         if self.ending is not None:
             alone = "softmax" in self.ending and self.number == 1
             return f"The model {name!r} has a softmax over a single class." if alone else ""
@@ -119,16 +124,23 @@ class Scores:
         Raises:
             CutwidgetsError: If the scores of each example are probabilities of several classes.
         """
-        if self.ending is not None or self.number < 2:
-            return
         sums = scores.astype("float64").sum(axis=1)
-        if scores.min() >= 0 and np.abs(sums - 1).max() < 1e-2:
-            name, (maker, kind) = self.graph.name, self.maker
-            raise CutwidgetsError(
-                f"The model {name!r} outputs probabilities, and Grad-CAM needs the scores before "
-                f"their softmax. It is hidden in or before {maker!r} ({kind}). Pass a model that "
-                "outputs the scores."
-            )
+        are_probabilities = scores.min() >= 0 and np.abs(sums - 1).max() < 1e-2
+        if self.hidden or (self.ending is None and self.number > 1 and are_probabilities):
+            raise CutwidgetsError(self._no_scores)
+
+    @property
+    def _no_scores(self) -> str:
+        name, (maker, kind) = self.graph.name, self.maker
+        where = (
+            f"{maker!r} ({kind}) changes what comes from the softmax of {self.hidden!r}"
+            if self.hidden
+            else f"it is hidden in or before {maker!r} ({kind})"
+        )
+        return (
+            f"The model {name!r} outputs probabilities, and Grad-CAM needs the scores before their "
+            f"softmax, but {where}. Pass a model that outputs the scores."
+        )
 
 
 def scores_of(graph: CallGraph) -> Scores:
@@ -162,7 +174,8 @@ def scores_of(graph: CallGraph) -> Scores:
         )
     computed = call.weighted and (ending is not None or not _is_curved(call))
     source = call.outputs[0] if len(call.outputs) == 1 else graph.outputs[0]
-    return Scores(graph, source, ending, number, axis, (call.name, call.kind), computed)
+    hidden = "" if ending else _softmax_before(graph, source)
+    return Scores(graph, source, ending, number, axis, (call.name, call.kind), computed, hidden)
 
 
 def _source(graph: CallGraph, tensor: int) -> Call:
@@ -175,6 +188,20 @@ def _source(graph: CallGraph, tensor: int) -> Call:
     ):
         call = graph.maker(call.inputs[0])
     return call
+
+
+def _softmax_before(graph: CallGraph, tensor: int) -> str:
+    """The softmax from whose values a tensor is computed, without weights and number by number."""
+    shape, pending, seen = graph.tensors[tensor].shape, [tensor], {tensor}
+    while pending:
+        call = graph.maker(pending.pop())
+        if "softmax" in (_ending(call) or ""):
+            return call.name
+        if not call.weighted:
+            same = [t for t in call.inputs if graph.tensors[t].shape == shape and t not in seen]
+            seen.update(same)
+            pending += same
+    return ""
 
 
 def _is_curved(call: Call) -> bool:

@@ -435,7 +435,12 @@ REFUSED = {
             lambda x: layers.Average()([layers.Dense(3, "softmax")(x) for _ in range(2)])
         ),
         {"target": 1},
-        "Grad-CAM needs the scores before their softmax",
+        "'average.*' (Average) changes what comes from the softmax of 'dense.*'",
+    ),
+    "percent": (
+        lambda: feature_model(lambda x: layers.Rescaling(100.0)(layers.Dense(3, "softmax")(x))),
+        {"target": 1},
+        "changes what comes from the softmax",
     ),
     "no spatial axes": (
         lambda: feature_model(layers.Dense(3)),
