@@ -48,8 +48,9 @@ class GradCam(Result):
 
     Attributes:
         heat: The maps without what is negative, enlarged to the size of the input, and divided by
-            the largest value of each: float32 (examples, height, width), from 0 to 1. All zeros if
-            no position speaks for the class. Signals have one axis, and volumes three.
+            the largest value of each, of which the paper's thresholds are shares: float32
+            (examples, height, width), from 0 to 1. All zeros if no position speaks for the class.
+            Signals have one axis in place of two, and volumes three.
         maps: The sums of the feature maps, weighted by their mean gradients, in the resolution of
             the block: float32 (examples, height, width). What is negative speaks against the class.
         place: Name of the block or layer.
