@@ -17,7 +17,16 @@ OUTPUTS = {
         "interactive(children=(IntSlider",
         "CutPanel of",
     ),
-    "04-what-a-block-knows": ("rank correlation", "linear classifier", "CKA", "receptive fields"),
+    "04-what-a-block-knows": (
+        "Control: residual_18_untrained",
+        "negative gradient of the loss",
+        "its own tail",
+        "rank correlation",
+        "linear classifier",
+        "chosen on training examples",
+        "CKA",
+        "effective ∝ formula",
+    ),
     "05-your-own-model": (
         "CutPanel of",
         "my_model, error",

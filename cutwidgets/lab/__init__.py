@@ -4,10 +4,13 @@ A study is a function of a model and data. Its `Result` has a `.table` (pandas),
 (matplotlib) and a `.finding`. The libraries come with the extra `lab`.
 """
 
+from .alignment import Alignment, alignment
 from .controls import untrained
 from .digits import Digits, digits
 from .early_exits import Exits, exits
+from .grad_cam import GradCam, grad_cam
 from .gradients import Gradients, gradients
+from .lens import Lens, lens
 from .lesions import Lesions, RandomLesions, Shuffles, lesions, random_lesions, shuffles
 from .linear_probes import Probes, probes
 from .networks import residual_network
@@ -17,12 +20,16 @@ from .receptive_fields import ReceptiveFields, receptive_fields
 from .removals import outputs_without
 from .results import Result
 from .similarity import Similarity, similarity
+from .stitching import Stitching, stitch
 from .training import Training, train, trained
 
 __all__ = [
+    "Alignment",
     "Digits",
     "Exits",
+    "GradCam",
     "Gradients",
+    "Lens",
     "Lesions",
     "NormRatios",
     "PathGradients",
@@ -33,10 +40,14 @@ __all__ = [
     "Result",
     "Shuffles",
     "Similarity",
+    "Stitching",
     "Training",
+    "alignment",
     "digits",
     "exits",
+    "grad_cam",
     "gradients",
+    "lens",
     "lesions",
     "norm_ratios",
     "outputs_without",
@@ -48,6 +59,7 @@ __all__ = [
     "residual_network",
     "shuffles",
     "similarity",
+    "stitch",
     "train",
     "trained",
     "untrained",

@@ -79,7 +79,7 @@ def test_stochastic_depth_makes_lesions_milder(lesions, data):
 
 
 def test_ratios_fall_within_stages_whether_trained_or_not(residual, data, control):
-    """De and Smith 2020, section 3: about 1/√l, from the initialisation on."""
+    """De and Smith 2020: about 1/√l, from the initialisation on."""
     ratios = lab.norm_ratios(residual, data.test[0], control=control)
     trained, untrained = (result.table["ratio"] for result in (ratios, ratios.control))
     assert np.corrcoef(trained, untrained)[0, 1] > 0.95
