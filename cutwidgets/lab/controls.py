@@ -1,7 +1,7 @@
 """Controls: the same network, never trained. What it shows too was not learned."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import ceil
 from typing import Any, TypeAlias, TypeVar
@@ -21,7 +21,7 @@ from ..progress import track
 from ..structure.anatomy import anatomy
 from ..surgery.states import copy_state
 from .results import Result
-from .subjects import subject
+from .subjects import Subject, subject
 
 Control: TypeAlias = keras.Model | bool | None
 
@@ -91,9 +91,13 @@ def untrained(model: keras.Model, x: Any, seed: int = 0) -> keras.Model:
             copy_state(old, new)
     normalisations = [new for _, new in pairs if isinstance(new, layers.BatchNormalization)]
     if normalisations:
-        parts = np.array_split(case.shuffled(), ceil(case.size / case.at_once))
-        batches = [[array[part] for array in case.inputs.values()] for part in parts]
-        _gather_statistics(anatomy(fresh).graph, normalisations, batches)
+        graph = anatomy(fresh).graph
+
+        def run(tensors: list[Any]) -> Any:
+            values = dict(zip(graph.inputs, tensors, strict=True))
+            return compute(graph, graph.outputs, values, training=True)[0]
+
+        gather_statistics(fresh.name, run, normalisations, batches_of(case))
     for old, new in pairs:  # outer layers first, as they set the flags of those inside
         new.trainable = old.trainable
     return fresh
@@ -143,10 +147,32 @@ def _holds_data(layer: keras.Layer) -> bool:
     return bool(layer.weights) or hasattr(layer, "adapt")
 
 
-def _gather_statistics(
-    graph: CallGraph, normalisations: list[Any], batches: list[list[np.ndarray]]
+def batches_of(case: Subject) -> list[list[np.ndarray]]:
+    """All examples in batches of nearly equal size, drawn as `Subject.shuffled` does.
+
+    Each batch has an array for each input of the model.
+    """
+    parts = np.array_split(case.shuffled(), ceil(case.size / case.at_once))
+    return [[array[part] for array in case.inputs.values()] for part in parts]
+
+
+def gather_statistics(
+    name: str,
+    run: Callable[[list[Any]], Any],
+    normalisations: Sequence[keras.Layer],
+    batches: list[list[np.ndarray]],
 ) -> None:
-    """Set the statistics of normalisations to their averages over batches."""
+    """Set the statistics of normalisations to their averages over batches.
+
+    Args:
+        name: Name of their model.
+        run: Runs the model in training mode on a tensor for each of its inputs.
+        normalisations: Layers `BatchNormalization`.
+        batches: For each batch an array for each input of the model.
+
+    Raises:
+        CutwidgetsError: If the output is not finite.
+    """
     before = [(layer.momentum, layer.trainable) for layer in normalisations]
     try:
         for layer in normalisations:
@@ -154,9 +180,8 @@ def _gather_statistics(
         for count, batch in enumerate(track(batches, "setting batch normalisation")):
             for layer in normalisations:
                 layer.momentum = count / (count + 1)
-            tensors = dict(zip(graph.inputs, map(keras.ops.convert_to_tensor, batch), strict=True))
-            output = compute(graph, graph.outputs, tensors, training=True)
-            finite(graph.name, arrays(output)[0])
+            (output,) = arrays([run([keras.ops.convert_to_tensor(array) for array in batch])])
+            finite(name, output)
     finally:
         for layer, (momentum, trainable) in zip(normalisations, before, strict=True):
             layer.momentum, layer.trainable = momentum, trainable
