@@ -91,13 +91,7 @@ def untrained(model: keras.Model, x: Any, seed: int = 0) -> keras.Model:
             copy_state(old, new)
     normalisations = [new for _, new in pairs if isinstance(new, layers.BatchNormalization)]
     if normalisations:
-        graph = anatomy(fresh).graph
-
-        def run(tensors: list[Any]) -> Any:
-            values = dict(zip(graph.inputs, tensors, strict=True))
-            return compute(graph, graph.outputs, values, training=True)[0]
-
-        gather_statistics(fresh.name, run, normalisations, batches_of(case))
+        gather_statistics(anatomy(fresh).graph, normalisations, batches_of(case))
     for old, new in pairs:  # outer layers first, as they set the flags of those inside
         new.trainable = old.trainable
     return fresh
@@ -157,16 +151,12 @@ def batches_of(case: Subject) -> list[list[np.ndarray]]:
 
 
 def gather_statistics(
-    name: str,
-    run: Callable[[list[Any]], Any],
-    normalisations: Sequence[keras.Layer],
-    batches: list[list[np.ndarray]],
+    graph: CallGraph, normalisations: Sequence[Any], batches: list[list[np.ndarray]]
 ) -> None:
     """Set the statistics of normalisations to their averages over batches.
 
     Args:
-        name: Name of their model.
-        run: Runs the model in training mode on a tensor for each of its inputs.
+        graph: The call graph of their model.
         normalisations: Layers `BatchNormalization`.
         batches: For each batch an array for each input of the model.
 
@@ -180,8 +170,9 @@ def gather_statistics(
         for count, batch in enumerate(track(batches, "setting batch normalisation")):
             for layer in normalisations:
                 layer.momentum = count / (count + 1)
-            (output,) = arrays([run([keras.ops.convert_to_tensor(array) for array in batch])])
-            finite(name, output)
+            tensors = dict(zip(graph.inputs, map(keras.ops.convert_to_tensor, batch), strict=True))
+            output = compute(graph, graph.outputs, tensors, training=True)
+            finite(graph.name, arrays(output)[0])
     finally:
         for layer, (momentum, trainable) in zip(normalisations, before, strict=True):
             layer.momentum, layer.trainable = momentum, trainable

@@ -10,6 +10,7 @@ from ..errors import CutwidgetsError
 from ..graph.keras_internals import layers_inside
 from ..inference.side_effects import states
 from ..progress import track
+from ..structure.anatomy import anatomy
 from .controls import gather_statistics
 from .subjects import Subject, the_loss
 from .training import seed_layers
@@ -64,8 +65,7 @@ def recover(
         ]
         if normalisations:
             # Averages that move by a hundredth a step would still be those of the whole network.
-            run = _in_training_mode(model)
-            gather_statistics(model.name, run, normalisations, batches)
+            gather_statistics(anatomy(model).graph, normalisations, batches)
     finally:
         before.put_back()
 
@@ -118,13 +118,6 @@ class _LossOf(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return self._function(y_true, y_pred)
-
-
-def _in_training_mode(model: keras.Model) -> Callable[[list[Any]], Any]:
-    # A call that the graph fixes to inference mode stays in it.
-    return lambda tensors: keras.tree.flatten(
-        model(keras.tree.pack_sequence_as(model.input, tensors), training=True)
-    )[0]
 
 
 def loss_of_labels(case: Subject) -> Loss:
