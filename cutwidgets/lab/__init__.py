@@ -4,10 +4,12 @@ A study is a function of a model and data. Its `Result` has a `.table` (pandas),
 (matplotlib) and a `.finding`. The libraries come with the extra `lab`.
 """
 
+from .alignment import Alignment, alignment
 from .controls import untrained
 from .digits import Digits, digits
 from .early_exits import Exits, exits
 from .gradients import Gradients, gradients
+from .lens import Lens, lens
 from .lesions import Lesions, RandomLesions, Shuffles, lesions, random_lesions, shuffles
 from .linear_probes import Probes, probes
 from .networks import residual_network
@@ -17,12 +19,15 @@ from .pruning import Pruned, prune
 from .receptive_fields import ReceptiveFields, receptive_fields
 from .results import Result
 from .similarity import Similarity, similarity
+from .stitching import Stitching, stitch
 from .training import Training, train, trained
 
 __all__ = [
+    "Alignment",
     "Digits",
     "Exits",
     "Gradients",
+    "Lens",
     "Lesions",
     "NormRatios",
     "PathGradients",
@@ -34,10 +39,13 @@ __all__ = [
     "Result",
     "Shuffles",
     "Similarity",
+    "Stitching",
     "Training",
+    "alignment",
     "digits",
     "exits",
     "gradients",
+    "lens",
     "lesions",
     "norm_ratios",
     "path_gradients",
@@ -49,6 +57,7 @@ __all__ = [
     "residual_network",
     "shuffles",
     "similarity",
+    "stitch",
     "train",
     "trained",
     "untrained",
