@@ -1,6 +1,6 @@
 """How much a network needs each of its blocks, by four measures."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -60,22 +60,17 @@ def _harms(case: Subject, blocks: Sequence[Block]) -> list[float]:
     outputs = (without([block.name]) for block in track(blocks, "removing blocks"))
     if case.labels is None:
         return [case.score(output, whole) for output in outputs]
-    loss = mean_loss(case)
-    base = loss(whole)
-    return [loss(output) - base for output in outputs]
+    base = _mean_loss(case, whole)
+    return [_mean_loss(case, output) - base for output in outputs]
 
 
-def mean_loss(case: Subject) -> Callable[[np.ndarray], float]:
-    """A function from an output for all examples to the mean loss of an example."""
-    convert = keras.ops.convert_to_tensor
+def _mean_loss(case: Subject, output: np.ndarray) -> float:
+    """The loss of an example, on average."""
+    if case.kind == "squared error":
+        return case.score(output, output)  # in double precision
     assert case.labels is not None
-    labels = convert(case.labels.astype("float32" if case.labels.dtype.kind == "f" else "int32"))
-
-    def loss(output: np.ndarray) -> float:
-        total = the_loss(case, convert(output.astype("float32")), labels)
-        return float(total) / case.size
-
-    return loss
+    tensors = map(keras.ops.convert_to_tensor, (output.astype("float32"), case.labels))
+    return float(the_loss(case, *tensors)) / case.size
 
 
 def _influences(case: Subject, blocks: Sequence[Block]) -> list[float]:

@@ -36,6 +36,29 @@ def model(data):
     return network
 
 
+def snapshot(network):
+    flags = [layer.trainable for layer in network.layers]
+    nodes = [len(layer._inbound_nodes) for layer in network.layers]
+    weights = [np.array(weight) for weight in network.variables]
+    return weights, (network.to_json(), network.compiled, network.name, flags, nodes)
+
+
+def same(before, after):
+    pairs = zip(before[0], after[0], strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs) and before[1:] == after[1:]
+
+
+@pytest.fixture(scope="module")
+def found(model, data):
+    """A result that several tests look at, and the model and the seeds before and after."""
+    random.seed(1)
+    np.random.seed(1)
+    before = *snapshot(model), random.getstate(), np.random.get_state()[1].tolist()
+    result = lab.prune(model, **data, count=2, control=True)
+    after = *snapshot(model), random.getstate(), np.random.get_state()[1].tolist()
+    return result, before, after
+
+
 def error(network, x, y):
     return float(np.mean(network.predict(x, verbose=0).argmax(-1) != y))
 
@@ -141,40 +164,24 @@ def test_ratios_are_those_of_the_study(model, data):
     assert np.allclose(found["importance"], wanted["ratio"])
 
 
-def test_the_random_choice_and_the_training_depend_on_the_seed_alone(model, data):
-    """And the seeds of the process neither change nor are changed."""
-    random.seed(1)
-    np.random.seed(1)
-    one = lab.prune(model, **data, count=2, by="random", seed=3)
-    assert random.random() == random.Random(1).random()
-    assert np.random.random() == np.random.RandomState(1).random()
+def test_the_choice_and_the_training_depend_on_the_seed_alone(model, data, found):
     keras.utils.set_random_seed(7)
-    same = lab.prune(model, **data, count=2, by="random", seed=3)
-    assert one.removed == same.removed
-    pairs = zip(one.model.get_weights(), same.model.get_weights(), strict=True)
+    again = lab.prune(model, **data, count=2)
+    assert again.removed == found[0].removed
+    pairs = zip(again.model.get_weights(), found[0].model.get_weights(), strict=True)
     assert all(np.allclose(a, b, atol=1e-5) for a, b in pairs)
-    chosen = {
-        lab.prune(model, **data, count=2, by="random", epochs=0, seed=s).removed for s in range(6)
-    }
-    assert len(chosen) > 1
+    options = {**data, "count": 2, "by": "random", "epochs": 0}
+    chosen = [lab.prune(model, **options, seed=seed).removed for seed in (0, 0, 1, 2, 3)]
+    assert chosen[0] == chosen[1]
+    assert len(set(chosen)) > 1
 
 
-def snapshot(network):
-    flags = [layer.trainable for layer in network.layers]
-    nodes = [len(layer._inbound_nodes) for layer in network.layers]
-    weights = [np.array(weight) for weight in network.variables]
-    return weights, (network.to_json(), network.compiled, network.name, flags, nodes)
-
-
-def test_the_model_stays_as_it_is(model, data):
-    before = snapshot(model)
-    found = lab.prune(model, **data, count=2)
-    after = snapshot(model)
-    assert all(np.array_equal(a, b) for a, b in zip(before[0], after[0], strict=True))
-    assert before[1] == after[1]
+def test_the_model_and_the_seeds_stay_as_they_are(model, found):
+    result, before, after = found
+    assert same(before, after)
     own = {id(variable) for variable in model.variables}
-    assert not any(id(variable) in own for variable in found.model.variables)
-    assert not found.model.compiled
+    assert not any(id(variable) in own for variable in result.model.variables)
+    assert not result.model.compiled
 
 
 def test_training_can_be_stopped(model, data):
@@ -193,37 +200,28 @@ def test_training_can_be_stopped(model, data):
         lab.prune(model, **data, count=2, epochs=2)
     assert heard[-1][:2] == (3, 10)  # a step for each batch of 32
     assert random.random() == random.Random(1).random()
-    after = snapshot(model)
-    assert all(np.array_equal(a, b) for a, b in zip(before[0], after[0], strict=True))
-    assert before[1] == after[1]
+    assert same(before, snapshot(model))
 
 
-def test_the_result_loads_without_cutwidgets(model, data, tmp_path, monkeypatch):
-    found, x = lab.prune(model, **data, count=2), data["test"][0]
-    wanted = found.model.predict(x, verbose=0)
-    found.model.save(tmp_path / "small.keras")
+def test_the_result_loads_without_cutwidgets(found, data, tmp_path, monkeypatch):
+    result, x = found[0].model, data["test"][0]
+    wanted = result.predict(x, verbose=0)
+    result.save(tmp_path / "small.keras")
     for name in [name for name in sys.modules if name.partition(".")[0] == "cutwidgets"]:
         monkeypatch.setitem(sys.modules, name, None)  # an import then raises an error
     loaded = keras.models.load_model(tmp_path / "small.keras")
     assert np.allclose(loaded.predict(x, verbose=0), wanted, atol=1e-6)
 
 
-def test_statistics_are_those_of_the_pruned_network(model, data):
-    """With Keras's usual momentum, a few steps would leave those of the whole network."""
-    x = data["train"][0]
-    slow = keras.models.clone_model(model)
-    slow.set_weights(model.get_weights())
-    for layer in slow.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = 0.99
-    found = lab.prune(slow, **data, count=2).model
-    names = [layer.name for layer in found.layers]
-    last = names[max(i for i, name in enumerate(names) if name.endswith("_bn"))]
-    assert found.get_layer(last).momentum == 0.99
-    inputs = keras.Model(found.inputs, found.get_layer(last).input)
-    value = np.array(inputs(x, training=True))
-    assert np.allclose(found.get_layer(last).moving_mean, value.mean((0, 1, 2)), atol=1e-4)
-    assert np.allclose(found.get_layer(last).moving_variance, value.var((0, 1, 2)), rtol=1e-2)
+def test_statistics_are_those_of_the_pruned_network(found, data):
+    """A few steps would leave the averages near those of the whole network."""
+    result = found[0].model
+    names = [layer.name for layer in result.layers if layer.name.endswith("_bn")]
+    last = result.get_layer(names[-1])
+    assert last.momentum == 0.9
+    value = np.array(keras.Model(result.inputs, last.input)([data["train"][0]], training=True))
+    assert np.allclose(last.moving_mean, value.mean((0, 1, 2)), atol=1e-4)
+    assert np.allclose(last.moving_variance, value.var((0, 1, 2)), rtol=1e-2)
 
 
 def test_what_is_frozen_stays_frozen(data):
@@ -243,43 +241,45 @@ def test_what_is_frozen_stays_frozen(data):
         lab.prune(network, (x, y), 1)
 
 
-TASKS = {
-    "squared error": (lambda x: x[:, :2] ** 2, lambda x: layers.Dense(2)(x)),
-    "wrong decisions": (
-        lambda x: (x[:, :3] > 0).astype(int),
-        lambda x: layers.Dense(3, "sigmoid")(x),
-    ),
-    "error": (lambda x: x[:, :3].argmax(1), lambda x: layers.Dense(3)(x)),
-    "yes or no": (lambda x: (x[:, 0] > 0).astype(int), lambda x: layers.Dense(1, "sigmoid")(x)),
+TOPS = {
+    "squared error": lambda x: layers.Dense(2)(x),
+    "wrong decisions": lambda x: layers.Dense(3, "sigmoid")(x),
+    "error": lambda x: layers.Dense(3)(x),
+    "yes or no": lambda x: layers.Dense(1, "sigmoid")(x),
 }
+FAST = [("squared error", False), ("wrong decisions", True)]
+TASKS = [
+    pytest.param(task, distil, marks=() if (task, distil) in FAST else pytest.mark.slow)
+    for task in TOPS
+    for distil in (False, True)
+]
 
 
-@pytest.mark.parametrize("distil", [False, True])
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(("task", "distil"), TASKS)
 def test_training_helps_at_each_task(task, distil):
-    """With batch normalisation and dropout."""
-    labels, top = TASKS[task]
+    """With batch normalisation and dropout; what is right is what the whole network says."""
     keras.utils.set_random_seed(0)
-    network = dense(top)
+    network = dense(TOPS[task])
     x = np.random.default_rng(0).normal(size=(256, 8)).astype("float32")
-    y = labels(x)
-    network.compile("adam", recovery._LossOf(recovery.loss_of_labels(subject(network, x, y))))
-    network.fit(x, y, epochs=20, verbose=0)
-    found = lab.prune(network, (x, y), 2, by="random", epochs=15, distil=distil, rate=0.01)
-    whole, pruned, recovered = found.table[found.kind]
+    y = network.predict(x, verbose=0)
+    if task != "squared error":
+        y = y.argmax(1) if task == "error" else (y > np.median(y)).astype(int)
+    found = lab.prune(network, (x, y), 1, by="random", epochs=20, distil=distil, rate=0.01)
+    _, pruned, recovered = found.table[found.kind]
     assert found.kind == ("error" if task == "yes or no" else task)
-    assert whole < pruned
-    assert recovered < whole + 0.5 * (pruned - whole)
-    assert ("distillation" if distil else "epochs of training") in found.finding
+    assert recovered < 0.7 * pruned
+    assert ("epochs of distillation" if distil else "epochs of training") in found.finding
 
 
-def test_distillation_needs_no_labels(model, data):
-    x = data["train"][0]
-    found = lab.prune(model, (x, None), 2, test=data["test"], distil=True, epochs=3, rate=0.003)
+def test_distillation_needs_no_labels():
+    keras.utils.set_random_seed(0)
+    network = dense(lambda x: layers.Dense(3, "softmax")(x))
+    x, other = np.random.default_rng(0).normal(size=(2, 256, 8)).astype("float32")
+    y = network.predict(other, verbose=0).argmax(1)
+    found = lab.prune(network, (x, None), 1, test=(other, y), distil=True, epochs=20, rate=0.01)
     assert found.kind == "error"
-    found = lab.prune(model, (x, None), 2, distil=True, epochs=3, rate=0.003)
-    assert found.examples == "training"
-    _, pruned, recovered = found.table["change"]
+    whole, pruned, recovered = found.table["error"]
+    assert whole == 0
     assert recovered < 0.7 * pruned
 
 
@@ -347,14 +347,16 @@ def test_a_network_without_removable_blocks_is_refused(data):
         lab.prune(keras.Model(inputs, stem), **data, count=1)
 
 
-def test_nan_is_refused(model, data):
+def test_what_is_not_finite_is_refused(model, data):
     broken = keras.models.clone_model(model)
     broken.set_weights([np.full_like(w, np.nan) for w in model.get_weights()])
     for by in ("lesion", "influence", "ratio", "random"):
         with pytest.raises(cw.CutwidgetsError, match="not finite"):
             lab.prune(broken, **data, count=1, by=by)
-    with pytest.raises(cw.CutwidgetsError, match="diverged|not finite"):
-        lab.prune(dense(layers.Dense(1), scale=False), (np.full((64, 8), 1e18), np.ones(64)), 1)
+    network = dense(lambda x: layers.Dense(1)(x), scale=False)
+    x = np.random.default_rng(0).normal(size=(64, 8)) * 1e25
+    with pytest.raises(cw.CutwidgetsError, match="diverged"):
+        lab.prune(network, (x, x[:, :1]), 1)
 
 
 def test_blocks_inside_of_a_nested_model_are_pruned(model, data):
@@ -362,44 +364,42 @@ def test_blocks_inside_of_a_nested_model_are_pruned(model, data):
     inputs = keras.Input((8, 8, 1))
     x = layers.GlobalAveragePooling2D()(backbone(inputs))
     network = keras.Model(inputs, layers.Dense(10, "softmax")(x))
-    found = lab.prune(network, **data, count=1)
-    assert found.model.count_params() < network.count_params()
-    wanted = lab.prune(network, **data, count=1, epochs=0)
-    by_hand = cw.remove(network, *wanted.removed)
-    assert wanted.table["error"].iloc[1] == error(by_hand, *data["test"])
+    result = lab.prune(network, **data, count=1)
+    assert result.model.count_params() < network.count_params()
+    by_hand = cw.remove(network, *result.removed)
+    assert result.table["error"].iloc[1] == error(by_hand, *data["test"])
 
 
-def test_pictures(model, data):
-    found = lab.prune(model, **data, count=2, control=True)
-    other = lab.prune(model, **data, count=1, by="random")
-    assert found.control.name == "residual_4_untrained"
-    assert found.control.removed
-    axes = found.plot(other, axes=Figure().subplots(), labels=["by lesion", "random"])
+def test_pictures(model, data, found):
+    result = found[0]
+    other = lab.prune(model, **data, count=1, by="random", epochs=0)
+    assert result.control.name == "residual_4_untrained"
+    assert len(result.control.removed) == 2
+    axes = result.plot(other, axes=Figure().subplots(), labels=["by lesion", "random"])
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
         "residual_4_untrained", "by lesion", "random",
     ]  # fmt: skip
     (line,) = [line for line in axes.lines if line.get_label() == "random"]
     assert np.allclose(line.get_ydata(), 100 * other.table["error"])
-    axes = found.plot_importance(Figure().subplots())
+    axes = result.plot_importance(Figure().subplots())
     drawn = {line.get_label(): line for line in axes.lines if line.get_label()[0] != "_"}
     assert drawn["residual_4_untrained"].get_color() == CONTROL
-    assert np.allclose(drawn["residual_4"].get_ydata(), found.importance["importance"])
+    assert np.allclose(drawn["residual_4"].get_ydata(), result.importance["importance"])
     crosses = [line for line in axes.lines if line.get_marker() == "x"]
     own = np.isfinite(crosses[-1].get_ydata())
-    assert np.array_equal(own, found.importance["removed"])
-    assert "Control:" in found._repr_html_()
+    assert np.array_equal(own, result.importance["removed"])
+    assert "Control:" in result._repr_html_()
 
 
-def test_the_finding_says_what_was_done(model, data):
-    found = lab.prune(model, **data, count=2, by="influence")
-    percent = [f"{100 * value:.1f} %" for value in found.table["error"]]
-    assert found.finding.startswith(
-        f"residual_4, error: whole {percent[0]}, without 2 of 4 blocks, chosen by influence, "
+def test_the_finding_says_what_was_done(model, data, found):
+    percent = [f"{100 * value:.1f} %" for value in found[0].table["error"]]
+    assert found[0].finding.startswith(
+        f"residual_4, error: whole {percent[0]}, without 2 of 4 blocks, chosen by lesion, "
         f"{percent[1]}, after 1 epoch of training {percent[2]} (test examples). "
     )
-    found = lab.prune(model, data["train"], 1, by="random", epochs=0)
-    assert "drawn at random" in found.finding
-    assert "(training examples)" in found.finding
+    other = lab.prune(model, data["train"], 1, by="random", epochs=0)
+    assert "drawn at random" in other.finding
+    assert "(training examples)" in other.finding
 
 
 @pytest.fixture(scope="module")
