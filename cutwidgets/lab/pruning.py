@@ -165,7 +165,7 @@ def prune(
     - `"random"`: drawn at random, for comparison.
 
     Blocks are removed as by `cutwidgets.remove`. The smaller network has weights of its own, so
-    `model` is not changed. It is trained by Adam in batches of 32; at the end, its trainable batch
+    `model` is not changed. It is trained by Adam in batches of 16; at the end, its trainable batch
     normalisations get their statistics from the training examples, as those of the whole network
     are wrong for it.
 
