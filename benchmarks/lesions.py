@@ -7,7 +7,7 @@ from measure import Part, Row, Times, timed
 
 import cutwidgets as cw
 from cutwidgets import lab
-from cutwidgets.progress import told
+from cutwidgets.progress import reporting_to
 
 
 def study(repeats: int, rebuilt: int = 4) -> Row:
@@ -25,7 +25,7 @@ def study(repeats: int, rebuilt: int = 4) -> Row:
     ours, peer = [], []
     for _ in range(repeats):
         peer.append(median(timed(rebuild, name) for name in blocks) * len(names))
-        with told(lambda *_: None):  # no bar
+        with reporting_to(lambda *_: None):  # no bar
             ours.append(timed(lab.lesions, model, x, y))
     return Times(ours, peer).row(
         f"lesions of {len(names)} blocks, {len(x)} digits",

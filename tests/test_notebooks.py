@@ -10,7 +10,16 @@ OUTPUTS = {
     "01-cut-a-resnet": ("bypasses", "accuracy 0.", "CutPanel of"),
     "02-why-shortcuts": ("for each layer", "262 k paths", "% of the gradient comes through"),
     "03-lesions": ("plain_18, error", "without blocks drawn at random", "swapped", "CutPanel of"),
-    "04-what-a-block-knows": ("rank correlation", "linear classifier", "CKA", "receptive fields"),
+    "04-what-a-block-knows": (
+        "Control: residual_18_untrained",
+        "negative gradient of the loss",
+        "its own tail",
+        "rank correlation",
+        "linear classifier",
+        "chosen on training examples",
+        "CKA",
+        "effective ∝ formula",
+    ),
     "05-your-own-model": (
         "CutPanel of",
         "my_model, error",

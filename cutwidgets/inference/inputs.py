@@ -1,9 +1,10 @@
 """A model's inputs: shapes, dtypes, the user's own data, random data."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
+import keras
 import numpy as np
 
 from ..errors import CutwidgetsError
@@ -98,6 +99,12 @@ def as_inputs(graph: CallGraph, x: Any) -> dict[int, np.ndarray]:
 
 
 def _as_array(graph: CallGraph, tensor: Tensor, name: str, value: Any) -> np.ndarray:
+    if _is_data_set(value):
+        raise CutwidgetsError(
+            f"The input {name!r} of the model {graph.name!r} takes an array. Received a data set, "
+            f"{type(value).__name__}: collect its batches first, for instance "
+            "x, y = map(np.concatenate, zip(*data)). `cutwidgets.features` takes data sets."
+        )
     try:
         array = np.asarray(value)
         if tensor.dtype != "string":
@@ -113,6 +120,14 @@ def _as_array(graph: CallGraph, tensor: Tensor, name: str, value: Any) -> np.nda
             f"the batch axis first. Received an array of shape {array.shape}."
         )
     return array
+
+
+def _is_data_set(value: Any) -> bool:
+    return (
+        hasattr(value, "element_spec")  # of tf.data
+        or isinstance(value, keras.utils.PyDataset | Iterator)
+        or (hasattr(value, "dataset") and hasattr(value, "batch_size"))  # PyTorch's loader
+    )
 
 
 def by_input(graph: CallGraph, values: Any) -> dict[str, Any]:

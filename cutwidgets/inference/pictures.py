@@ -22,6 +22,10 @@ _BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF: bits per sample, and whether 0 i
 
 _TRANSPARENT = 255  # the index of the last colour of a palette
 
+# Of heat: where its colours begin among those of viridis, and the opacity of the largest, through
+# which a picture can still be seen.
+_COLDEST, _DENSEST = 0.4, 0.8
+
 
 def photo(source: Picture | None = None) -> Image.Image:
     """Load a photograph, in the colours that a person sees.
@@ -199,6 +203,28 @@ def sheet(maps: np.ndarray, scales: np.ndarray, columns: int = 8) -> bytes:
     image = Image.fromarray(cells.reshape(rows * height, columns * width)).convert("P")
     image.putpalette(_palette())
     return png(image, transparency=_TRANSPARENT, compress_level=1)
+
+
+def glow(heat: np.ndarray) -> np.ndarray:
+    """Colour heat so that it can be laid over a grey picture: what is cold is transparent.
+
+    Args:
+        heat: An array (height, width) of numbers from 0 to 1.
+
+    Returns:
+        Bytes (height, width, 4): red, green, blue and opacity. The colours are those of viridis.
+
+    Example:
+        >>> import numpy as np
+        >>> glow(np.array([[0.0, 1.0]]))[0, :, 3].tolist()
+        [0, 204]
+    """
+    heat = np.clip(heat, 0, 1)
+    # From the middle of the colours on: the dark ones would look like shadows of the picture.
+    levels = np.round((_COLDEST + (1 - _COLDEST) * heat) * (_TRANSPARENT - 1)).astype("uint8")
+    colours = np.frombuffer(_palette(), "uint8").reshape(-1, 3)[levels]
+    opacity = np.round(255 * _DENSEST * np.minimum(1, 1.5 * heat)).astype("uint8")
+    return np.concatenate([colours, opacity[..., np.newaxis]], axis=-1)
 
 
 @cache

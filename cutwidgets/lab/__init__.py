@@ -8,6 +8,7 @@ from .alignment import Alignment, alignment
 from .controls import untrained
 from .digits import Digits, digits
 from .early_exits import Exits, exits
+from .grad_cam import GradCam, grad_cam
 from .gradients import Gradients, gradients
 from .lens import Lens, lens
 from .lesions import Lesions, RandomLesions, Shuffles, lesions, random_lesions, shuffles
@@ -26,6 +27,7 @@ __all__ = [
     "Alignment",
     "Digits",
     "Exits",
+    "GradCam",
     "Gradients",
     "Lens",
     "Lesions",
@@ -44,6 +46,7 @@ __all__ = [
     "alignment",
     "digits",
     "exits",
+    "grad_cam",
     "gradients",
     "lens",
     "lesions",

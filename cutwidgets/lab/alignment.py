@@ -29,7 +29,8 @@ class Alignment(Result):
     def finding(self) -> str:
         """The mean over all blocks, and over those of the last stage."""
         values = self.table["alignment"]
-        last = self.table[self.table["stage"] == self.table["stage"].iloc[-1]]
+        stages = self.table["stage"].tolist()
+        last = self.table[[stage == stages[-1] for stage in stages]]
         return (
             f"{self.name}: the cosine between a block's F(x) and the negative gradient of the loss "
             f"is {values.mean():.3f} on average over {len(values)} blocks, and "

@@ -119,7 +119,10 @@ def meter(
             "between blocks. Pass a model of several."
         )
     variables = list(_variables(graph, range(len(graph.calls))).values())
-    inputs, labels = case.some()
+    arrays, labels = case.some()
+    convert = keras.ops.convert_to_tensor
+    # All at once, as normalisations use the statistics of the batch.
+    inputs, labels = {i: convert(array) for i, array in arrays.items()}, convert(labels)
     traced = compiled(_function(case, blocks, variables))
     owned = [any(v.trainable for v in _variables(graph, b.calls).values()) for b in blocks]
 

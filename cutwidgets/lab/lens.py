@@ -73,7 +73,9 @@ class Lens(Measured):
         if len(rows) == 1:
             return first
         rises = int((np.diff(values) > 0).sum())
-        often = f"rising at {rises} of the {len(rows) - 1} blocks after it" if rises else "falling"
+        often = (
+            f"rising at {rises} of the {len(rows) - 1} blocks after it" if rises else "never rising"
+        )
         last = f"{self._text(values.iloc[-1])} on that of {names.iloc[-1]}"
         return f"{first}, {often}, and {last}"
 

@@ -60,8 +60,8 @@ def norm_ratios(model: keras.Model, x: Any, *, control: Control = None) -> NormR
     adds to it. The ratio falls within a stage, but that is not learned: each normalised branch adds
     a vector of about the same length to a sum that grows as the root of their number, so block l of
     a stage of an untrained network already has a ratio of about 1/√l (De and Smith 2020, "Batch
-    normalization biases residual blocks towards the identity function in deep networks", section
-    3). Compare with `control=True`. What training adds is measured by `alignment`.
+    normalization biases residual blocks towards the identity function in deep networks"). Compare
+    with `control=True`. What training adds is measured by `alignment`.
 
     Args:
         model: A built functional or Sequential model with one output.

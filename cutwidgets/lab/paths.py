@@ -6,6 +6,7 @@ networks", sections 3 and 5.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from math import comb
 from typing import Any
 
@@ -16,12 +17,12 @@ from ..blocks import flow
 from ..errors import CutwidgetsError
 from ..extras import needs
 from ..graph.interpreter import Edit, compute
-from ..inference.backend import compiled, gradients
+from ..inference.backend import compiled, finite, gradients, in_batches
 from ..progress import track
 from ..structure.anatomy import Anatomy, anatomy
 from ..text import number_text
 from .controls import Control, with_control
-from .results import COLOURS, CONTROL, Result, by_number, frame
+from .results import COLOURS, CONTROL, Result, by_number, for_any_page, frame
 from .sampling import subsets
 from .subjects import labelled, residual_blocks, the_loss, the_merge
 
@@ -131,11 +132,11 @@ class PathGradients(Result):
     def _draw(self, axes: Any, colour: str) -> None:
         share = 100 * self.table["share"]
         if colour != CONTROL:
-            label = f"{self.name}: share of all paths"
+            label = f"{self.name}: all paths"
             axes.bar(self.table["length"], share, color=colour, alpha=0.25, label=label)
-        label = f"{self.name}: share of the gradient"
+        label = f"{self.name}: gradient"
         replace(self, name=label)._curve(axes, colour, "length", "contribution", 100)
-        axes.set_ylabel("%")
+        axes.set_ylabel("share (%)")
         by_number(axes, "residual branches on the path")
 
     def plot_decay(self, *others: "PathGradients", axes: Any = None) -> Any:
@@ -160,7 +161,9 @@ class PathGradients(Result):
         for one, colour in zip(
             [*controls, *results], [CONTROL] * len(controls) + list(COLOURS), strict=False
         ):
-            one._curve(axes, colour, "length", "gradient", band=True)
+            # Gradients too small for float32 are zero, which has no place on this axis.
+            table = one.table.replace({"gradient": {0.0: np.nan}, "low": {0.0: np.nan}})
+            replace(one, table=table)._curve(axes, colour, "length", "gradient", band=True)
         axes.set(yscale="log", ylabel="‖gradient‖ through one path")
         by_number(axes, "residual branches on the path")
         self._finish(axes, len(controls) + len(results) > 1)
@@ -170,9 +173,10 @@ class PathGradients(Result):
         left, right = figure.subplots(1, 2)
         self.plot_decay(axes=left)
         self.plot(axes=right)
-        if right.get_legend() is None:
-            self._finish(right, True)
-        right.get_legend().set(loc="upper right")
+        if left.get_legend():
+            left.get_legend().remove()
+        right.legend(frameon=False, fontsize=7, loc="upper right")
+        for_any_page(right)
 
 
 def path_gradients(
@@ -230,32 +234,37 @@ def path_gradients(
     graph = case.anatomy.graph
     merges = [the_merge(case.anatomy, block) for block in blocks]
 
-    def function(inputs: Mapping[int, Any], labels: Any, branches: Any) -> Any:
+    inputs, labels = case.some()
+    last = len(graph.tensors)  # the key of the labels among the indices of the inputs
+
+    def function(branches: Any, values: Mapping[int, Any]) -> Any:
+        inputs = {index: values[index] for index in graph.inputs}
         edits = {out: _one_way(branches[i], shortcut) for i, (out, shortcut) in enumerate(merges)}
 
-        def loss(values: list[Any]) -> Any:
-            tensors = dict(zip(inputs, values, strict=True))
-            return the_loss(case, compute(graph, graph.outputs, tensors, edits)[0], labels)
+        def loss(at: list[Any]) -> Any:
+            tensors = dict(zip(inputs, at, strict=True))
+            return the_loss(case, compute(graph, graph.outputs, tensors, edits)[0], values[last])
 
         squares = [
             keras.ops.sum(keras.ops.reshape(slope, (keras.ops.shape(slope)[0], -1)) ** 2, axis=1)
             for slope in gradients(loss, list(inputs.values()))
         ]
-        return keras.ops.mean(keras.ops.sqrt(sum(squares)))
+        return keras.ops.sqrt(sum(squares))
 
-    traced, (inputs, labels) = compiled(function), case.some()
+    traced, arrays = compiled(function), {**inputs, last: labels}
+    at_once = min(case.at_once, len(labels))
     random = np.random.default_rng(seed)
     draws = [drawn for k in range(number + 1) for drawn in subsets(number, k, repeats, random)]
     rows = []
     for drawn in track(draws, "drawing paths"):
         branches = np.zeros(number, "float32")
         branches[list(drawn)] = 1
-        with keras.StatelessScope():
-            norm = traced(inputs, labels, keras.ops.convert_to_tensor(branches))
-        rows.append((len(drawn), float(keras.ops.convert_to_numpy(norm))))
-    norms = frame(rows, ["length", "gradient"]).groupby("length")["gradient"]
+        gates = partial(traced, keras.ops.convert_to_tensor(branches))
+        norms = finite(graph.name, in_batches(gates, arrays, at_once))
+        rows.append((len(drawn), float(norms.mean())))
+    by_length = frame(rows, ["length", "gradient"]).groupby("length")["gradient"]
     return with_control(
-        _effective(case.anatomy.name, counts, norms),
+        _effective(case.anatomy.name, counts, by_length),
         lambda m: path_gradients(m, x, y, repeats, seed, measure=measure),
         model,
         x,

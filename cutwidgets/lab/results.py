@@ -22,6 +22,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 CONTROL = "0.6"  # the grey of a control
 
+_LETTERS = 90  # of a legend above a plot of the usual width
+
 _INK = "0.45"  # texts and axes: a grey that can be read on a white page and on a black one
 
 
@@ -119,9 +121,10 @@ class Result(ABC):
     def _finish(self, axes: Any, legend: bool) -> None:
         """A legend above the axes, where it covers nothing, and colours for any page."""
         if legend:
+            longest = max(len(text) for text in axes.get_legend_handles_labels()[1])
             axes.legend(
-                frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=8,
-                borderaxespad=0.2,
+                frameon=False, loc="lower left", bbox_to_anchor=(0, 1), fontsize=8,
+                ncols=max(1, _LETTERS // (longest + 6)), borderaxespad=0.2,
             )  # fmt: skip
         axes.spines[["top", "right"]].set_visible(False)
         for_any_page(axes)

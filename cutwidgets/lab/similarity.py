@@ -112,7 +112,7 @@ class Similarity(Result):
             best = np.nanargmax(self.values[known], axis=1)
             axes.plot(best, np.flatnonzero(known), "o", color="white", markersize=3)
         rows, columns = self.table.iloc[:, 0].tolist(), self.table.columns[1:].tolist()
-        step = -(-len(columns) // 27)
+        step = -(-len(columns) // 14)
         axes.set_xticks(range(0, len(columns), step), columns[::step], rotation=90, fontsize=7)
         step = -(-len(rows) // 20)  # the plot is wider than it is high
         axes.set_yticks(range(0, len(rows), step), rows[::step], fontsize=7)

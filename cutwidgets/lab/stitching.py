@@ -104,9 +104,10 @@ class Stitching(Measured):
         table = self.table.dropna(subset=["penalty"])
         front, back = self.best
         alone = "" if self.kind == "change" else f" ({self.kind} {self._text(self.base)} alone)"
+        pairs = "1 pair" if len(table) == 1 else f"{len(table)} pairs"
         text = (
-            f"{self.name} continued by {self.other}{alone}: of {len(table)} pairs of places the "
-            f"best is {front} to {back}, with a penalty of {self._points(table['penalty'].min())} "
+            f"{self.name} continued by {self.other}{alone}: of {pairs} of places the best is "
+            f"{front} to {back}, with a penalty of {self._points(table['penalty'].min())} "
             f"(median {self._points(table['penalty'].median())})."
         )
         found = [(c, self._foretold(table, c)) for c in ("cka", "divergence") if c in table]

@@ -105,13 +105,13 @@ class Subject:
             fingerprints.append(digest.digest())
         return fingerprints
 
-    def some(self, seed: int = 0) -> tuple[dict[int, Any], Any]:
-        """Up to 256 examples, drawn as `shuffled` does: their inputs and labels, as tensors."""
+    def some(self, seed: int = 0) -> tuple[dict[int, np.ndarray], np.ndarray]:
+        """Up to 256 examples, drawn as `shuffled` does: their inputs and labels."""
         assert self.labels is not None
-        convert, chosen = keras.ops.convert_to_tensor, self.shuffled(seed)[:EXAMPLES_AT_ONCE]
+        chosen = self.shuffled(seed)[:EXAMPLES_AT_ONCE]
         dtype = "float32" if self.labels.dtype.kind == "f" else "int32"
-        inputs = {index: convert(array[chosen]) for index, array in self.inputs.items()}
-        return inputs, convert(self.labels[chosen].astype(dtype))
+        inputs = {index: array[chosen] for index, array in self.inputs.items()}
+        return inputs, self.labels[chosen].astype(dtype)
 
     def computed(self, function: Callable[[Mapping[int, Any]], Any]) -> np.ndarray:
         """Apply a function of tensors to all examples, in batches.

@@ -52,7 +52,7 @@ def script(name: str = "widget.js") -> str:
 
 SCRIPT = script() + "\nexport default widget;\n"
 
-_SHEETS = ("panel", "tabs", "lab", "tensors")
+_SHEETS = ("panel", "tabs", "lab", "tensors", "heat")
 
 STYLE = "\n".join(
     [rendering.STYLESHEET, *((_STATIC / f"{name}.css").read_text("utf-8") for name in _SHEETS)]

@@ -21,7 +21,7 @@ from ..surgery.build import Section, Weights, build
 from ..surgery.checking import check
 from ..surgery.script import to_code
 from ..surgery.slicing import section
-from . import lab_view, page, questions, result_views, slice_view, sums
+from . import heat_view, lab_view, page, questions, result_views, slice_view, sums
 from .background import Answer, BackgroundWidget, Work
 from .exports import View
 from .traits import IN_PAGE, Selection, answers, problems
@@ -480,6 +480,7 @@ class CutPanel(BackgroundWidget):
     def _run_slice(self) -> Work:
         inside, part = self._chosen()
         shown_input, name = self._input, self._photo["name"]
+        anatomy, end = self._anatomy, self._places()[1]
 
         def work() -> Answer:
             inputs, shown = shown_input()
@@ -493,7 +494,8 @@ class CutPanel(BackgroundWidget):
                 },
                 "answer": shown
                 | facts
-                | {"photo_name": name, "facts": [*shown["facts"], *facts["facts"]]},
+                | {"photo_name": name, "facts": [*shown["facts"], *facts["facts"]]}
+                | {"explains": heat_view.offer(anatomy, inside, end)},
             }
 
         return work
@@ -517,6 +519,23 @@ class CutPanel(BackgroundWidget):
             for which, first in firsts.items()
         }
 
+    def _explain(self, place: str, target: int | None = None) -> Work:
+        """Bind Grad-CAM of the whole model to the current photograph, to run in a thread."""
+        self._chosen()
+        model, shown_input, image, graph = self.model, self._input, self._image, self._anatomy.graph
+        at = self._tensors.get(place, place)
+
+        def work() -> Answer:
+            found = heat_view.heat(model, at, target, shown_input, graph, image)
+            return {"image": image, "answer": found}
+
+        return work
+
+    def _keep_heat(self, outcome: Answer) -> Answer:
+        """Keep heat, unless it belongs to a photograph before the current one."""
+        answer: Answer = outcome["answer"]
+        return answer if outcome["image"] is self._image else {"stopped": True}
+
     @property
     def _input(self) -> Callable[[], tuple[dict[int, Any], Answer]]:
         """Computes values for the current model's inputs, and how the page shows them."""
@@ -537,6 +556,7 @@ class CutPanel(BackgroundWidget):
         self._image = (
             pictures.uploaded(name, bytes(buffers[0])) if buffers else pictures.sample(name)
         )
+        self._heat = {}  # it lies over the photograph before
         return {"name": name}
 
     def _operate(
@@ -590,6 +610,7 @@ class CutPanel(BackgroundWidget):
     # What the page may ask.
     _run = answers(_run_slice, until="selection", job=True, keep=_keep_run)
     _maps = answers(_draw_maps, until="selection")
+    _heat = answers(_explain, until="selection", job=True, keep=_keep_heat)
     _text = answers(_keras_summary, until="selection", label="Writing the summary")
     _check = answers(_verify, until="selection", job=True)
     _code = answers(_script, until="selection", label="Writing the script")

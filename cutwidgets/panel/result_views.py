@@ -160,7 +160,7 @@ def predictions(array: np.ndarray, part: Section, top: int = 5) -> list[tuple[st
     if not is_classifier or not np.isfinite(array[0]).all():
         return []
     best = np.argsort(array[0])[::-1][:top]
-    names = _names_of(array, part)
+    names = class_names(part.graph.name, array.shape[1])
     return [(names[i] if names else f"class {i}", float(array[0, i])) for i in best]
 
 
@@ -180,7 +180,7 @@ def _doubts(array: np.ndarray, part: Section) -> str:
         doubts.append("These weights look untrained: all moving means are 0.")
     elif array[0].max() < 1.5 * array[0].min():
         doubts.append("All classes are nearly equally likely, as with untrained weights.")
-    if _names_of(array, part):
+    if class_names(part.graph.name, array.shape[1]):
         doubts.append(
             "The names are those of ImageNet, as this model has 1,000 classes and the name of a "
             "model of keras.applications."
@@ -211,9 +211,9 @@ def _are_zero(values: Any) -> bool:
     return not np.any(keras.ops.convert_to_numpy(values))
 
 
-def _names_of(array: np.ndarray, part: Section) -> list[str] | None:
-    """The names of the classes, if the model is one that predicts those of ImageNet."""
-    return _classes() if array.shape[1] == 1000 and _is_application(part.graph.name) else None
+def class_names(model: str, count: int) -> list[str] | None:
+    """The names of so many classes, if the model by its name predicts those of ImageNet."""
+    return _classes() if count == 1000 and _is_application(model) else None
 
 
 def _is_application(name: str) -> bool:

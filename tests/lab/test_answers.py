@@ -179,3 +179,18 @@ def test_labels_that_cannot_be_meant_are_refused(random):
         subject(classes, x, np.zeros((3, 5, 6), int))
     with pytest.raises(cw.CutwidgetsError, match="the classes 0 to 2"):
         subject(classes, x, np.full((3, 6, 6), 3))
+
+
+def test_a_data_set_is_told_how_to_become_arrays():
+    model = functional((4,), layers.Dense(3))
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            return np.zeros((2, 4)), np.zeros(2)
+
+    for data in (Batches(), iter([np.zeros((2, 4))])):
+        with pytest.raises(cw.CutwidgetsError, match="collect its batches first"):
+            subject(model, data)

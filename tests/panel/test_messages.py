@@ -12,7 +12,7 @@ import cutwidgets as cw
 
 QUESTIONS = {
     *("run", "maps", "text", "check", "code", "surgery", "costs", "unfold", "open", "find"),
-    *("save", "photo", "lab", "stop", "reach", "alive"),
+    *("save", "photo", "lab", "stop", "reach", "alive", "heat"),
 }
 
 scalars = (
@@ -27,12 +27,12 @@ anything = st.recursive(
 arguments = st.dictionaries(
     st.sampled_from(
         "id block first last text study name what blocks input output self buffers question "
-        "number asked".split()
+        "number asked place target".split()
     ),
     anything,
     max_size=4,
 )
-ALWAYS_FAST = sorted(QUESTIONS - {"run", "check", "save", "lab", "costs", "surgery"})
+ALWAYS_FAST = sorted(QUESTIONS - {"run", "check", "save", "lab", "costs", "surgery", "heat"})
 messages = (
     anything
     | arguments

@@ -2,6 +2,7 @@
 /** @import { Tab } from "./types.d.ts" */
 /** @import { Store } from "./store.js" */
 import { createPictures, empty, facts, h, onChange, table } from "./dom.js";
+import { createHeat } from "./heat.js";
 import { createJob } from "./job.js";
 import { needsKernel, nothing } from "./messages.js";
 import { createPhotoChoice } from "./photo.js";
@@ -17,6 +18,7 @@ export function createForwardTab(store) {
   const features = h("div", { "data-part": "features", class: "cw-features" });
   const choice = createPhotoChoice(store);
   const job = createJob(store, "run", "forward pass");
+  const heat = createHeat(store);
   const element = h("div", {}, [choice.element, job.element, features]);
   const draw = onChange(drawAnswer);
   const drawMaps = onChange(replaceMaps);
@@ -32,6 +34,7 @@ export function createForwardTab(store) {
     const answer = store.answer("run");
     draw(answer, store.selection().join(), store.status(), store.offline());
     if (answer) drawMaps(store.answer("maps"));
+    heat.refresh();
   }
 
   /** @param {any} answer */
@@ -46,6 +49,7 @@ export function createForwardTab(store) {
     const photo = answer.photo && pictures.image(answer.photo, "The photograph");
     features.replaceChildren(...[
       h("div", { class: "cw-seen" }, [photo, facts(answer.facts)]),
+      heat.element,
       h("div", { class: "cw-grids" }, ["input", "output"].map((which) => tensor(which, maps))),
       predictionTable(answer.predictions),
       answer.predictions_note ? h("p", { class: "cw-aside" }, answer.predictions_note) : null,
@@ -78,5 +82,9 @@ export function createForwardTab(store) {
     if (maps) views.forEach((view, name) => view.update(maps[name]));
     if (which) store.ask("maps", { [which]: wanted[which] });
   }
-  return { id: "run", label: "Forward pass", element, refresh, close: pictures.clear };
+  function close() {
+    pictures.clear();
+    heat.close();
+  }
+  return { id: "run", label: "Forward pass", element, refresh, close };
 }

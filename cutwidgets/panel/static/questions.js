@@ -11,6 +11,7 @@
 export const QUESTIONS = {
   run: { about: "selection", job: true },
   maps: { about: "selection" },
+  heat: { about: "selection", job: true },
   text: { about: "selection" },
   check: { about: "selection", job: true },
   code: { about: "selection" },

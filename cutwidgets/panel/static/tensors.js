@@ -57,12 +57,12 @@ import { button, h, OWN_KEYS, scrollBox, svgElement } from "./dom.js";
 
 /** @type {Record<string, string>} */
 const TENSOR_NAMES = {
-  input: "Slice input", output: "Slice output", before: "Before", after: "After",
+  input: "Slice input", output: "Slice output", before: "Before", after: "After", heat: "Heat",
 };
 
 /**
  * A view of a tensor. `update` draws other data of the same tensor, such as other channels.
- * @param {string} which  "input", "output", "before" or "after".
+ * @param {string} which  "input", "output", "before", "after" or "heat".
  * @param {TensorData} data
  * @param {{ slide?: (first: number) => void, offline?: boolean }} [options]  `slide` asks for
  *   other channels; without it there is no slider.
