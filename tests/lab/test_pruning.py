@@ -414,17 +414,22 @@ def trained():
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_choice_matters_before_the_recovery_and_not_after(trained, digits):
+def test_the_choice_matters_before_the_recovery_and_hardly_after(trained, digits):
     """Six of 18 blocks, chosen on training examples."""
     weights = [np.array(weight) for weight in trained.variables]
     lesion = lab.prune(trained, digits.train, 6, "lesion", digits.test)
-    drawn = [lab.prune(trained, digits.train, 6, "random", digits.test, seed=s) for s in range(3)]
     base, before, after = lesion.table["error"]
     assert base < 0.04
-    assert before <= np.mean([found.table["error"].iloc[1] for found in drawn]) / 2
     assert after <= base + 0.015
-    assert np.mean([found.table["error"].iloc[2] for found in drawn]) <= base + 0.015
-    assert lesion.table["parameters"].iloc[2] < 0.8 * lesion.table["parameters"].iloc[0]
+    assert lesion.table["parameters"].iloc[2] < 0.5 * lesion.table["parameters"].iloc[0]
+    # A random choice loses blocks that carry the answer, which takes three epochs to learn again.
+    drawn = [
+        lab.prune(trained, digits.train, 6, "random", digits.test, epochs=3, seed=seed)
+        for seed in range(3)
+    ]
+    _, worst, recovered = np.mean([found.table["error"] for found in drawn], axis=0)
+    assert before <= worst / 2
+    assert recovered <= base + 0.025
     assert all(np.array_equal(a, b) for a, b in zip(weights, trained.variables, strict=True))
 
 
