@@ -2,22 +2,25 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import log
 from typing import Any
 
+import keras
 import numpy as np
 
 from ..graph.callgraph import Call, CallGraph, Shape
-
-# What changes the shape or nothing at all, so that probabilities remain probabilities.
-_KEEPING_ROLES = frozenset({"dropout", "flatten", "reordering"})
-_KEEPING = frozenset(
-    {"Identity", "Squeeze", "ExpandDims", "Cast", "StopGradient", "Ravel", "RepeatVector"}
-)
+from .endings import carries, ending_of
 
 _UNKNOWN = "unknown"
 
-_ACTIVATIONS = {"softmax": "softmax", "sigmoid": "sigmoid", "hard_sigmoid": "sigmoid"}
-_OPERATIONS = {"Softmax": "softmax", "Sigmoid": "sigmoid", "HardSigmoid": "sigmoid"}
+# What an output of each ending is read as: the logarithm of a softmax as scores.
+_READ_AS = {
+    "softmax": "softmax",
+    "sigmoid": "sigmoid",
+    "hard_sigmoid": "sigmoid",
+    "log_softmax": None,
+    "log_sigmoid": "log_sigmoid",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +28,9 @@ class Answers:
     """How the output of a model is to be read.
 
     Attributes:
-        activation: `"softmax"` or `"sigmoid"` if the output is probabilities, `None` if it is
-            scores before such an activation, or numbers; `"unknown"` if the graph does not tell.
+        activation: `"softmax"` or `"sigmoid"` if the output is probabilities, `"log_sigmoid"` if it
+            is their logarithm, `None` if it is scores before such an activation, or numbers;
+            `"unknown"` if the graph does not tell.
         axis: The axis of the classes, counted from the front.
         rank: The number of axes of the output, with that of the batch.
     """
@@ -38,7 +42,7 @@ class Answers:
     @property
     def threshold(self) -> float:
         """Above it, a single number means yes."""
-        return 0.0 if self.activation is None else 0.5
+        return {None: 0.0, "log_sigmoid": -log(2)}.get(self.activation, 0.5)
 
     def classes(self, output: np.ndarray) -> np.ndarray:
         """The class with the largest score; yes or no, 1 or 0, where there is a single number."""
@@ -83,7 +87,7 @@ def answers(graph: CallGraph) -> Answers:
 def _read(graph: CallGraph, tensor: int) -> tuple[str | None, int]:
     """The activation of a tensor and the axis of its classes."""
     call, shape = graph.maker(tensor), graph.tensors[tensor].shape
-    if _keeps(call) and len(call.inputs) == 1:
+    if carries(call):
         activation, axis = _read(graph, call.inputs[0])
         return activation, _moved(call, axis, graph.tensors[call.inputs[0]].shape, shape)
     activation, own_axis = _activation(call)
@@ -94,34 +98,20 @@ def _read(graph: CallGraph, tensor: int) -> tuple[str | None, int]:
     return activation, axis % max(len(shape), 1)
 
 
-def _keeps(call: Call) -> bool:
-    if call.kind == "Activation":
-        return bool(_activation_name(call) == "linear")
-    return call.role in _KEEPING_ROLES or call.kind in _KEEPING
-
-
-def _activation_name(call: Call) -> str:
-    return str(getattr(getattr(call.layer, "activation", None), "__name__", ""))
-
-
 def _activation(call: Call) -> tuple[str | None, int | None]:
     """The activation of a call, and its axis if it has one."""
-    if call.kind in _OPERATIONS:  # layers and operations of these names
+    ending = ending_of(call)
+    if ending is not None:
         axis = getattr(call.layer, "axis", -1)
-        activation = _OPERATIONS[call.kind]
-        return activation, (axis if isinstance(axis, int) and activation == "softmax" else None)
-    name = _activation_name(call)
-    if name in _ACTIVATIONS:
-        return _ACTIVATIONS[name], (-1 if name == "softmax" else None)
-    silent = call.role in ("other", "model") and not name
-    return (_UNKNOWN if silent and not _is_arithmetic(call) else None), None
-
-
-def _is_arithmetic(call: Call) -> bool:
-    """Whether this is an operation of Keras, whose result is scores or numbers."""
-    import keras
-
-    return not isinstance(call.layer, keras.Layer)
+        whole = "softmax" in ending and isinstance(axis, int)
+        return _READ_AS[ending], (axis if whole else None)
+    if not isinstance(call.layer, keras.Layer):
+        return None, None
+    activation = getattr(call.layer, "activation", None)
+    module = getattr(activation, "__module__", None) or ""
+    own_function = activation is not None and module.partition(".")[0] != "keras"
+    silent = call.role in ("other", "model") and activation is None
+    return (_UNKNOWN if own_function or silent else None), None
 
 
 def _channel_axis(graph: CallGraph, shape: Shape) -> int:

@@ -24,7 +24,8 @@ def in_order(*orders: Iterable[str]) -> list[str]:
     lists = [list(order) for order in orders]
     names = list(dict.fromkeys(name for order in lists for name in order))
     graph = networkx.DiGraph()
-    graph.add_nodes_from(names)
+    for name in names:
+        graph.add_node(name)
     for order in lists:
         graph.add_edges_from(pairwise(order))
     try:

@@ -1,6 +1,5 @@
 """The scores of a model's classes before its last softmax or sigmoid: its logits."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,18 +10,7 @@ from ..errors import CutwidgetsError
 from ..graph.callgraph import Call, CallGraph, rewire
 from ..graph.keras_internals import without_activation
 from .answers import answers
-
-# What turns scores into probabilities.
-_SQUASHING = ("softmax", "sigmoid", "log_softmax", "log_sigmoid", "hard_sigmoid")
-
-_OPERATIONS = {name.replace("_", ""): name for name in _SQUASHING}
-
-# What only moves or copies values, or does nothing in inference mode.
-_CARRYING_ROLES = ("flatten", "reordering", "dropout")
-_CARRYING = ("Cast", "Copy", "ExpandDims", "GetItem", "Identity", "Ravel", "Squeeze")
-
-# Layers that apply their activation last, if Keras's own code runs them.
-_ACTIVATED_ROLES = ("activation", "fully connected", "convolution", "depthwise")
+from .endings import carries, ending_of, is_curved
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +150,7 @@ def scores_of(graph: CallGraph) -> Scores:
     """
     axis = answers(graph).axis
     call = _source(graph, graph.outputs[0])
-    ending = _ending(call)
+    ending = ending_of(call)
     if ending is not None:
         graph = _without(graph, call)
         call = _source(graph, graph.outputs[0])
@@ -172,7 +160,7 @@ def scores_of(graph: CallGraph) -> Scores:
         raise CutwidgetsError(
             f"The model {graph.name!r} outputs {shape}, so the number of its classes is not fixed."
         )
-    computed = call.weighted and (ending is not None or not _is_curved(call))
+    computed = call.weighted and (ending is not None or not is_curved(call))
     source = call.outputs[0] if len(call.outputs) == 1 else graph.outputs[0]
     hidden = "" if ending else _softmax_before(graph, source)
     return Scores(graph, source, ending, number, axis, (call.name, call.kind), computed, hidden)
@@ -181,11 +169,7 @@ def scores_of(graph: CallGraph) -> Scores:
 def _source(graph: CallGraph, tensor: int) -> Call:
     """The call that computes the values of a tensor, before others move them about."""
     call = graph.maker(tensor)
-    while len(call.inputs) == 1 and (
-        call.role in _CARRYING_ROLES
-        or call.kind in _CARRYING
-        or (call.role == "activation" and not _is_curved(call) and _ending(call) is None)
-    ):
+    while carries(call):
         call = graph.maker(call.inputs[0])
     return call
 
@@ -195,54 +179,13 @@ def _softmax_before(graph: CallGraph, tensor: int) -> str:
     shape, pending, seen = graph.tensors[tensor].shape, [tensor], {tensor}
     while pending:
         call = graph.maker(pending.pop())
-        if "softmax" in (_ending(call) or ""):
+        if "softmax" in (ending_of(call) or ""):
             return call.name
         if not call.weighted:
             same = [t for t in call.inputs if graph.tensors[t].shape == shape and t not in seen]
             seen.update(same)
             pending += same
     return ""
-
-
-def _is_curved(call: Call) -> bool:
-    """Whether a layer applies an activation other than the identity, or may do so."""
-    if call.role == "activation" and not hasattr(call.layer, "activation"):
-        return True
-    activation = getattr(call.layer, "activation", None)
-    return activation is not None and activation is not keras.activations.linear
-
-
-def _ending(call: Call) -> str | None:
-    """The softmax or sigmoid that a call applies last; `None` if there is none."""
-    if not isinstance(call.layer, keras.Layer):
-        return _OPERATIONS.get(call.kind.lower())
-    if type(call.layer).call.__module__.partition(".")[0] != "keras":
-        return None
-    if isinstance(call.layer, keras.layers.Softmax):
-        return "softmax"
-    activation = getattr(call.layer, "activation", None)
-    if call.role not in _ACTIVATED_ROLES or not callable(activation):
-        return None
-    return _squashing(activation)
-
-
-def _squashing(activation: Callable[[Any], Any]) -> str | None:
-    """Which of the functions a function is, judged by a value: a user's own has any name.
-
-    Example:
-        >>> _squashing(lambda x: keras.ops.softmax(x)), _squashing(keras.activations.relu)
-        ('softmax', None)
-    """
-    probe = keras.ops.convert_to_tensor([[-2.0, 0.5, 1.0]])
-    try:
-        value = keras.ops.convert_to_numpy(activation(probe))
-    except Exception:  # whatever a user's own function raises on another shape
-        return None
-    for name in _SQUASHING:
-        expected = keras.ops.convert_to_numpy(getattr(keras.ops, name)(probe))
-        if value.shape == expected.shape and np.allclose(value, expected, atol=1e-6):
-            return name
-    return None
 
 
 def _without(graph: CallGraph, call: Call) -> CallGraph:

@@ -307,6 +307,8 @@ def the_loss(case: Subject, output: Any, labels: Any) -> Any:
     rest = tuple(range(1, len(output.shape)))
     if case.kind == "squared error":
         return ops.sum(ops.mean((output - labels) ** 2, axis=rest))
+    if case.answers.activation == "log_sigmoid":
+        output = ops.exp(output)
     output = ops.moveaxis(output, case.answers.axis, -1)
     if case.kind == "wrong decisions":
         targets = ops.cast(ops.moveaxis(labels, case.answers.axis, -1), output.dtype)

@@ -44,6 +44,7 @@ SOFTMAX = {
     "ops.softmax": [layers.Dense(3), ops.softmax],
     "activations.softmax": [layers.Dense(3), keras.activations.softmax],
     "ops.nn.softmax": [layers.Dense(3), keras.ops.nn.softmax],
+    "own function": [layers.Dense(3, lambda x: ops.softmax(x))],
     "nested": [keras.Sequential([keras.Input((4,)), layers.Dense(3, "softmax")])],
 }
 
@@ -58,7 +59,9 @@ def test_a_softmax_is_found_behind_whatever_keeps_it(end, after):
 
 
 @pytest.mark.parametrize("after", [[], [layers.Reshape((1,))], [layers.Flatten()]])
-@pytest.mark.parametrize("activation", ["sigmoid", "hard_sigmoid", ops.sigmoid])
+@pytest.mark.parametrize(
+    "activation", ["sigmoid", "hard_sigmoid", ops.sigmoid, lambda x: ops.sigmoid(x)]
+)
 def test_a_sigmoid_decides_at_one_half(activation, after, random):
     x, y = random.normal(size=(64, 4)).astype("float32"), random.integers(0, 2, 64)
     model = functional((4,), layers.Dense(1, activation, bias_initializer="ones"), *after)
@@ -66,6 +69,19 @@ def test_a_sigmoid_decides_at_one_half(activation, after, random):
     case = subject(model, x, y)
     assert case.kind == "error"
     assert case.score(case.output(), case.output()) == pytest.approx(right)
+
+
+def test_a_logarithm_of_probabilities_is_read_as_such(random):
+    x, y = random.normal(size=(64, 4)).astype("float32"), random.integers(0, 2, 64)
+    model = functional((4,), layers.Dense(1, "log_sigmoid"))
+    case = subject(model, x, y)
+    output = case.output()
+    assert case.score(output, output) == np.mean((np.exp(output[:, 0]) > 0.5) != y)
+    loss = the_loss(case, *map(ops.convert_to_tensor, (output, y.astype("int32"))))
+    p = np.exp(output[:, 0].astype("float64"))
+    assert float(loss) == pytest.approx(-np.log(np.where(y, p, 1 - p)).sum(), rel=1e-4)
+    three = functional((4,), layers.Dense(3, "log_softmax"))
+    assert answers(read(three)).activation is None
 
 
 def test_what_the_graph_does_not_tell_is_told_by_the_values(random):
@@ -79,8 +95,11 @@ def test_what_the_graph_does_not_tell_is_told_by_the_values(random):
 
     x, y = random.normal(size=(64, 4)).astype("float32"), random.integers(0, 3, 64)
     cases = ((ops.softmax, 3, "softmax"), (ops.sigmoid, 1, "sigmoid"), (ops.tanh, 3, None))
-    for function, units, wanted in cases:
-        model = functional((4,), layers.Dense(units), Own(function))
+    odd = layers.Dense(3, lambda x: ops.softmax(2 * x))
+    models = [(odd, 3, "softmax")]
+    models += [(Own(function), units, wanted) for function, units, wanted in cases]
+    for layer, units, wanted in models:
+        model = functional((4,), layers.Dense(units), layer)
         assert answers(read(model)).activation == "unknown"
         assert subject(model, x, y % units if units > 1 else y % 2).answers.activation == wanted
 
