@@ -146,7 +146,7 @@ def prune(
     *,
     epochs: int = 1,
     distil: bool = False,
-    rate: float = 1e-3,
+    rate: float = 3e-3,
     seed: int = 0,
     measure: str | None = None,
     control: Control = None,
@@ -181,7 +181,8 @@ def prune(
         distil: Whether to train on the whole model's answers in place of the labels (Hinton,
             Vinyals, Dean 2015, "Distilling the knowledge in a neural network"): on its
             probabilities softened by a temperature of 4, or on its numbers.
-        rate: Learning rate at the start of the training; it decays to zero.
+        rate: Learning rate at the start of the training; it decays to zero. The default suits the
+            networks of `trained`; for a large pretrained network, begin with a tenth of it.
         seed: Seed of the random choice and of the training.
         measure: `"error"`, `"wrong decisions"`, `"squared error"` or `"change"`; `None` to choose
             by the labels.
