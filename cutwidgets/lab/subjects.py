@@ -221,6 +221,22 @@ def matched(model: keras.Model, x: Any, y: Any = None, measure: str | None = Non
     return replace(case, labels=labels, kind=kind)
 
 
+def require_other_examples(fitting: Subject, testing: Subject) -> None:
+    """Refuse test examples that are also training examples.
+
+    Raises:
+        CutwidgetsError: If more than a twentieth of them are.
+    """
+    known = set(fitting.fingerprints())
+    shared = sum(print_ in known for print_ in testing.fingerprints())
+    # Some data sets hold an example twice.
+    if shared > 0.05 * testing.size:
+        raise CutwidgetsError(
+            f"{shared:,} of the {testing.size:,} test examples are also training examples, on "
+            "which a trained model is better than on others. Pass other examples as test."
+        )
+
+
 def residual_blocks(model_anatomy: Anatomy) -> list[Block]:
     """The blocks in which a branch and a shortcut merge.
 
