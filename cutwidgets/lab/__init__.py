@@ -16,6 +16,7 @@ from .linear_probes import Probes, probes
 from .networks import residual_network
 from .norm_ratios import NormRatios, norm_ratios
 from .paths import PathGradients, Paths, path_gradients, paths
+from .pruning import Pruned, prune
 from .receptive_fields import ReceptiveFields, receptive_fields
 from .removals import outputs_without
 from .results import Result
@@ -35,6 +36,7 @@ __all__ = [
     "PathGradients",
     "Paths",
     "Probes",
+    "Pruned",
     "RandomLesions",
     "ReceptiveFields",
     "Result",
@@ -54,6 +56,7 @@ __all__ = [
     "path_gradients",
     "paths",
     "probes",
+    "prune",
     "random_lesions",
     "receptive_fields",
     "residual_network",

@@ -57,9 +57,10 @@ def alignment(
 
     x is the output of the shortcut (after its projection, if it has one), F(x) what the block adds
     to it, and L the loss of the whole model, in inference mode. To first order, a block lowers the
-    loss by the inner product of the two (Jastrzębski et al. 2018, "Residual connections encourage
-    iterative inference", section 4: the cosine is positive in trained networks, and larger in
-    later blocks). In an untrained network it is about 0.
+    loss by the inner product of the two. Jastrzębski et al. 2018, "Residual connections encourage
+    iterative inference", measure the same cosine (section 4), and conclude that blocks move
+    features along the negative gradient, and that it is the higher ones that refine. In an
+    untrained network the cosine is about 0.
 
     Args:
         model: A built functional or Sequential model with one output. It is not changed.

@@ -1,7 +1,7 @@
 """Controls: the same network, never trained. What it shows too was not learned."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import ceil
 from typing import Any, TypeAlias, TypeVar
@@ -21,7 +21,7 @@ from ..progress import track
 from ..structure.anatomy import anatomy
 from ..surgery.states import copy_state
 from .results import Result
-from .subjects import subject
+from .subjects import Subject, subject
 
 Control: TypeAlias = keras.Model | bool | None
 
@@ -91,9 +91,7 @@ def untrained(model: keras.Model, x: Any, seed: int = 0) -> keras.Model:
             copy_state(old, new)
     normalisations = [new for _, new in pairs if isinstance(new, layers.BatchNormalization)]
     if normalisations:
-        parts = np.array_split(case.shuffled(), ceil(case.size / case.at_once))
-        batches = [[array[part] for array in case.inputs.values()] for part in parts]
-        _gather_statistics(anatomy(fresh).graph, normalisations, batches)
+        gather_statistics(anatomy(fresh).graph, normalisations, batches_of(case))
     for old, new in pairs:  # outer layers first, as they set the flags of those inside
         new.trainable = old.trainable
     return fresh
@@ -143,10 +141,28 @@ def _holds_data(layer: keras.Layer) -> bool:
     return bool(layer.weights) or hasattr(layer, "adapt")
 
 
-def _gather_statistics(
-    graph: CallGraph, normalisations: list[Any], batches: list[list[np.ndarray]]
+def batches_of(case: Subject) -> list[list[np.ndarray]]:
+    """All examples in batches of nearly equal size, drawn as `Subject.shuffled` does.
+
+    Each batch has an array for each input of the model.
+    """
+    parts = np.array_split(case.shuffled(), ceil(case.size / case.at_once))
+    return [[array[part] for array in case.inputs.values()] for part in parts]
+
+
+def gather_statistics(
+    graph: CallGraph, normalisations: Sequence[Any], batches: list[list[np.ndarray]]
 ) -> None:
-    """Set the statistics of normalisations to their averages over batches."""
+    """Set the statistics of normalisations to their averages over batches.
+
+    Args:
+        graph: The call graph of their model.
+        normalisations: Layers `BatchNormalization`.
+        batches: For each batch an array for each input of the model.
+
+    Raises:
+        CutwidgetsError: If the output is not finite.
+    """
     before = [(layer.momentum, layer.trainable) for layer in normalisations]
     try:
         for layer in normalisations:

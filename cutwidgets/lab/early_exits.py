@@ -20,7 +20,7 @@ from .controls import Control, with_control
 from .labels import classes_of
 from .linear_probes import classifier, features, readable
 from .results import CONTROL, Result, frame
-from .subjects import Subject, subject
+from .subjects import Subject, require_other_examples, subject
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,7 +134,7 @@ def exits(
     """
     thresholds = _checked(thresholds)
     (fitting, labels), (testing, truth) = _pair(model, train, "train"), _pair(model, test, "test")
-    _require_other_examples(fitting, testing)
+    require_other_examples(fitting, testing)
     model_anatomy = testing.anatomy
     blocks, outputs = readable(model_anatomy), model_anatomy.graph.outputs
     has_classes = _has_classes(fitting, labels, truth)
@@ -189,18 +189,6 @@ def exits(
         train[0],
         control,
     )
-
-
-def _require_other_examples(fitting: Subject, testing: Subject) -> None:
-    """Raise an error if test examples are also training examples."""
-    known = set(fitting.fingerprints())
-    shared = sum(print_ in known for print_ in testing.fingerprints())
-    # Some data sets hold an example twice.
-    if shared > 0.05 * testing.size:
-        raise CutwidgetsError(
-            f"{shared:,} of the {testing.size:,} test examples are also training examples, on "
-            "which probes are better than on others. Pass other examples as test."
-        )
 
 
 def _held_out(labels: np.ndarray, seed: int) -> np.ndarray:

@@ -112,9 +112,9 @@ def lens(
     2023, with least squares in place of their training. The regression is cross-fitted: no example
     is scored by one that has seen it. A block's features are its channels, averaged over positions.
 
-    In a trained residual network, blocks of one stage refine one answer step by step (Jastrzębski
-    et al. 2018, "Residual connections encourage iterative inference", section 4): the error falls
-    from block to block. In an untrained one it does not.
+    In a trained residual network, the blocks of the last stage refine one answer step by step, so
+    that the error falls from block to block: the iterative inference of Jastrzębski et al. 2018,
+    "Residual connections encourage iterative inference". In an untrained one it does not.
 
     Args:
         model: A built functional or Sequential model with one output and layers after its last

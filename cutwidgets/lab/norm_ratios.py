@@ -1,6 +1,6 @@
 """How much residual blocks change their input."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -11,7 +11,7 @@ from ..inference.backend import compiled
 from .controls import Control, with_control
 from .lesions import Lesions
 from .results import Result, block_frame
-from .subjects import residual_blocks, subject, the_merge
+from .subjects import Subject, residual_blocks, subject, the_merge
 
 
 class NormRatios(Result):
@@ -80,26 +80,36 @@ def norm_ratios(model: keras.Model, x: Any, *, control: Control = None) -> NormR
         ['block', 'stage', 'shortcut', 'ratio', 'cosine']
     """
     case = subject(model, x)
-    graph, blocks = case.anatomy.graph, residual_blocks(case.anatomy)
-    ends = [tensor for block in blocks for tensor in the_merge(case.anatomy, block)]
+    blocks = residual_blocks(case.anatomy)
+    ratios, cosines = changes(case, [the_merge(case.anatomy, block) for block in blocks])
+    shortcuts = [block.shortcut for block in blocks]
+    table = block_frame(blocks, shortcut=shortcuts, ratio=ratios, cosine=cosines)
+    result = NormRatios(case.anatomy.name, table)
+    return with_control(result, lambda other: norm_ratios(other, x), model, x, control)
+
+
+def changes(case: Subject, pairs: Sequence[tuple[int, int]]) -> tuple[list[float], list[float]]:
+    """The length and the direction of changes of tensors, averaged over the examples.
+
+    Args:
+        case: The model and the data.
+        pairs: Indices of tensors of equal shape: x + F(x), and x.
+
+    Returns:
+        For each pair ‖F(x)‖ / ‖x‖ and the cosine of F(x) and x; NaN where one of them is always
+        zero.
+    """
+    graph, ends = case.anatomy.graph, [tensor for pair in pairs for tensor in pair]
 
     def function(values: Mapping[int, Any]) -> Any:
         tensors = iter(compute(graph, ends, values))
-        pairs = zip(tensors, tensors, strict=True)
-        return keras.ops.stack([_products(*pair) for pair in pairs], axis=1)
+        both = zip(tensors, tensors, strict=True)
+        return keras.ops.stack([_products(*pair) for pair in both], axis=1)
 
-    branch, shortcut, both = np.moveaxis(case.computed(compiled(function)), -1, 0)
+    branch, shortcut, product = np.moveaxis(case.computed(compiled(function)), -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratios, cosines = branch / shortcut, both / (branch * shortcut)
-    table = block_frame(
-        blocks,
-        shortcut=[block.shortcut for block in blocks],
-        # A shortcut that passes nothing but zeros has no ratio.
-        ratio=[_mean(values) for values in ratios.T],
-        cosine=[_mean(values) for values in cosines.T],
-    )
-    result = NormRatios(case.anatomy.name, table)
-    return with_control(result, lambda other: norm_ratios(other, x), model, x, control)
+        ratios, cosines = branch / shortcut, product / (branch * shortcut)
+    return [_mean(values) for values in ratios.T], [_mean(values) for values in cosines.T]
 
 
 def _products(merged: Any, shortcut: Any) -> Any:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from ..errors import CutwidgetsError
+from ..graph.callgraph import between
 from ..graph.frontier import Start
 from ..graph.interpreter import compute
 from ..inference.backend import applied, compiled, finite
@@ -146,9 +147,12 @@ def _channels_last(value: np.ndarray, channel_axis: int) -> np.ndarray:
 def misfit(front: Spot, back: Spot, anatomies: tuple[Anatomy, Anatomy]) -> str | None:
     """Why two places of two networks cannot be stitched; `None` if they can."""
     before, graph = (anatomy.graph for anatomy in anatomies)
-    bypassing = Start(graph, (back.tensor,), ()).bypassed_by(graph.outputs)
-    if bypassing:
-        names = ", ".join(graph.maker(tensor).name for tensor in bypassing[:2])
+    after = Start(graph, (back.tensor,), ())
+    if back.tensor in graph.outputs or not after.leads_to(graph.outputs):
+        return f"no layer after {back.name} computes the output"
+    inputs = set(between(graph, graph.outputs, [back.tensor])[1]) - {back.tensor}
+    if others := sorted({*after.bypassed_by(graph.outputs), *inputs}, reverse=True):
+        names = ", ".join(graph.maker(tensor).name for tensor in others[:2])
         return f"what follows {back.name} also needs the output of {names}"
     one, other = len(front.shape) - 1, len(back.shape) - 1
     if one != other:
@@ -170,7 +174,7 @@ def resize(front: Spot, back: Spot, channel_axis: int, name: str) -> keras.Layer
     """
     old, new = front.shape[:-1], back.shape[:-1]
     order = "channels_first" if channel_axis == 1 else "channels_last"
-    axes, options = len(old), {"data_format": order, "name": name}
+    axes, options = len(old), {"data_format": order, "name": name, "dtype": "float32"}
     if old == new:
         return None
     if axes in (1, 2, 3) and all(a % b == 0 for a, b in zip(old, new, strict=True)):
@@ -181,7 +185,7 @@ def resize(front: Spot, back: Spot, channel_axis: int, name: str) -> keras.Layer
         if axes > 1:
             return getattr(keras.layers, f"UpSampling{axes}D")(size, **options)
         if channel_axis == -1:
-            return keras.layers.UpSampling1D(size[0], name=name)
+            return keras.layers.UpSampling1D(size[0], name=name, dtype="float32")
     if axes == 2:
         return keras.layers.Resizing(*new, interpolation="bilinear", **options)
     return f"lengths {old} do not divide {new}"
@@ -321,8 +325,11 @@ def whole(
         axis = second.channel_axis
         layer = _layer(stitch, len(end.shape) - 1, axis, _free("stitch", used))
         resizing = resize(start, end, axis, _free("resize", used))
-        between = [resizing] if isinstance(resizing, keras.Layer) else []
-        joined = join(head, *between, layer, tail)
+        parts = [head, *([resizing] if isinstance(resizing, keras.Layer) else []), layer]
+        dtype = second.tensors[end.tensor].dtype
+        if dtype != "float32":
+            parts.append(keras.layers.Identity(dtype=dtype, name=_free("cast", used)))
+        joined = join(*parts, tail)
     name = model_name(first.name, "stitched_to", second.name)
     return model_of(joined.input, joined.output, name)
 
@@ -333,11 +340,11 @@ def _layer(stitch: Stitch, axes: int, channel_axis: int, name: str) -> keras.Lay
     if axes in (1, 2, 3):
         order = "channels_first" if channel_axis == 1 else "channels_last"
         kind: Any = getattr(keras.layers, f"Conv{axes}D")
-        layer = kind(new, 1, data_format=order, name=name)
+        layer = kind(new, 1, data_format=order, name=name, dtype="float32")
         lengths = (None,) * axes
         layer.build((None, width, *lengths) if channel_axis == 1 else (None, *lengths, width))
     else:
-        layer = keras.layers.Dense(new, name=name)
+        layer = keras.layers.Dense(new, name=name, dtype="float32")
         layer.build((None, *(None,) * axes, width))
     layer.set_weights([stitch.kernel.reshape(layer.kernel.shape), stitch.bias])
     return layer

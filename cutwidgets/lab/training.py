@@ -98,7 +98,7 @@ def train(
     measure = meter(model, x, y) if watch else None
     gradients = [measure("before training")] if measure else []
     rows, order = [], np.random.default_rng(seed)
-    _seed_layers(model, seed)
+    seed_layers(model, seed)
     bar = track(range(epochs * steps), f"training {model.name}")
     step = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: next(bar))
     for epoch in range(1, epochs + 1):
@@ -136,7 +136,7 @@ def _evaluate(model: keras.Model, pair: tuple[np.ndarray, np.ndarray]) -> tuple[
     return float(loss), 1 - float(accuracy)
 
 
-def _seed_layers(model: keras.Model, seed: int) -> None:
+def seed_layers(model: keras.Model, seed: int) -> None:
     """Seed each random layer, and leave the seeds of the user's process as they are."""
     states = [v for v in model.variables if v.name == "seed_generator_state"]
     for i, state in enumerate(states):

@@ -52,13 +52,25 @@ def remove(model: keras.Model, *places: PlaceLike) -> keras.Model:
         >>> cw.remove(vgg, "block3_conv2").count_params() < vgg.count_params()
         True
     """
-    model_anatomy = anatomy(model)
-    graph = without(model_anatomy, places)
+    return build(model, rest(anatomy(model), places))
+
+
+def rest(anatomy: Anatomy, places: Iterable[PlaceLike]) -> Section:
+    """The section that `remove` builds a model of; the arguments and errors are those of `remove`.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> resnet = cw.anatomy(keras.applications.ResNet50(include_top=False, weights=None))
+        >>> rest(resnet, ["conv3_block2"]).name
+        'resnet50_without_conv3_block2'
+    """
+    graph = without(anatomy, places)
     calls, reached = between(graph, graph.outputs, ())
-    removed = short_list([part.name for part in _parts(model_anatomy, places)])
+    removed = short_list([part.name for part in _parts(anatomy, places)])
     inputs = tuple(tensor for tensor in graph.inputs if tensor in reached)
-    name = model_name(model_anatomy.name, "without" if removed else None, *removed)
-    return build(model, Section(graph, name, inputs, graph.outputs, calls))
+    name = model_name(anatomy.name, "without" if removed else None, *removed)
+    return Section(graph, name, inputs, graph.outputs, calls)
 
 
 def short_list(names: Sequence[str]) -> Sequence[str]:

@@ -10,6 +10,7 @@ from sklearn.model_selection import KFold
 
 import cutwidgets as cw
 from cutwidgets import lab
+from cutwidgets.progress import reporting_to
 from nested_networks import transfer
 from networks import unet
 from odd_networks import masked, transformer
@@ -233,6 +234,34 @@ def test_weights_that_are_not_finite_are_refused(data):
     for study in (lab.lens, lab.alignment):
         with pytest.raises(cw.CutwidgetsError, match="not finite"):
             study(model, *data)
+
+
+def test_controls_and_measures_are_those_asked_for(model, data):
+    x, y = data[0][:40], data[1][:40]
+    for study in (lab.lens, lab.alignment):
+        found = study(model, x, y, control=True)
+        alone = study(lab.untrained(model, x), x, y)
+        assert found.control.table.equals(alone.table)
+        assert "Control: " in repr(found)
+    assert lab.lens(model, x, y, measure="change").kind == "change"
+
+
+def test_the_work_can_be_stopped(model, data):
+    """Within a pass: a listener hears of each batch, and may raise."""
+
+    def listen(done, total, label):
+        if done:
+            raise KeyboardInterrupt
+
+    before = [weight.copy() for weight in model.get_weights()]
+    for study in (
+        lambda: lab.lens(model, *data),
+        lambda: lab.alignment(model, *data),
+        lambda: lab.stitch(model, model, *data),
+    ):
+        with reporting_to(listen), pytest.raises(KeyboardInterrupt):
+            study()
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
 def test_plots_have_gaps_and_a_line_of_chance(model, data):

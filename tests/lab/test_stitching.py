@@ -301,6 +301,30 @@ def test_blocks_of_nested_models_are_stitched():
     assert model.predict(x, verbose=0) == pytest.approx(wanted, abs=1e-4)
 
 
+def test_half_precision_and_several_inputs(data):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        half = lab.residual_network(blocks=(1,), width=4)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    single = lab.residual_network(blocks=(1,), width=6)
+    for pair in ((half, single), (single, half)):
+        assert lab.stitch(*pair, *data, backs=["stage1_block1"]).model().output.shape == (None, 10)
+    inputs = [keras.Input((6,), name="a"), keras.Input((5,), name="b")]
+    x = layers.Dense(4, "relu", name="before")(inputs[0])
+    x = layers.Dense(4, "relu", name="join")(layers.Concatenate()([x, inputs[1]]))
+    model = keras.Model(inputs, layers.Dense(2, name="end")(x))
+    random_x = [np.random.default_rng(0).normal(size=(40, n)).astype("float32") for n in (6, 5)]
+    found = lab.stitch(
+        model, model, random_x, fronts=["before", "join"], backs=["before", "join", "end"]
+    )
+    notes = dict(zip(found.table["back"], found.table["note"], strict=True))
+    assert notes["before"] == "what follows before also needs the output of b"
+    assert notes["end"] == "no layer after end computes the output"
+    assert [tensor.name for tensor in found.model("before", "join").inputs] == ["a"]
+    assert len(found.model("join", "join").inputs) == 2
+
+
 def test_pairs_that_do_not_fit_are_left_out_with_the_reason(data):
     x = pictures(12, 16)
     back = u_net()
@@ -377,7 +401,7 @@ def test_a_control_has_the_same_places(front, back, data):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_trained_networks_continue_each_other():
-    """Bansal et al. 2021, section 4; SN-Net's start by least squares. The control fails it."""
+    """Bansal et al. 2021, with the start of SN-Net: least squares. The control fails it."""
     data = lab.digits()
     front = lab.trained(blocks=(6, 6, 6), epochs=6)
     back = lab.trained(blocks=(2, 2, 2), epochs=6, seed=1)
