@@ -27,6 +27,13 @@ OUTPUTS = {
         "…",
     ),
     "06-slices-at-work": ("s for an epoch", "Features of 400 examples", "times as fast"),
+    "07-stitching-and-pruning": (
+        "residual_18 continued by residual_6",
+        "Control: residual_18_untrained",
+        "the stitch: (1, 1, 64, 64)",
+        "chosen by lesion",
+        "untrained: residual_18_untrained",
+    ),
 }
 
 

@@ -436,8 +436,8 @@ def test_the_choice_matters_before_the_recovery_and_hardly_after(trained, digits
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_influence_hardly_depends_on_training_and_recovery_does(trained, digits):
-    """The control: the same profile of influence, but nothing to recover."""
+    """The control: the same profile of influence, but it must learn all in the one epoch."""
     found = lab.prune(trained, digits.train, 6, "influence", digits.test, control=True)
     both = [result.importance["importance"] for result in (found, found.control)]
     assert np.corrcoef(*both)[0, 1] > 0.9
-    assert found.control.table["error"].iloc[2] > found.table["error"].iloc[2] + 0.05
+    assert found.control.table["error"].iloc[2] > found.table["error"].iloc[2] + 0.01
