@@ -1,5 +1,6 @@
 """Each notebook runs from top to bottom, without an error and without outputs in the repository."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,14 @@ NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 # What the outputs of a lesson must hold: the widget and its texts, or the findings of its studies.
 OUTPUTS = {
     "01-cut-a-resnet": ("bypasses", "accuracy 0.", "CutPanel of"),
-    "02-why-shortcuts": ("for each layer", "262 k paths", "% of the gradient comes through"),
-    "03-lesions": ("plain_18, error", "without blocks drawn at random", "swapped", "CutPanel of"),
+    "02-why-shortcuts": ("for each layer", "through 0 to 54", "% of the gradient comes through"),
+    "03-lesions": (
+        "plain_18, error",
+        "without blocks drawn at random",
+        "swapped",
+        "interactive(children=(IntSlider",
+        "CutPanel of",
+    ),
     "04-what-a-block-knows": (
         "Control: residual_18_untrained",
         "negative gradient of the loss",
@@ -24,7 +31,8 @@ OUTPUTS = {
         "CutPanel of",
         "my_model, error",
         "largest difference after loading: 0.0",
-        "…",
+        "keras.models.load_model('my_model.keras')",
+        "part = keras.Model(",
     ),
     "06-slices-at-work": ("s for an epoch", "Features of 400 examples", "times as fast"),
     "07-stitching-and-pruning": (
@@ -33,6 +41,32 @@ OUTPUTS = {
         "the stitch: (1, 1, 64, 64)",
         "chosen by lesion",
         "untrained: residual_18_untrained",
+    ),
+}
+# Numbers in the outputs that the words of a lesson rest upon, with their limits.
+NUMBERS = {
+    "02-why-shortcuts": (
+        (r"residual_54, 24 epochs, test error: ([\d.]+)%", 0, 4),
+        (r"normalised, 18 blocks: × ([\d.]+)", 1.1, 1.3),
+        (r"normalised, 54 blocks: × ([\d.]+)", 1.1, 1.3),
+        (r"18 blocks, 8 × 8 pixels: ([\d.e-]+)×", 0, 0.01),
+        (r"18 blocks, 32 × 32 pixels: ([\d.e-]+)×", 0.05, 1),
+        (r"residual_54: a path .* the gradient through ([\d.]+)", 5, 16),
+        (r"residual_54_untrained: a path .* the gradient through ([\d.]+)", 18, 27),
+    ),
+    "03-lesions": (
+        (r"residual_54, error: .* without one block ([\d.]+) %", 0, 4),
+        (r"residual_54, error: .* stage1_block1: ([\d.]+) %", 40, 90),
+        (r"plain_18, error: .* without one block ([\d.]+) %", 75, 95),
+        (r"at random 1: .* 2: ([\d.]+) %", 3, 20),
+        (r"at random 1: .* 10: ([\d.]+) %", 55, 88),
+        (r"random order within the stages: ([\d.]+)", 0.66, 0.7),
+        (r"swapped 1: ([\d.]+) %", 3, 25),
+        (r"swapped 1: .* 30: ([\d.]+) %", 75, 91),
+    ),
+    "05-your-own-model": (
+        (r"against the output of .*: ([\d.e-]+)", 0, 1e-4),
+        (r"my_model, error: .* stage1_block1: ([\d.]+) %", 10, 60),
     ),
 }
 
@@ -54,6 +88,9 @@ def test_notebook_runs(path):
     ]
     for words in OUTPUTS[path.stem]:
         assert words in "".join(told)
+    for pattern, low, high in NUMBERS.get(path.stem, ()):
+        (number, *_) = re.findall(pattern, "\n".join(told))
+        assert low <= float(number) <= high, (pattern, number)
     if "CutPanel of" in OUTPUTS[path.stem]:
         kind = "application/vnd.jupyter.widget-view+json"
         assert any(kind in output.get("data", {}) for output in outputs)

@@ -18,6 +18,7 @@ from .norm_ratios import NormRatios, norm_ratios
 from .paths import PathGradients, Paths, path_gradients, paths
 from .pruning import Pruned, prune
 from .receptive_fields import ReceptiveFields, receptive_fields
+from .removals import outputs_without
 from .results import Result
 from .similarity import Similarity, similarity
 from .stitching import Stitching, stitch
@@ -51,6 +52,7 @@ __all__ = [
     "lens",
     "lesions",
     "norm_ratios",
+    "outputs_without",
     "path_gradients",
     "paths",
     "probes",

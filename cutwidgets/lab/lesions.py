@@ -78,7 +78,7 @@ class Measured(Result):
         if self.chance is not None and colour != CONTROL:
             chance_line(axes, self._factor * self.chance)
         label = _LABELS[self.kind]
-        axes.set_ylabel(label if self.kind == "change" else f"{label}; dotted: whole model")
+        axes.set_ylabel(label if self.kind == "change" else f"{label}\ndotted: whole model")
         if self._factor == 100 and self.kind != "change":
             errors_on_a_log_axis(axes)
 

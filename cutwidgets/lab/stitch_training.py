@@ -46,27 +46,18 @@ def trainer_for(case: Subject, back: Spot) -> Callable[[np.ndarray, Stitch, int,
     traced = compiled(gradient)
 
     def trained(values: np.ndarray, stitch: Stitch, epochs: int, seed: int) -> Stitch:
-        random, weights = np.random.default_rng(seed), [stitch.kernel.copy(), stitch.bias.copy()]
-        moments = [[np.zeros_like(w), np.zeros_like(w)] for w in weights]
+        random = np.random.default_rng(seed)
+        variables = [keras.Variable(value) for value in (stitch.kernel, stitch.bias)]
+        optimizer = keras.optimizers.Adam(_RATE)
         starts = range(0, len(values) - batch + 1, batch)
-        for step in range(epochs * len(starts)):
-            if step % len(starts) == 0:
-                order = random.permutation(len(values))
-            rows = order[starts[step % len(starts)] :][:batch]
-            inputs = dict(enumerate([values[rows], labels[rows], *weights]))
-            found = applied(lambda t: traced(*(t[i] for i in range(4))), inputs)
-            _step(weights, moments, found, step + 1)
-        return Stitch(*weights)
+        for _ in range(epochs):
+            order = random.permutation(len(values))
+            for start in starts:
+                rows = order[start : start + batch]
+                weights = [keras.ops.convert_to_numpy(variable) for variable in variables]
+                inputs = dict(enumerate([values[rows], labels[rows], *weights]))
+                found = applied(lambda t: traced(*(t[i] for i in range(4))), inputs)
+                optimizer.apply([keras.ops.convert_to_tensor(slope) for slope in found], variables)
+        return Stitch(*(keras.ops.convert_to_numpy(variable) for variable in variables))
 
     return trained
-
-
-def _step(
-    weights: list[np.ndarray], moments: list[list[np.ndarray]], found: list[np.ndarray], number: int
-) -> None:
-    """A step of Adam, in place."""
-    for weight, moment, slope in zip(weights, moments, found, strict=True):
-        moment[0] = 0.9 * moment[0] + 0.1 * slope
-        moment[1] = 0.999 * moment[1] + 0.001 * slope**2
-        size = np.sqrt(moment[1] / (1 - 0.999**number)) + 1e-7
-        weight -= _RATE * moment[0] / (1 - 0.9**number) / size

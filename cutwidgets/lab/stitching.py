@@ -165,8 +165,13 @@ class Stitching(Measured):
 
     def _fill(self, figure: Any) -> None:
         results = [r for r in (self, self.control) if r is not None]
-        for result, axes in zip(results, np.ravel(figure.subplots(1, len(results))), strict=True):
+        places = np.ravel(figure.subplots(1, len(results)))
+        for result, axes in zip(results, places, strict=True):
             result.plot(axes=axes)
+        images = [axes.images[0] for axes in places]
+        limits = np.array([image.get_clim() for image in images])
+        for image in images:  # one scale for both
+            image.set_clim(limits[:, 0].min(), limits[:, 1].max())
 
     def _draw(self, axes: Any, colour: str) -> None:
         grid = self.table.pivot(index="front", columns="back", values="penalty")

@@ -162,7 +162,8 @@ def subject(model: keras.Model, x: Any, y: Any = None, measure: str | None = Non
         measure: One of `MEASURES`; `None` to choose by the labels.
 
     Raises:
-        CutwidgetsError: If the data do not fit the model or the measure, or are not finite.
+        CutwidgetsError: If the data do not fit the model or the measure, or are not finite; or if a
+            weight of the model is not a number.
         UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
@@ -172,6 +173,19 @@ def subject(model: keras.Model, x: Any, y: Any = None, measure: str | None = Non
         >>> subject(tiny, np.zeros((5, 4)), [0, 1, 2, 0, 1]).kind
         'error'
     """
+    case = matched(model, x, y, measure)
+    # Not every output shows them: on JAX a ReLU makes zeros of them.
+    for weight in model.weights:
+        if "float" in str(weight.dtype) and np.isnan(keras.ops.convert_to_numpy(weight)).any():
+            raise CutwidgetsError(
+                f"The weight {weight.path!r} of the model {model.name!r} has values that are not "
+                "finite (NaN), so there is nothing to study. The training may have diverged."
+            )
+    return case
+
+
+def matched(model: keras.Model, x: Any, y: Any = None, measure: str | None = None) -> Subject:
+    """As `subject`, for a model whatever its weights."""
     model_anatomy = anatomy(model)
     graph = model_anatomy.graph
     inputs = as_inputs(graph, x)

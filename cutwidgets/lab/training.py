@@ -54,7 +54,7 @@ class Training(Result):
             percent = 100 * self.table[column]
             label = self.name if style == "-" else None
             axes.plot(self.table["epoch"], percent, style, color=colour, label=label)
-        axes.set(xlabel="epoch", ylabel="error (%); dotted: training")
+        axes.set(xlabel="epoch", ylabel="error (%)\ndotted: training")
         errors_on_a_log_axis(axes)
 
 

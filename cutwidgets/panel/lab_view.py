@@ -117,7 +117,7 @@ def examples(model: keras.Model, data: Any) -> Examples | None:
             f"Received: {data!r:.200}"
         )
     x, y = data
-    subject = subjects.subject(model, x)
+    subject = subjects.matched(model, x)
     graph = subject.anatomy.graph
     if y is not None and np.ndim(y) == 1 < len(graph.tensors[graph.outputs[0]].shape) - 1:
         # The model outputs feature maps and the labels are classes: linear probes can use them.
