@@ -51,8 +51,8 @@ NUMBERS = {
         (r"normalised, 54 blocks: × ([\d.]+)", 1.1, 1.3),
         (r"18 blocks, 8 × 8 pixels: ([\d.e-]+)×", 0, 0.01),
         (r"18 blocks, 32 × 32 pixels: ([\d.e-]+)×", 0.05, 1),
-        (r"residual_54: a path .* the gradient through ([\d.]+)", 5, 16),
-        (r"residual_54_untrained: a path .* the gradient through ([\d.]+)", 18, 27),
+        (r"residual_54: a path .* the gradient through (\d+\.\d)", 5, 16),
+        (r"residual_54_untrained: a path .* the gradient through (\d+\.\d)", 18, 27),
     ),
     "03-lesions": (
         (r"residual_54, error: .* without one block ([\d.]+) %", 0, 4),
@@ -66,7 +66,7 @@ NUMBERS = {
     ),
     "05-your-own-model": (
         (r"against the output of .*: ([\d.e-]+)", 0, 1e-4),
-        (r"my_model, error: .* stage1_block1: ([\d.]+) %", 10, 60),
+        (r"my_model, error: .*stage1_block1: ([\d.]+) %", 10, 60),
     ),
 }
 
