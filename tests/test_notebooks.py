@@ -64,6 +64,15 @@ NUMBERS = {
         (r"swapped 1: ([\d.]+) %", 3, 25),
         (r"swapped 1: .* 30: ([\d.]+) %", 75, 91),
     ),
+    "04-what-a-block-knows": (
+        (r"residual_18: the cosine .* and ([-\d.]+) over the 6 of the last", 0.12, 0.4),
+        (r"residual_18_untrained: the cosine .* and ([-\d.]+) over the 6", -0.05, 0.05),
+        (r"residual_18, error: its own tail has ([\d.]+) % on", 8, 40),
+        (r"of the lesions with the ratio: ([\d.]+)", 0.5, 1),
+        (r"in the UNTRAINED network: +([\d.]+)", 0.4, 1),
+        (r"residual_12: effective ∝ formula \^ ([\d.]+)", 0.4, 0.63),
+        (r"plain_12: effective ∝ formula \^ ([\d.]+)", 0.5, 0.8),
+    ),
     "05-your-own-model": (
         (r"against the output of .*: ([\d.e-]+)", 0, 1e-4),
         (r"my_model, error: .*stage1_block1: ([\d.]+) %", 10, 60),
