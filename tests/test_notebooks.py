@@ -51,8 +51,8 @@ NUMBERS = {
         (r"normalised, 54 blocks: × ([\d.]+)", 1.1, 1.3),
         (r"18 blocks, 8 × 8 pixels: ([\d.e-]+)×", 0, 0.01),
         (r"18 blocks, 32 × 32 pixels: ([\d.e-]+)×", 0.05, 1),
-        (r"residual_54: a path .* the gradient through ([\d.]+)", 5, 16),
-        (r"residual_54_untrained: a path .* the gradient through ([\d.]+)", 18, 27),
+        (r"residual_54: a path .* the gradient through (\d+\.\d)", 5, 16),
+        (r"residual_54_untrained: a path .* the gradient through (\d+\.\d)", 18, 27),
     ),
     "03-lesions": (
         (r"residual_54, error: .* without one block ([\d.]+) %", 0, 4),
@@ -64,9 +64,18 @@ NUMBERS = {
         (r"swapped 1: ([\d.]+) %", 3, 25),
         (r"swapped 1: .* 30: ([\d.]+) %", 75, 91),
     ),
+    "04-what-a-block-knows": (
+        (r"residual_18: the cosine .* and ([-\d.]+) over the 6 of the last", 0.12, 0.4),
+        (r"residual_18_untrained: the cosine .* and ([-\d.]+) over the 6", -0.05, 0.05),
+        (r"residual_18, error: its own tail has ([\d.]+) % on", 8, 40),
+        (r"of the lesions with the ratio: ([\d.]+)", 0.5, 1),
+        (r"in the UNTRAINED network: +([\d.]+)", 0.4, 1),
+        (r"residual_12: effective ∝ formula \^ ([\d.]+)", 0.4, 0.63),
+        (r"plain_12: effective ∝ formula \^ ([\d.]+)", 0.5, 0.8),
+    ),
     "05-your-own-model": (
         (r"against the output of .*: ([\d.e-]+)", 0, 1e-4),
-        (r"my_model, error: .* stage1_block1: ([\d.]+) %", 10, 60),
+        (r"my_model, error: .*stage1_block1: ([\d.]+) %", 10, 60),
     ),
 }
 
