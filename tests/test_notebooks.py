@@ -35,6 +35,13 @@ OUTPUTS = {
         "part = keras.Model(",
     ),
     "06-slices-at-work": ("s for an epoch", "Features of 400 examples", "times as fast"),
+    "07-stitching-and-pruning": (
+        "residual_18 continued by residual_6",
+        "Control: residual_18_untrained",
+        "the stitch: (1, 1, 64, 64)",
+        "chosen by lesion",
+        "untrained: residual_18_untrained",
+    ),
 }
 # Numbers in the outputs that the words of a lesson rest upon, with their limits.
 NUMBERS = {
@@ -56,6 +63,15 @@ NUMBERS = {
         (r"random order within the stages: ([\d.]+)", 0.66, 0.7),
         (r"swapped 1: ([\d.]+) %", 3, 25),
         (r"swapped 1: .* 30: ([\d.]+) %", 75, 91),
+    ),
+    "04-what-a-block-knows": (
+        (r"residual_18: the cosine .* and ([-\d.]+) over the 6 of the last", 0.12, 0.4),
+        (r"residual_18_untrained: the cosine .* and ([-\d.]+) over the 6", -0.05, 0.05),
+        (r"residual_18, error: its own tail has ([\d.]+) % on", 8, 40),
+        (r"of the lesions with the ratio: ([\d.]+)", 0.5, 1),
+        (r"in the UNTRAINED network: +([\d.]+)", 0.4, 1),
+        (r"residual_12: effective ∝ formula \^ ([\d.]+)", 0.4, 0.63),
+        (r"plain_12: effective ∝ formula \^ ([\d.]+)", 0.5, 0.8),
     ),
     "05-your-own-model": (
         (r"against the output of .*: ([\d.e-]+)", 0, 1e-4),

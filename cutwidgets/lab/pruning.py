@@ -125,6 +125,9 @@ class Pruned(Measured):
         values = self._factor * self.table[self.kind].to_numpy("float64")
         axes.plot(self.table["step"], values, "o-", color=colour, label=self.name)
         for place, value in enumerate(values[1:], 1):
+            others = [text.xy[1] for text in axes.texts if text.xy[0] == place]
+            if any(abs(value - other) < 0.2 * max(value, other) for other in others):
+                continue  # the numbers would cover each other; the table has them
             axes.annotate(
                 f"{value:.3g}", (place, value), xytext=(6, 3), textcoords="offset points",
                 color=colour, fontsize=7,

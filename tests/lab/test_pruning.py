@@ -59,12 +59,17 @@ def found(model, data):
     return result, before, after
 
 
+def answers(network, x):
+    """Without compiling, as `predict` would."""
+    return keras.ops.convert_to_numpy(network(x, training=False))
+
+
 def error(network, x, y):
-    return float(np.mean(network.predict(x, verbose=0).argmax(-1) != y))
+    return float(np.mean(answers(network, x).argmax(-1) != y))
 
 
 def loss(network, x, y):
-    probabilities = network.predict(x, verbose=0).astype("float64")
+    probabilities = answers(network, x).astype("float64")
     return float(-np.log(probabilities[np.arange(len(y)), y]).mean())
 
 
@@ -95,8 +100,7 @@ def test_the_least_important_blocks_are_removed(model, data, by):
     assert sizes[0] > sizes[1] == found.model.count_params()
     assert found.table["macs"].tolist() == [cw.costs(m).total.macs for m in (model, by_hand)]
     x = data["test"][0]
-    wanted = by_hand.predict(x, verbose=0)
-    assert np.array_equal(found.model.predict(x, verbose=0), wanted)
+    assert np.array_equal(answers(found.model, x), answers(by_hand, x))
 
 
 def test_lesions_are_measured_by_the_loss_on_training_examples(model, data):
@@ -164,12 +168,16 @@ def test_ratios_are_those_of_the_study(model, data):
     assert np.allclose(found["importance"], wanted["ratio"])
 
 
-def test_the_choice_and_the_training_depend_on_the_seed_alone(model, data, found):
+@pytest.mark.slow
+def test_the_training_depends_on_the_seed_alone(model, data, found):
     keras.utils.set_random_seed(7)
     again = lab.prune(model, **data, count=2)
     assert again.removed == found[0].removed
     pairs = zip(again.model.get_weights(), found[0].model.get_weights(), strict=True)
     assert all(np.allclose(a, b, atol=1e-5) for a, b in pairs)
+
+
+def test_the_random_choice_depends_on_the_seed_alone(model, data):
     options = {**data, "count": 2, "by": "random", "epochs": 0}
     chosen = [lab.prune(model, **options, seed=seed).removed for seed in (0, 0, 1, 2, 3)]
     assert chosen[0] == chosen[1]
@@ -247,7 +255,7 @@ TOPS = {
     "error": lambda x: layers.Dense(3)(x),
     "yes or no": lambda x: layers.Dense(1, "sigmoid")(x),
 }
-FAST = [("squared error", False), ("wrong decisions", True)]
+FAST = [("wrong decisions", True)]
 TASKS = [
     pytest.param(task, distil, marks=() if (task, distil) in FAST else pytest.mark.slow)
     for task in TOPS
@@ -271,6 +279,7 @@ def test_training_helps_at_each_task(task, distil):
     assert ("epochs of distillation" if distil else "epochs of training") in found.finding
 
 
+@pytest.mark.slow
 def test_distillation_needs_no_labels():
     keras.utils.set_random_seed(0)
     network = dense(lambda x: layers.Dense(3, "softmax")(x))
@@ -364,7 +373,7 @@ def test_blocks_inside_of_a_nested_model_are_pruned(model, data):
     inputs = keras.Input((8, 8, 1))
     x = layers.GlobalAveragePooling2D()(backbone(inputs))
     network = keras.Model(inputs, layers.Dense(10, "softmax")(x))
-    result = lab.prune(network, **data, count=1)
+    result = lab.prune(network, **data, count=1, epochs=0)
     assert result.model.count_params() < network.count_params()
     by_hand = cw.remove(network, *result.removed)
     assert result.table["error"].iloc[1] == error(by_hand, *data["test"])
@@ -436,8 +445,8 @@ def test_the_choice_matters_before_the_recovery_and_hardly_after(trained, digits
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_influence_hardly_depends_on_training_and_recovery_does(trained, digits):
-    """The control: the same profile of influence, but nothing to recover."""
+    """The control: the same profile of influence, but it must learn all in the one epoch."""
     found = lab.prune(trained, digits.train, 6, "influence", digits.test, control=True)
     both = [result.importance["importance"] for result in (found, found.control)]
     assert np.corrcoef(*both)[0, 1] > 0.9
-    assert found.control.table["error"].iloc[2] > found.table["error"].iloc[2] + 0.05
+    assert found.control.table["error"].iloc[2] > found.table["error"].iloc[2] + 0.01
