@@ -47,13 +47,16 @@ export function createForwardTab(store) {
       return features.replaceChildren(nothing(store) ?? empty(text));
     }
     const photo = answer.photo && pictures.image(answer.photo, "The photograph");
+    // A note on why nothing can be explained is no more than that, and comes last.
+    const explains = Boolean(answer.explains?.places.length);
     features.replaceChildren(...[
       h("div", { class: "cw-seen" }, [photo, facts(answer.facts)]),
-      heat.element,
+      explains ? heat.element : null,
       h("div", { class: "cw-grids" }, ["input", "output"].map((which) => tensor(which, maps))),
       predictionTable(answer.predictions),
       answer.predictions_note ? h("p", { class: "cw-aside" }, answer.predictions_note) : null,
       table("Numbers of the tensors", STATISTICS, answer.statistics),
+      explains ? null : heat.element,
     ].filter((one) => one !== null));
   }
 
