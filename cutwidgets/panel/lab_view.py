@@ -123,7 +123,7 @@ def examples(model: keras.Model, data: Any) -> Examples | None:
         # The model outputs feature maps and the labels are classes: linear probes can use them.
         labels.as_labels(y, subject.size)
     elif y is not None:
-        labels.labels_of(graph, y, subject.size, subject.answers.seen(subject.output))
+        labels.labels_of(graph, y, subject.size, subject.answers)
     return Examples(x, y, subject.size)
 
 
