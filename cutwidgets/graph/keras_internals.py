@@ -294,27 +294,6 @@ def layers_inside(layer: keras.Operation) -> list[keras.Layer]:
     return list(layer._flatten_layers()) if isinstance(layer, keras.Layer) else []
 
 
-def without_activation(layer: keras.Operation) -> keras.Operation:
-    """A layer that shares everything with another one, but applies no activation.
-
-    The other layer is not changed. No layer is built, which would draw weights and take a name.
-
-    Args:
-        layer: A built layer with an attribute `activation`, which it applies last.
-
-    Example:
-        >>> dense = keras.layers.Dense(2, activation="softmax")
-        >>> _ = dense(keras.ops.ones((1, 3)))
-        >>> scores = without_activation(dense)(keras.ops.ones((1, 3)))
-        >>> bool(keras.ops.all(keras.ops.softmax(scores) == dense(keras.ops.ones((1, 3)))))
-        True
-    """
-    bare: keras.Operation = object.__new__(type(layer))
-    vars(bare).update(vars(layer))
-    vars(bare)["activation"] = keras.activations.linear
-    return bare
-
-
 def seeds_of_all_layers() -> keras.random.SeedGenerator | None:
     """The seed generator of layers without their own, if any such layer has drawn yet."""
     return global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)

@@ -1,6 +1,6 @@
 """Compiling and gradients, for which Keras has no function that works on every backend."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -38,12 +38,32 @@ def in_batches(function: Any, inputs: Mapping[int, np.ndarray], at_once: int) ->
     """
     size = len(next(iter(inputs.values())))
     rows: list[np.ndarray] = []
-    for first in track(range(0, size, at_once), "running the model"):
-        # The last example fills up the last batch.
-        chosen = np.minimum(np.arange(first, first + at_once), size - 1)
-        batch = {index: array[chosen] for index, array in inputs.items()}
+    for _, batch in batches(inputs, at_once):
         rows += applied(lambda tensors: [function(tensors)], batch)
     return np.concatenate(rows)[:size]
+
+
+def batches(
+    inputs: Mapping[int, np.ndarray], at_once: int, label: str = "running the model"
+) -> Iterator[tuple[np.ndarray, dict[int, np.ndarray]]]:
+    """Divide examples into batches of one size; the last example fills up the last batch.
+
+    Args:
+        inputs: Arrays with the batch axis.
+        at_once: The size of a batch.
+        label: What is done with them, for the progress bar.
+
+    Returns:
+        The positions of the examples in each batch, and the batch.
+
+    Example:
+        >>> [positions.tolist() for positions, _ in batches({0: np.zeros(3)}, 2)]
+        [[0, 1], [2, 2]]
+    """
+    size = len(next(iter(inputs.values())))
+    for first in track(range(0, size, at_once), label):
+        chosen = np.minimum(np.arange(first, first + at_once), size - 1)
+        yield chosen, {index: array[chosen] for index, array in inputs.items()}
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

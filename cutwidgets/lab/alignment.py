@@ -12,6 +12,7 @@ from ..graph.interpreter import Edit, compute
 from ..inference.backend import compiled
 from ..inference.backend import gradients as slopes
 from .controls import Control, with_control
+from .norm_ratios import flat, products
 from .results import CONTROL, Result, block_frame
 from .subjects import Subject, labelled, residual_blocks, the_loss, the_merge
 
@@ -112,9 +113,7 @@ def cosines(case: Subject, blocks: Sequence[Block]) -> list[float]:
         >>> [abs(value) < 1 for value in cosines(case, residual_blocks(case.anatomy))]
         [True, True]
     """
-    assert case.labels is not None
-    labels = case.labels.astype("float32" if case.labels.dtype.kind == "f" else "int32")
-    with_labels = replace(case, inputs={**case.inputs, _LABELS: labels})
+    with_labels = replace(case, inputs={**case.inputs, _LABELS: case.targets})
     products = with_labels.computed(compiled(_function(case, blocks))).astype("float64")
     branch, slope, both = np.moveaxis(products, -1, 0)
     lengths = branch * slope
@@ -145,7 +144,7 @@ def _function(case: Subject, blocks: Sequence[Block]) -> Callable[[Mapping[int, 
         zeros = [keras.ops.zeros_like(at[place]) for place in places]
         slope_at = dict(zip(places, slopes(loss, zeros), strict=True))
         rows = [
-            _products(merge - at[shortcut], slope_at[shortcut])
+            products(flat(merge) - flat(at[shortcut]), _scaled(flat(slope_at[shortcut])))
             for merge, shortcut in zip(merged, shortcuts, strict=True)
         ]
         return keras.ops.stack(rows, axis=1)
@@ -153,15 +152,8 @@ def _function(case: Subject, blocks: Sequence[Block]) -> Callable[[Mapping[int, 
     return function
 
 
-def _products(branch: Any, slope: Any) -> Any:
-    """For each example the norms of two tensors, and their inner product."""
+def _scaled(slope: Any) -> Any:
+    """Vectors with 1 as their largest number: products of tiny gradients would underflow."""
     ops = keras.ops
-    one, other = (
-        ops.cast(ops.reshape(value, (ops.shape(value)[0], -1)), "float32")
-        for value in (branch, slope)
-    )
-    # An inner product of tiny gradients would underflow.
-    size = ops.max(ops.abs(other), axis=1, keepdims=True)
-    other = other / ops.where(size > 0, size, ops.ones_like(size))
-    norms = [ops.sqrt(ops.sum(vector * vector, axis=1)) for vector in (one, other)]
-    return ops.stack([*norms, ops.sum(one * other, axis=1)], axis=1)
+    size = ops.max(ops.abs(slope), axis=1, keepdims=True)
+    return slope / ops.where(size > 0, size, ops.ones_like(size))

@@ -15,7 +15,7 @@ _READABLE = 27  # names side by side
 
 
 def in_order(*orders: Iterable[str]) -> list[str]:
-    """All names of several orders in one that agrees with each of them, where that is possible.
+    """Merge several orders of names into one that agrees with each of them, where possible.
 
     Example:
         >>> in_order(["stem", "b1", "c1"], ["stem", "b1", "b2", "c1", "c2"])

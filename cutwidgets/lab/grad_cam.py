@@ -14,24 +14,20 @@ import keras
 import numpy as np
 
 from ..errors import CutwidgetsError
-from ..extras import needs
 from ..graph.interpreter import compute
-from ..inference.backend import applied, compiled, finite, gradients
+from ..inference.backend import applied, batches, compiled, finite, gradients
 from ..inference.side_effects import put_back_after
-from ..progress import track
 from ..structure.places import PlaceLike
 from .controls import Control, with_control
 from .maps import Maps, area_of_half, maps_at, normalised, resized
 from .overlays import draw_example
-from .results import Result, for_any_page, frame
+from .results import INK, Result, for_any_page, frame, new_axes
 from .scores import Scores, scores_of
 from .subjects import Subject, subject
 
 _SHOWN = 5  # examples that stay readable side by side
 
 _ROW = 1.12  # height of an example and of what stands above it
-
-_INK = "0.45"  # can be read on a white page and on a black one
 
 _SCALE = 1024.0  # keeps small gradients in float16 from losing digits
 
@@ -126,7 +122,7 @@ class GradCam(Result):
                     f"There are the examples 0 to {len(self.heat) - 1}. Received: {example!r}."
                 )
         chosen = list(examples) or range(min(_SHOWN, len(self.heat)))
-        axes = self._axes(1, len(chosen))
+        axes = new_axes(_inches(1, len(chosen)))
         self._row(axes, 0, chosen)
         for_any_page(axes)
         return axes
@@ -149,7 +145,7 @@ class GradCam(Result):
         results = self._rows(others, labels)
         count = min(_SHOWN, len(self.heat))
         if axes is None:
-            axes = self._axes(len(results), count)
+            axes = new_axes(_inches(len(results), count))
         for i, (title, result) in enumerate(results):
             title = title if len(results) > 1 or labels else ""
             result._row(axes, i, range(min(count, len(result.heat))), title)
@@ -172,18 +168,12 @@ class GradCam(Result):
         figure.set_size_inches(_inches(len(self._rows((), None)), min(_SHOWN, len(self.heat))))
         self.plot(axes=figure.subplots())
 
-    def _axes(self, rows: int, columns: int) -> Any:
-        with needs("lab", "A plot"):
-            from matplotlib import pyplot
-
-        return pyplot.subplots(figsize=_inches(rows, columns), layout="constrained")[1]
-
     def _draw(self, axes: Any, colour: str) -> None:
         self._row(axes, 0, range(min(_SHOWN, len(self.heat))))
 
     def _row(self, axes: Any, row: int, examples: Sequence[int], title: str = "") -> None:
         """Draw examples side by side, each in a square of length 1."""
-        top, style = row * _ROW, {"fontsize": 8, "color": _INK}
+        top, style = row * _ROW, {"fontsize": 8, "color": INK}
         for column, example in enumerate(examples):
             draw_example(axes, self.inputs[example], self.heat[example], (column, top))
             axes.text(column + 0.5, top, self._words(example), ha="center", va="bottom", **style)
@@ -309,10 +299,7 @@ def _computed(
     if case.size > at_once or keras.backend.backend() == "jax":
         function = compiled(function)
     layers = [call.layer for call in graph.calls]
-    for first in track(range(0, case.size, at_once), "explaining examples"):
-        # The last example fills up the last batch, so that all have one size.
-        chosen = np.minimum(np.arange(first, first + at_once), case.size - 1)
-        batch = {index: array[chosen] for index, array in case.inputs.items()}
+    for chosen, batch in batches(case.inputs, at_once, "explaining examples"):
         with put_back_after(layers):
             rows.append(applied(lambda x, c=choices[chosen]: function(x, c), batch, graph.name))
     found = [np.concatenate(parts)[: case.size] for parts in zip(*rows, strict=True)]

@@ -72,10 +72,8 @@ def _possible(
         if whole and low >= 0 and high < (classes or high + 1):
             return {"error": labels.astype(int)}
         known = f"the classes 0 to {classes - 1}" if classes else "classes from 0 on"
-        received = f"{low} to {high}" if whole else "fractions"
-        raise CutwidgetsError(
-            f"The model {graph.name!r} has {known}. Received as labels {received}."
-        )
+        received = f"the labels {low} to {high}" if whole else "labels with fractions"
+        raise CutwidgetsError(f"The model {graph.name!r} has {known}. Received {received}.")
     binary = set(np.unique(labels)) <= {0, 1}
     if labels.shape[axis] == 1 and binary:
         possible["error"] = labels.squeeze(axis).astype(int)

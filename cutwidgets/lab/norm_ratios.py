@@ -102,9 +102,9 @@ def changes(case: Subject, pairs: Sequence[tuple[int, int]]) -> tuple[list[float
     graph, ends = case.anatomy.graph, [tensor for pair in pairs for tensor in pair]
 
     def function(values: Mapping[int, Any]) -> Any:
-        tensors = iter(compute(graph, ends, values))
-        both = zip(tensors, tensors, strict=True)
-        return keras.ops.stack([_products(*pair) for pair in both], axis=1)
+        vectors = map(flat, compute(graph, ends, values))
+        both = zip(vectors, vectors, strict=True)
+        return keras.ops.stack([products(merged - x, x) for merged, x in both], axis=1)
 
     branch, shortcut, product = np.moveaxis(case.computed(compiled(function)), -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -112,16 +112,17 @@ def changes(case: Subject, pairs: Sequence[tuple[int, int]]) -> tuple[list[float
     return [_mean(values) for values in ratios.T], [_mean(values) for values in cosines.T]
 
 
-def _products(merged: Any, shortcut: Any) -> Any:
-    """For each example the norms of branch and shortcut, and their inner product."""
+def flat(tensor: Any) -> Any:
+    """A tensor as a vector for each example, float32 (examples, numbers)."""
     ops = keras.ops
-    merged, shortcut = (
-        ops.cast(ops.reshape(tensor, (ops.shape(tensor)[0], -1)), "float32")
-        for tensor in (merged, shortcut)
-    )
-    branch = merged - shortcut
-    norms = [ops.sqrt(ops.sum(vector * vector, axis=1)) for vector in (branch, shortcut)]
-    return ops.stack([*norms, ops.sum(branch * shortcut, axis=1)], axis=1)
+    return ops.cast(ops.reshape(tensor, (ops.shape(tensor)[0], -1)), "float32")
+
+
+def products(one: Any, other: Any) -> Any:
+    """For each example the norms of two vectors, and their inner product: (examples, 3)."""
+    ops = keras.ops
+    norms = [ops.sqrt(ops.sum(vector * vector, axis=1)) for vector in (one, other)]
+    return ops.stack([*norms, ops.sum(one * other, axis=1)], axis=1)
 
 
 def _mean(values: np.ndarray) -> float:

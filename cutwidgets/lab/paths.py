@@ -15,14 +15,13 @@ import numpy as np
 
 from ..blocks import flow
 from ..errors import CutwidgetsError
-from ..extras import needs
 from ..graph.interpreter import Edit, compute
 from ..inference.backend import compiled, finite, gradients, in_batches
 from ..progress import track
 from ..structure.anatomy import Anatomy, anatomy
 from ..text import number_text
 from .controls import Control, with_control
-from .results import COLOURS, CONTROL, Result, by_number, for_any_page, frame
+from .results import COLOURS, CONTROL, Result, by_number, for_any_page, frame, new_axes
 from .sampling import subsets
 from .subjects import labelled, residual_blocks, the_loss, the_merge
 
@@ -152,10 +151,7 @@ class PathGradients(Result):
             The axes.
         """
         if axes is None:
-            with needs("lab", "A plot"):
-                from matplotlib import pyplot
-
-            _, axes = pyplot.subplots(figsize=(7, 3.2), layout="constrained")
+            axes = new_axes()
         results = [self, *others]
         controls = [r.control for r in results if isinstance(r.control, PathGradients)]
         for one, colour in zip(

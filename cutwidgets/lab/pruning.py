@@ -13,7 +13,6 @@ import numpy as np
 from ..analysis.costs import costs
 from ..blocks.blocks import Block
 from ..errors import CutwidgetsError
-from ..extras import needs
 from ..inference.side_effects import put_back_after
 from ..surgery.build import Section, build
 from ..surgery.removal import rest
@@ -23,7 +22,7 @@ from .block_importance import MEASURES, importances
 from .controls import Control, batches_of, with_control
 from .lesions import Measured
 from .recovery import loss_of_answers, loss_of_labels, recover
-from .results import COLOURS, CONTROL, block_frame, frame
+from .results import COLOURS, CONTROL, block_frame, frame, new_axes
 from .subjects import Subject, lesionable, require_other_examples, subject
 
 if TYPE_CHECKING:
@@ -96,10 +95,7 @@ class Pruned(Measured):
             CutwidgetsError: If matplotlib is not installed.
         """
         if axes is None:
-            with needs("lab", "A plot"):
-                from matplotlib import pyplot
-
-            _, axes = pyplot.subplots(figsize=(7, 3.2), layout="constrained")
+            axes = new_axes()
         results = [self] if self.control is None else [self.control, self]
         results = [result for result in results if isinstance(result, Pruned)]
         add_blocks(axes, [result.importance["block"] for result in results])
@@ -325,8 +321,9 @@ class _Work:
         case, targets = self.case, self.case.labels
         loss = None if distil else loss_of_labels(case)
         if loss is None:
-            case = replace(case, answers=case.answers.seen(case.output))
-            loss, targets = loss_of_answers(case), case.output()
+            targets = case.output()
+            case = replace(case, answers=case.answers.seen(lambda: targets))
+            loss = loss_of_answers(case)
         assert targets is not None
         kept = replace(case, inputs={i: case.inputs[i] for i in self.section.inputs})
         recover(

@@ -24,7 +24,7 @@ CONTROL = "0.6"  # the grey of a control
 
 _LETTERS = 90  # of a legend above a plot of the usual width
 
-_INK = "0.45"  # texts and axes: a grey that can be read on a white page and on a black one
+INK = "0.45"  # texts and axes: a grey that can be read on a white page and on a black one
 
 
 def frame(data: Any, columns: Sequence[str] | None = None) -> "pd.DataFrame":
@@ -84,10 +84,7 @@ class Result(ABC):
         """
         results = self._labelled(others, labels)
         if axes is None:
-            with needs("lab", "A plot"):
-                from matplotlib import pyplot
-
-            _, axes = pyplot.subplots(figsize=(7, 3.2), layout="constrained")
+            axes = new_axes()
         controls = {id(r.control): r.control for r in results if r.control is not None}
         axes.autoscale()  # limits set by an earlier plot would cut this one off
         add_blocks(axes, (r.table["block"] for r in (*results, *controls.values()) if r._by_block))
@@ -181,6 +178,14 @@ class Result(ABC):
         self.plot(axes=figure.subplots())
 
 
+def new_axes(size: tuple[float, float] = (7, 3.2)) -> Any:
+    """Axes of a new figure of matplotlib, of a size in inches."""
+    with needs("lab", "A plot"):
+        from matplotlib import pyplot
+
+    return pyplot.subplots(figsize=size, layout="constrained")[1]
+
+
 def for_any_page(axes: Any) -> None:
     """Give axes colours that can be read on a white page and on a black one.
 
@@ -194,13 +199,13 @@ def for_any_page(axes: Any) -> None:
         figure.patch.set_alpha(0)
     if same_color(axes.get_facecolor(), rcParams["axes.facecolor"]):
         axes.patch.set_alpha(0)
-    axes.tick_params(colors=_INK, which="both")
+    axes.tick_params(colors=INK, which="both")
     texts = [axes.xaxis.label, axes.yaxis.label, axes.title]
     legend = axes.get_legend()
     for text in [*texts, *(legend.get_texts() if legend else ())]:
-        text.set_color(_INK)
+        text.set_color(INK)
     for spine in axes.spines.values():
-        spine.set_edgecolor(_INK)
+        spine.set_edgecolor(INK)
 
 
 def chance_line(axes: Any, value: float) -> None:
@@ -209,7 +214,7 @@ def chance_line(axes: Any, value: float) -> None:
         line = axes.axhline(value, color=CONTROL, linewidth=0.8, linestyle=(0, (6, 4)))
         line.set_gid("chance")
         axes.annotate(
-            "chance", (1, value), xycoords=("axes fraction", "data"), color=_INK, fontsize=7,
+            "chance", (1, value), xycoords=("axes fraction", "data"), color=INK, fontsize=7,
             ha="right", va="bottom",
         )  # fmt: skip
 

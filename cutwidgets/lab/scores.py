@@ -8,7 +8,6 @@ import numpy as np
 
 from ..errors import CutwidgetsError
 from ..graph.callgraph import Call, CallGraph, rewire
-from ..graph.keras_internals import without_activation
 from .answers import answers
 from .endings import carries, ending_of, is_curved
 
@@ -192,6 +191,27 @@ def _without(graph: CallGraph, call: Call) -> CallGraph:
     """The graph without the softmax or sigmoid that a call applies."""
     if call.role == "activation" or not isinstance(call.layer, keras.Layer):
         return rewire(graph, {call.outputs[0]: call.inputs[0]})
-    bare = replace(call, layer=without_activation(call.layer))
+    bare = replace(call, layer=_without_activation(call.layer))
     calls = (bare if other.index == call.index else other for other in graph.calls)
     return replace(graph, calls=tuple(calls))
+
+
+def _without_activation(layer: keras.Operation) -> keras.Operation:
+    """A layer that shares everything with another one, but applies no activation.
+
+    The other layer is not changed. No layer is built, which would draw weights and take a name.
+
+    Args:
+        layer: A built layer with an attribute `activation`, which it applies last.
+
+    Example:
+        >>> dense = keras.layers.Dense(2, activation="softmax")
+        >>> _ = dense(keras.ops.ones((1, 3)))
+        >>> scores = _without_activation(dense)(keras.ops.ones((1, 3)))
+        >>> bool(keras.ops.all(keras.ops.softmax(scores) == dense(keras.ops.ones((1, 3)))))
+        True
+    """
+    bare: keras.Operation = object.__new__(type(layer))
+    vars(bare).update(vars(layer))
+    vars(bare)["activation"] = keras.activations.linear
+    return bare

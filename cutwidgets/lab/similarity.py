@@ -20,7 +20,7 @@ from .linear_probes import readable
 from .results import Result, for_any_page, frame
 from .subjects import Subject, subject
 
-_FEWEST = 4  # examples for which HSIC has an unbiased estimate
+FEWEST = 4  # examples for which HSIC has an unbiased estimate
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -164,13 +164,13 @@ def similarity(
     """
     case = subject(model, x)
     other_case = case if other is None else subject(other, x)
-    if not isinstance(batch, int) or batch < _FEWEST or case.size < _FEWEST:
+    if not isinstance(batch, int) or batch < FEWEST or case.size < FEWEST:
         raise CutwidgetsError(
-            f"CKA needs {_FEWEST} examples at least, in each minibatch. Received {case.size:,} "
+            f"CKA needs {FEWEST} examples at least, in each minibatch. Received {case.size:,} "
             f"examples, and batch={batch!r}."
         )
     most = min(batch, _most_at_once(case), _most_at_once(other_case))
-    number = max(1, min(ceil(case.size / most), case.size // _FEWEST))
+    number = max(1, min(ceil(case.size / most), case.size // FEWEST))
     minibatches = np.array_split(case.shuffled(seed), number)
     names, grams = _grams(case)
     other_names, other_grams = _grams(other_case)
@@ -214,7 +214,7 @@ def _grams(case: Subject) -> tuple[list[str], Callable[[np.ndarray], np.ndarray]
         # In parts, so that a bar moves while they are computed.
         values = finite(graph.name, in_batches(function, inputs, min(case.at_once, number)))
         features = np.split(values, np.cumsum(widths)[:-1], axis=1)
-        centred = u_centred(np.stack([_gram(value) for value in features]))
+        centred = u_centred(np.stack([gram(value) for value in features]))
         flat: np.ndarray = centred.reshape(len(centred), -1) / np.sqrt(number * (number - 3))
         return flat
 
@@ -226,7 +226,7 @@ def _most_at_once(case: Subject) -> int:
     graph = case.anatomy.graph
     shapes = [graph.tensors[block.exits[-1]].shape for block in readable(case.anatomy)]
     numbers = sum(prod(length or 1 for length in shape[1:]) for shape in shapes)
-    return max(_FEWEST, 2**27 // numbers)
+    return max(FEWEST, 2**27 // numbers)
 
 
 def _flat(value: Any) -> Any:
@@ -234,13 +234,21 @@ def _flat(value: Any) -> Any:
     return keras.ops.cast(flat, "float32")
 
 
-def _gram(features: np.ndarray) -> np.ndarray:
-    """Inner products of all pairs of examples, up to what U-centring removes; float64."""
+def gram(features: np.ndarray) -> np.ndarray:
+    """Inner products of all pairs of examples, up to what U-centring removes; float64.
+
+    Args:
+        features: (examples, numbers).
+
+    Example:
+        >>> gram(np.array([[1.0], [1.0], [3.0]]))[2].tolist()
+        [0.0, 0.0, 4.0]
+    """
     # U-centring removes any vector that all examples share. Subtracting the first example keeps
     # digits where shared values are large, and gives exact zeros where examples are equal.
     flat = features.astype("float64") - features[:1]
-    gram: np.ndarray = flat @ flat.T
-    return gram
+    products: np.ndarray = flat @ flat.T
+    return products
 
 
 def u_centred(grams: np.ndarray) -> np.ndarray:

@@ -12,10 +12,9 @@ from ..errors import CutwidgetsError
 from ..graph.callgraph import between
 from ..graph.frontier import Start
 from ..graph.interpreter import compute
-from ..inference.backend import applied, compiled, finite
+from ..inference.backend import applied, batches, compiled, finite
 from ..inference.forward import arrays, evaluate
 from ..inference.side_effects import put_back_after
-from ..progress import track
 from ..structure.anatomy import Anatomy
 from ..structure.places import PlaceLike, resolve
 from ..surgery.build import model_name, model_of
@@ -129,12 +128,9 @@ def _reader(case: Subject, places: Sequence[Spot]) -> Callable[[], list[np.ndarr
     def read() -> list[np.ndarray]:
         # Not `in_batches`, which would hold everything twice.
         filled = [np.empty((size, *place.shape), "float32") for place in places]
-        for first in track(range(0, size, at_once), "running the model"):
-            chosen = np.minimum(np.arange(first, first + at_once), size - 1)
-            batch = {index: array[chosen] for index, array in case.inputs.items()}
+        for chosen, batch in batches(case.inputs, at_once):
             for array, value in zip(filled, applied(traced, batch, graph.name), strict=True):
-                part = array[first : first + at_once]
-                part[:] = value[: len(part)]
+                array[chosen] = value
         return [finite(graph.name, array) for array in filled]
 
     return read

@@ -132,9 +132,9 @@ def _classes(fit: Part) -> np.ndarray | None:
     case = fit.back
     if case.labels is not None:
         return case.labels if case.kind == "error" and case.labels.ndim == 1 else None
-    if case.answers.seen(case.output).activation != "softmax":
-        return None
     answers = case.output()
+    if case.answers.seen(lambda: answers).activation != "softmax":
+        return None
     return case.answers.classes(answers) if answers.ndim == 2 else None
 
 

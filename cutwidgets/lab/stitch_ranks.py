@@ -6,10 +6,9 @@ import numpy as np
 
 from ..errors import CutwidgetsError
 from .linear_probes import classifier
-from .similarity import u_centred
+from .similarity import FEWEST, gram, u_centred
 
 _BATCH = 64  # examples whose similarities are compared with each other
-_FEWEST = 4  # examples for which HSIC has an unbiased estimate
 _TOLERANCE = 0.01  # of a probe's fit: a rank needs no more digits
 _SMALLEST = 1e-12  # probability; a divergence is finite then
 
@@ -22,12 +21,10 @@ def grams(values: np.ndarray, order: np.ndarray) -> list[np.ndarray]:
         order: Positions of the examples in the order in which they are divided into minibatches,
             which are of nearly equal size.
     """
-    number = max(1, min(round(len(values) / _BATCH), len(values) // _FEWEST))
+    number = max(1, min(round(len(values) / _BATCH), len(values) // FEWEST))
     found = []
     for rows in np.array_split(order, number):
-        flat = values[rows].reshape(len(rows), -1).astype("float64")
-        flat -= flat[:1]  # what all share is removed anyway, and would cost digits
-        found.append(u_centred((flat @ flat.T)[None])[0])
+        found.append(u_centred(gram(values[rows].reshape(len(rows), -1))))
     return found
 
 
@@ -48,7 +45,7 @@ def cka(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> float:
         1.0
     """
     sizes = [len(gram) for gram in one]
-    if min(sizes) < _FEWEST:
+    if min(sizes) < FEWEST:
         return float("nan")
 
     def product(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> float:

@@ -28,9 +28,7 @@ def trainer_for(case: Subject, back: Spot) -> Callable[[np.ndarray, Stitch, int,
         A function of the activations in front of the stitch (resized, channels last), the stitch
         where training starts, the number of epochs, and the seed of the order of the examples.
     """
-    graph, labels = case.anatomy.graph, case.labels
-    assert labels is not None
-    labels = labels.astype("float32" if labels.dtype.kind == "f" else "int32")
+    graph, labels = case.anatomy.graph, case.targets
     batch = min(_BATCH, case.size)
 
     def gradient(inputs: Any, truth: Any, kernel: Any, bias: Any) -> Any:

@@ -13,7 +13,6 @@ import keras
 import numpy as np
 
 from ..errors import CutwidgetsError
-from ..extras import needs
 from ..graph.callgraph import between
 from ..inference.forward import arrays, forward
 from ..progress import track
@@ -22,7 +21,7 @@ from ..structure.places import PlaceLike
 from . import stitch_fitting as fitting
 from .controls import Control, with_control
 from .lesions import Measured
-from .results import Result, for_any_page, frame
+from .results import Result, for_any_page, frame, new_axes
 from .stitch_fitting import Spot
 from .stitch_pairs import SAMPLE, Part, Sewn, Work, groups_of, parts_of, ranks_of
 
@@ -153,10 +152,7 @@ class Stitching(Measured):
                 "Stitchings cannot be drawn on top of each other. Draw each into its own axes."
             )
         if axes is None:
-            with needs("lab", "A plot"):
-                from matplotlib import pyplot
-
-            _, axes = pyplot.subplots(figsize=self._size, layout="constrained")
+            axes = new_axes(self._size)
         return Result.plot(replace(self, control=None), axes=axes, labels=labels)
 
     def _finish(self, axes: Any, legend: bool) -> None:

@@ -107,11 +107,15 @@ class Subject:
 
     def some(self, seed: int = 0) -> tuple[dict[int, np.ndarray], np.ndarray]:
         """Up to 256 examples, drawn as `shuffled` does: their inputs and labels."""
-        assert self.labels is not None
         chosen = self.shuffled(seed)[:EXAMPLES_AT_ONCE]
-        dtype = "float32" if self.labels.dtype.kind == "f" else "int32"
         inputs = {index: array[chosen] for index, array in self.inputs.items()}
-        return inputs, self.labels[chosen].astype(dtype)
+        return inputs, self.targets[chosen]
+
+    @property
+    def targets(self) -> np.ndarray:
+        """The labels in the dtype in which `the_loss` reads them: float32 or int32."""
+        assert self.labels is not None
+        return self.labels.astype("float32" if self.labels.dtype.kind == "f" else "int32")
 
     def computed(self, function: Callable[[Mapping[int, Any]], Any]) -> np.ndarray:
         """Apply a function of tensors to all examples, in batches.
