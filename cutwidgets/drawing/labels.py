@@ -1,7 +1,7 @@
 """What the cards, frames and legend of the block diagram say, in Graphviz's HTML."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain
 
 from ..blocks.blocks import Block, Stage
@@ -60,7 +60,7 @@ class Labels:
         self._names = [
             _below(name_of(blocks, card), frame) for card, frame in zip(cards, frames, strict=True)
         ]
-        shared = _shared(blocks)
+        shared = shared_layers(blocks)
         self._abouts = [_about(self._within(card), shared) for card in cards]
         shapes = [6 * len(self._shape(card)) for card in cards]
         self.widths = [0, max(shapes, default=0) + 8, 60]
@@ -222,8 +222,8 @@ def _sample(shortcut: str) -> str:
 def _about(blocks: Sequence[Block], shared: set[int]) -> str:
     """The kind of a block, unless its joint or its name already says it; merges inside; sharing."""
     words = [_kind(blocks[0])] if len(blocks) == 1 else []
-    signs = {sign for block in blocks for sign in _signs(block)}
-    words += [sign for sign in _SIGN_NAMES if sign in signs]
+    within = {name for block in blocks for name in merges(block)}
+    words += [sign for sign, name in _SIGN_NAMES.items() if name in within]
     text = " ".join(filter(None, words))
     calls = (block.graph.calls[index] for block in blocks for index in block.calls)
     if not any(id(call.layer) in shared for call in calls):
@@ -236,13 +236,21 @@ def _kind(block: Block) -> str:
     return "" if block.shortcut or own.startswith(block.kind) else block.kind
 
 
-def _signs(block: Block) -> Iterable[str]:
-    """The signs of the merges inside a block, other than the sum that its joint shows."""
-    calls = (block.graph.calls[index] for index in block.calls if index != block.merge)
-    return (_SIGNS[call.role] for call in calls if call.role in _SIGNS and len(call.inputs) > 1)
+def merges(block: Block) -> list[str]:
+    """The kinds of merges inside a block, other than the sum that its joint shows.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> merges(cw.anatomy(keras.applications.DenseNet121(weights=None))["conv2_block1"])
+        ['concatenation']
+    """
+    calls = [block.graph.calls[index] for index in block.calls if index != block.merge]
+    roles = {call.role for call in calls if len(call.inputs) > 1}
+    return [_SIGN_NAMES[sign] for role, sign in _SIGNS.items() if role in roles]
 
 
-def _shared(blocks: Sequence[Block]) -> set[int]:
+def shared_layers(blocks: Sequence[Block]) -> set[int]:
     """The ids of the layers with weights that are called more than once."""
     calls = [block.graph.calls[index] for block in blocks for index in block.calls]
     counts = Counter(id(call.layer) for call in calls)

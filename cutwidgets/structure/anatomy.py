@@ -8,7 +8,7 @@ import keras
 
 from ..blocks.blocks import Block, Stage
 from ..blocks.finding import find
-from ..drawing import block_diagram, layer_diagram, rendering
+from ..drawing import block_diagram, block_network, layer_diagram, rendering
 from ..graph.callgraph import CallGraph
 from ..graph.keras_internals import alone, functional, memory_of, state_of
 from ..graph.reader import read
@@ -16,6 +16,7 @@ from ..tables import Column, Rows, Table
 from ..text import shape_text
 
 if TYPE_CHECKING:
+    import networkx
     import pydot
 
 
@@ -90,6 +91,28 @@ class Anatomy(Rows[Block]):
         graphs = pydot.graph_from_dot_data(self.dot)
         assert graphs is not None  # pydot's answer to DOT that it cannot read
         return graphs[0]
+
+    def to_networkx(self) -> "networkx.MultiDiGraph[str]":
+        """The blocks as a graph of networkx, with what the diagram shows as attributes.
+
+        Nodes are the names of the blocks, and `"input"` and `"output"` (with a number if a block
+        has that name). They have the attributes `kind`, `shortcut`, `stage`, `output` (the shape as
+        the diagram writes it), `parameters`, `merges` (inside the block) and `shared` (whether a
+        layer is called elsewhere too); those that a block has not are left out. Edges have the
+        attribute `kind`: `"spine"` for the main input of a block, `"skip"` for a long skip
+        connection, `"shortcut"` for that of a residual block, whose attribute `shortcut` is its
+        kind. All values can be stored in GraphML, GEXF and JSON.
+
+        Example:
+            >>> import cutwidgets as cw
+            >>> import keras
+            >>> graph = cw.anatomy(keras.applications.ResNet50(weights=None)).to_networkx()
+            >>> graph.nodes["conv3_block1"]["output"], graph.nodes["conv3_block1"]["stage"]
+            ('28×28×512', 'conv3')
+            >>> graph.edges["conv2_block3", "conv3_block1", "shortcut"]
+            {'kind': 'shortcut', 'shortcut': 'projection'}
+        """
+        return block_network.network(self.name, self.blocks, self.stages)
 
     def html_table(self) -> str:
         """The blocks as a table of HTML.
