@@ -234,6 +234,41 @@ def what_bypasses_becomes_an_input(case, shift):
                     cut()
 
 
+def several_ends_are_exact_or_refused(case, shift):
+    """Up to three ends at once, under keys in the reverse order."""
+    places = list(case.places)
+    start = places[shift % len(places)]
+    for position in range(len(places)):
+        some = list(dict.fromkeys(places[(position + k * shift) % len(places)] for k in range(3)))
+        ends = {f"k{9 - number}": end for number, end in enumerate(some)}
+        verdicts = [case.verdict(start, end) for end in some]
+        for allow_bypass in (False, True):
+            cut = partial(cw.cut, case.model, start, ends, allow_bypass=allow_bypass)
+            if not all(verdict.possible for verdict in verdicts):
+                with refused(case, cw.CutError):
+                    cut()
+            elif any(verdict.bypassing for verdict in verdicts) and not allow_bypass:
+                with refused(case, cw.BypassedCutError) as caught:
+                    cut()
+                crossing = {tensor for verdict in verdicts for tensor in verdict.bypassing}
+                assert caught.value.bypasses == case.makers(crossing)
+                for nearest in caught.value.nearest:
+                    section(case.anatomy, nearest, ends)
+            else:
+                part = cut()
+                assert list(part.output) == list(ends)
+                entries = case.places[start].entries
+                taken = {tensor for verdict in verdicts for tensor in verdict.takes}
+                own = [tensor for tensor in entries if tensor in taken]
+                takes = own + case.sorted(taken - set(own))
+                assert_gives(
+                    case, part, takes, [t for k in sorted(ends) for t in case.exits(ends[k])]
+                )
+                calls = [section(case.anatomy, start, e, allow_bypass=True).calls for e in some]
+                together = section(case.anatomy, start, ends, allow_bypass=True).calls
+                assert together == tuple(sorted(set().union(*calls)))
+
+
 def every_call_is_an_end(case, shift):
     for end in case.calls:
         part = cw.cut(case.model, None, end)
@@ -444,6 +479,7 @@ PROPERTIES = [
     the_graph_is_read_as_it_was_built,
     a_cut_is_exact_or_refused,
     what_bypasses_becomes_an_input,
+    several_ends_are_exact_or_refused,
     every_call_is_an_end,
     a_tensor_is_a_place,
     copies_are_exact,

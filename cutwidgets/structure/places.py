@@ -1,15 +1,15 @@
 """Resolve the places that users name to tensors and calls of the graph."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import keras
 
 from ..blocks.blocks import Block, Stage
-from ..errors import UnknownPlaceError, similar
+from ..errors import CutError, UnknownPlaceError, similar
 from ..graph.callgraph import Call
 from ..graph.keras_internals import layers_inside
 from ..graph.reader import find
@@ -17,6 +17,10 @@ from .anatomy import Anatomy
 from .legacy_names import modern_name
 
 PlaceLike: TypeAlias = str | int | Block | Stage | keras.Layer | keras.KerasTensor
+
+SeveralPlaces: TypeAlias = Sequence[PlaceLike] | Mapping[str, PlaceLike]  # a list, tuple or dict
+
+EndLike: TypeAlias = PlaceLike | SeveralPlaces  # what a slice may end at
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,57 @@ def resolve(anatomy: Anatomy, place: PlaceLike) -> Place:
         f"The model {anatomy.name!r} has no such place: {place!r:.200}. Use a block, a stage or a "
         "layer, or its name; a block's index; or a KerasTensor of this model.",
     )
+
+
+def are_several(end: Any) -> TypeGuard[SeveralPlaces]:
+    """Whether an end is a list, tuple or dictionary of places, even of a single one.
+
+    Example:
+        >>> are_several("conv3"), are_several(["conv3"]), are_several({"C3": "conv3"})
+        (False, True, True)
+    """
+    return isinstance(end, list | tuple | Mapping)
+
+
+def resolve_each(anatomy: Anatomy, places: SeveralPlaces) -> dict[str, Place]:
+    """Find several places in a model, by their keys.
+
+    Args:
+        anatomy: The anatomy of the model.
+        places: A dictionary of places by their keys; or a list of them, whose keys are the names as
+            they are written, or else those that the places have.
+
+    Raises:
+        UnknownPlaceError: If the model has no such place, or calls the layer several times.
+        CutError: If there are no places, two have the same key, or a key is no text.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> anatomy = cw.anatomy(keras.applications.ResNet50(weights=None))
+        >>> list(resolve_each(anatomy, ["conv3", -1])), list(resolve_each(anatomy, {"C3": "conv3"}))
+        (['conv3', 'classifier'], ['C3'])
+    """
+    if not places:
+        raise CutError(f"There are no ends in {places!r}. Name one place at least.")
+    if isinstance(places, Mapping):
+        for key in places:
+            if not isinstance(key, str) or not key:
+                raise CutError(
+                    f"The key of an end must be a text that is not empty. Received: {key!r:.200}"
+                )
+        return {key: resolve(anatomy, place) for key, place in places.items()}
+    found: dict[str, Place] = {}
+    for place in places:
+        resolved = resolve(anatomy, place)
+        key = place if isinstance(place, str) else resolved.name
+        if key in found:
+            raise CutError(
+                f"Two of the ends are named {key!r}. Leave one out, or give them keys of your own: "
+                f"a dictionary such as {{'first': {key!r}, …}}."
+            )
+        found[key] = resolved
+    return found
 
 
 def _by_name(anatomy: Anatomy, name: str) -> Place:

@@ -27,10 +27,13 @@ class Section:
         graph: The call graph of the whole model.
         name: The slice's name.
         inputs: Indices of the tensors that the slice accepts.
-        outputs: Indices of the tensors that it returns.
+        outputs: Indices of the tensors that it returns, flat.
         calls: Indices of its calls, ascending.
         new_shapes: Shapes of the slice's inputs, with the batch axis, if they are to differ from
             those of the model's tensors; otherwise `None`.
+        ends: If it has several ends, a dictionary of the tensors that it returns: by the key of
+            each end the index of its tensor, or a list of several. Keras flattens a dictionary in
+            the order of its sorted keys, and `outputs` does, too.
     """
 
     graph: CallGraph
@@ -39,6 +42,7 @@ class Section:
     outputs: tuple[int, ...]
     calls: tuple[int, ...]
     new_shapes: tuple[Shape, ...] | None = None
+    ends: Mapping[str, Any] | None = None
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
@@ -85,7 +89,7 @@ def build(model: keras.Model, section: Section, weights: Weights = "share") -> k
     graph, source = section.graph, functional(model)
     symbols = symbols_of(model, section, weights)
     inputs = arranged(section.inputs, graph.inputs, source.input, symbols)
-    outputs = arranged(section.outputs, graph.outputs, source.output, symbols)
+    outputs = returned(section, source.output, symbols)
     return model_of(inputs, outputs, section.name)
 
 
@@ -205,6 +209,19 @@ def arranged(
     if tuple(tensors) == tuple(own):
         return keras.tree.pack_sequence_as(structure, flat)
     return flat[0] if len(flat) == 1 else flat
+
+
+def returned(section: Section, structure: Any, values: Mapping[int, Any]) -> Any:
+    """Values of a section's outputs, in the structure that the slice returns.
+
+    Args:
+        section: The section.
+        structure: The structure of the whole model's outputs.
+        values: Values by the indices of tensors.
+    """
+    if section.ends is None:
+        return arranged(section.outputs, section.graph.outputs, structure, values)
+    return keras.tree.map_structure(values.__getitem__, dict(section.ends))
 
 
 def _new_inputs(section: Section) -> dict[int, keras.KerasTensor]:

@@ -19,11 +19,13 @@ def no_way(
     end: str | None,
 ) -> str:
     """Why no call leads from a start to an end, as the rest of a sentence."""
-    if start is None or end is None:
+    if not start or not end:
         if start == end:
             return "it has no layers."
-        where = "before" if start is None else "after"
+        where = "after" if start else "before"
         return f"nothing comes {where} {start or end!r}. Leave that place out."
+    if set(exits) <= set(entries) and all(graph.maker(t).name == start for t in entries):
+        return f"the end {end!r} is the tensor that the slice accepts. Use a later end."
     if head(graph, entries).issuperset(graph.tensors[tensor].maker for tensor in exits):
         return (
             f"the start {start!r} comes after the end {end!r}. Swap them; both are part of the "
@@ -36,11 +38,21 @@ def refuse_bypassed_start(
     anatomy: Anatomy,
     written: object,
     start: Place,
+    ends: Sequence[Place],
     exits: Sequence[int],
     calls: Sequence[int],
     bypassing: Sequence[int],
 ) -> NoReturn:
-    """Refuse to start at a place that is bypassed by tensors which the exits need.
+    """Refuse to start at a place that is bypassed by tensors which some ends need.
+
+    Args:
+        anatomy: The anatomy of the model.
+        written: The start, as the caller wrote it.
+        start: The start.
+        ends: Those of the ends that cannot be computed from it alone.
+        exits: Indices of the tensors of all ends.
+        calls: Indices of the calls of the slice.
+        bypassing: Indices of the tensors that bypass the start.
 
     Raises:
         BypassedCutError: Always.
@@ -51,11 +63,13 @@ def refuse_bypassed_start(
         start = Start(graph, block.entries, block.calls)
         return start.leads_to(exits) and not start.bypassed_by(exits)
 
+    names = " and ".join(repr(end.name) for end in ends if end.name)
+    the_end = f"the end{'s' * (len(ends) > 1)} {names}".rstrip()
     message = (
-        f"Cannot start at {written!r}: {_skips(graph, start.entries, calls, bypassing)} it, so the "
-        "end cannot be computed from there alone."
+        f"Cannot start at {written!r}: {_skips(graph, start.entries, calls, bypassing)} it, so "
+        f"{the_end} cannot be computed from there alone."
     )
-    last = _last_end(graph, start.entries, calls, exits)
+    last = _last_end(graph, start.entries, calls, ends[0].exits)
     if last:
         message += f" Starting there, you can end anywhere up to {last!r}."
     position = min(start.calls, default=graph.tensors[start.entries[0]].maker + 1)

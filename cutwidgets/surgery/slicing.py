@@ -1,6 +1,6 @@
 """Cut and split models. Nothing here changes the model that is passed in."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -12,7 +12,14 @@ from ..graph.callgraph import between
 from ..graph.frontier import Frontier, Start, head
 from ..inference.inputs import input_shapes
 from ..structure.anatomy import Anatomy, anatomy
-from ..structure.places import PlaceLike, resolve
+from ..structure.places import (
+    EndLike,
+    Place,
+    PlaceLike,
+    are_several,
+    resolve,
+    resolve_each,
+)
 from .build import Section, Weights, build, model_name, require_weights
 from .refusals import no_way, refuse_bypassed_end, refuse_bypassed_start
 
@@ -20,7 +27,7 @@ from .refusals import no_way, refuse_bypassed_end, refuse_bypassed_start
 def cut(
     model: keras.Model,
     start: PlaceLike | None = None,
-    end: PlaceLike | None = None,
+    end: EndLike | None = None,
     *,
     weights: Weights = "share",
     allow_bypass: bool = False,
@@ -33,6 +40,10 @@ def cut(
     layer, the slice returns its output. If the end also needs other inputs of the model, they
     become extra inputs of the slice.
 
+    A slice with several ends returns a dictionary, by their names or by keys of your own, and
+    computes nothing twice. An end that gives several tensors, such as a block of a U-Net that
+    skips leave, gives a list of them.
+
     A slice with `weights="share"` has the model's own layers. Train it, and you train the model;
     set its `trainable = False`, and the model's layers are frozen too. A slice with
     `weights="copy"` has layers of its own with equal weights and flags, so neither affects the
@@ -42,7 +53,8 @@ def cut(
         model: A built functional or Sequential model. Models inside it are opened: a place in them
             is written `"backbone/conv4_block6"`.
         start: A place; `None` for the model's own input.
-        end: A place; `None` for the model's own output.
+        end: A place; `None` for the model's own output. For several ends, a list of places, or a
+            dictionary of them by the keys of the outputs.
         weights: `"share"` or `"copy"`.
         allow_bypass: Whether tensors that bypass the start become extra inputs, each named after
             the layer that computes it. Otherwise such a start is refused.
@@ -56,9 +68,9 @@ def cut(
     Raises:
         UnknownPlaceError: If the model has no such place.
         BypassedCutError: If the end also needs a tensor that bypasses the start.
-        CutError: If the start comes after the end, or the end does not depend on it; if a layer
+        CutError: If the start comes after an end, or the end does not depend on it; if a layer
             cannot be copied or does not accept the shape; if two layers of the slice have the same
-            name.
+            name; if a list of ends is empty or names one twice, or a key is no text.
         UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
@@ -73,6 +85,9 @@ def cut(
         >>> branch = cw.cut(resnet, "conv3_block2_2_conv", "conv3", allow_bypass=True)
         >>> [tensor.name for tensor in branch.inputs]
         ['conv3_block2_1_relu', 'conv3_block1_out']
+        >>> backbone = cw.cut(resnet, end={"C3": "conv3", "C4": "conv4", "C5": "conv5"})
+        >>> {key: tensor.shape[-1] for key, tensor in backbone.output.items()}
+        {'C3': 512, 'C4': 1024, 'C5': 2048}
     """
     require_weights(weights)
     part = section(anatomy(model), start, end, allow_bypass=allow_bypass, input_shape=input_shape)
@@ -149,7 +164,7 @@ def _out_of_order(anatomy: Anatomy, ends: Sequence[PlaceLike]) -> CutError:
 def section(
     anatomy: Anatomy,
     start: PlaceLike | None = None,
-    end: PlaceLike | None = None,
+    end: EndLike | None = None,
     *,
     allow_bypass: bool = False,
     input_shape: Any = None,
@@ -165,23 +180,38 @@ def section(
         ['conv4_block1_out']
     """
     graph = anatomy.graph
-    first = None if start is None else resolve(anatomy, start)
-    last = None if end is None else resolve(anatomy, end)
-    entries = graph.inputs if first is None else first.entries
-    exits = graph.outputs if last is None else last.exits
-    names = (first.name if first else None, last.name if last else None)
+    first = Place("", graph.inputs, ()) if start is None else resolve(anatomy, start)
+    if are_several(end):
+        named = resolve_each(anatomy, end)
+        ends = {key: _one_or_all(place.exits) for key, place in named.items()}
+        places, exits, last = [*named.values()], tuple(keras.tree.flatten(ends)), _listed(named)
+    else:
+        place = Place("", (), graph.outputs) if end is None else resolve(anatomy, end)
+        places, exits, last, ends = [place], place.exits, place.name, None
 
-    origin = Start(graph, entries, first.calls if first else ())
+    origin = Start(graph, first.entries, first.calls)
+    for place in places:
+        calls, _ = between(graph, place.exits, {*first.entries, *origin.bypassed_by(place.exits)})
+        if not calls or not (start is None or origin.leads_to(place.exits)):
+            reason = no_way(graph, first.entries, place.exits, first.name, place.name)
+            raise CutError(f"Cannot cut {anatomy.name!r} from {start!r} to {end!r}: {reason}")
     bypassing = origin.bypassed_by(exits)
-    calls, reached = between(graph, exits, {*entries, *bypassing})
-    if not calls or not (first is None or origin.leads_to(exits)):
-        reason = no_way(graph, entries, exits, *names)
-        raise CutError(f"Cannot cut {anatomy.name!r} from {start!r} to {end!r}: {reason}")
-    if bypassing and first is not None and not allow_bypass:
-        refuse_bypassed_start(anatomy, start, first, exits, calls, bypassing)
-    inputs = tuple(tensor for tensor in dict.fromkeys((*entries, *reached)) if tensor in reached)
-    part = Section(graph, _name(anatomy, *names), inputs, exits, calls)
-    return _at_shape(part, input_shape)
+    calls, reached = between(graph, exits, {*first.entries, *bypassing})
+    if bypassing and start is not None and not allow_bypass:
+        needing = [place for place in places if origin.bypassed_by(place.exits)]
+        refuse_bypassed_start(anatomy, start, first, needing, exits, calls, bypassing)
+    inputs = tuple(t for t in dict.fromkeys((*first.entries, *reached)) if t in reached)
+    name = _name(anatomy, first.name, last)
+    return _at_shape(Section(graph, name, inputs, exits, calls, ends=ends), input_shape)
+
+
+def _one_or_all(tensors: Sequence[int]) -> int | list[int]:
+    return tensors[0] if len(tensors) == 1 else list(tensors)
+
+
+def _listed(keys: Collection[str]) -> str:
+    """Up to three keys, or how many there are, for the name of a model."""
+    return "_".join(keys) if len(keys) < 4 else f"{len(keys)}_ends"
 
 
 def _name(anatomy: Anatomy, start: str | None, end: str | None) -> str:
