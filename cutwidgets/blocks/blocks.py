@@ -1,6 +1,7 @@
 """The types of blocks and stages."""
 
 from dataclasses import dataclass, field
+from math import isclose
 
 from ..graph.callgraph import CallGraph, Shape, parameters
 
@@ -78,6 +79,13 @@ class Stage:
     Attributes:
         name: The common beginning of its layers' names, or a name such as `"stage3"` or `"up2"`.
         blocks: Its blocks, in order.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> resnet = keras.applications.ResNet50(weights=None)
+        >>> [(stage.name, stage.stride, stage.channels) for stage in cw.anatomy(resnet).stages]
+        [('conv2', 4, 256), ('conv3', 8, 512), ('conv4', 16, 1024), ('conv5', 32, 2048)]
     """
 
     name: str
@@ -87,3 +95,20 @@ class Stage:
     def output_shape(self) -> Shape:
         """Shape of the tensor that leaves the stage, with the batch axis."""
         return self.blocks[-1].output_shape
+
+    @property
+    def stride(self) -> int | float:
+        """The factor by which its output's resolution is smaller than that of the model's input.
+
+        An `int` where it is whole; below 1 where the resolution is larger than at the input. What
+        timm calls the `reduction` of a feature. Tokens have the stride of the patches that they
+        stand for.
+        """
+        scale = self.blocks[-1].scale
+        return round(scale) if isclose(scale, round(scale)) else scale
+
+    @property
+    def channels(self) -> int | None:
+        """The length of the channel axis of its output; `None` where it is not fixed."""
+        last = self.blocks[-1]
+        return last.output_shape[last.graph.channel_axis]

@@ -121,3 +121,63 @@ def test_convolutions_and_recurrent_layers_share_no_stage():
     for stage in cw.anatomy(model).stages:
         several = {layer[:3] for block in stage.blocks for layer in block.layers}
         assert len(stage.blocks) == 1 or not {"nea", "far"} <= several
+
+
+# He et al. 2015, table 1; Ronneberger et al. 2015, figure 1; Howard et al. 2019, table 1.
+@pytest.mark.parametrize(
+    ("model", "strides", "channels"),
+    [
+        (lambda: networks.untrained("ResNet50"), [4, 8, 16, 32], [256, 512, 1024, 2048]),
+        (lambda: networks.untrained("VGG16"), [2, 4, 8, 16, 32], [64, 128, 256, 512, 512]),
+        (lambda: networks.unet(depth=2), [1, 2, 4, 2, 1], [4, 8, 16, 8, 4]),
+        (lambda: networks.unet(depth=2, up="sampling"), [1, 2, 4, 2, 1], [4, 8, 16, 8, 4]),
+    ],
+)
+def test_strides_and_channels(model, strides, channels):
+    """Strides are whole numbers, also on the way up again."""
+    stages = cw.anatomy(model()).stages
+    assert [stage.stride for stage in stages] == strides
+    assert all(isinstance(stage.stride, int) for stage in stages)
+    assert [stage.channels for stage in stages] == channels
+
+
+def test_the_stride_of_a_stage_is_measured_on_its_output():
+    """The ratio of the lengths, for an input that all strides divide."""
+    for name in ("ResNet50V2", "MobileNetV2", "DenseNet121"):
+        for stage in cw.anatomy(networks.untrained(name, 128)).stages:
+            *_, height, _, channels = stage.output_shape
+            assert (stage.stride, stage.channels) == (128 // height, channels)
+
+
+def test_channels_first():
+    x = inputs = keras.Input((3, 16, 20))
+    for width, strides in ((4, 1), (6, 2)):
+        for step in range(2):
+            first = {"strides": 1 if step else strides, "data_format": "channels_first"}
+            y = layers.Conv2D(width, 3, padding="same", **first)(x)
+            x = layers.Conv2D(width, 1, **first)(x)
+            x = layers.Add()([x, y])
+    stages = cw.anatomy(keras.Model(inputs, x)).stages
+    assert [(stage.stride, stage.channels) for stage in stages] == [(1, 4), (2, 6)]
+
+
+def test_the_tokens_of_a_vision_transformer_have_the_stride_of_the_patches():
+    """Dosovitskiy et al. 2021: 16×16 patches."""
+    x = inputs = keras.Input((64, 64, 3))
+    x = layers.Reshape((-1, 12))(layers.Conv2D(12, 16, 16)(x))
+    for _ in range(2):
+        y = layers.LayerNormalization()(x)
+        x = layers.Add()([x, layers.MultiHeadAttention(2, 6)(y, y)])
+        x = layers.Add()([x, layers.Dense(12)(layers.Dense(24, "gelu")(x))])
+    model = keras.Model(inputs, layers.Dense(5)(layers.GlobalAveragePooling1D()(x)))
+    (stage,) = cw.anatomy(model).stages
+    assert (stage.stride, stage.channels) == (16, 12)
+
+
+def test_a_resolution_above_the_inputs():
+    x = inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, padding="same")(x)
+    x = layers.UpSampling2D(2)(x)
+    for _ in range(2):
+        x = layers.Add()([x, layers.Conv2D(4, 3, padding="same")(x)])
+    assert cw.anatomy(keras.Model(inputs, x)).stages[-1].stride == 0.5
