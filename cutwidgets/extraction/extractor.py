@@ -164,8 +164,9 @@ class Extractor:
 def output_names(graph: CallGraph) -> list[str]:
     """Names of a model's outputs, which stay the same when the model is built again.
 
-    A single output is called `"features"`. Several outputs are called like their layers, or have a
-    number if Keras made up the name of the layer.
+    The outputs of a dictionary are called by their keys. Any other single output is called
+    `"features"`. Several outputs are called like their layers, or have a number if Keras made up
+    the name of the layer.
 
     Example:
         >>> import keras
@@ -174,11 +175,16 @@ def output_names(graph: CallGraph) -> list[str]:
         >>> named, other = keras.layers.Dense(1, name="scores")(x), keras.layers.ReLU()(x)
         >>> output_names(read(keras.Model(x, [named, other])))
         ['scores', 'output_1']
+        >>> output_names(read(keras.Model(x, {"z": named, "a": other})))
+        ['a', 'z']
     """
     makers = [graph.maker(tensor) for tensor in graph.outputs]
-    if len(makers) == 1:
+    if graph.output_keys:
+        own_names: list[str | None] = [*graph.output_keys]
+    elif len(makers) == 1:
         return ["features"]
-    own_names = [None if _made_up(maker) else maker.name for maker in makers]
+    else:
+        own_names = [None if _made_up(maker) else maker.name for maker in makers]
     counts = Counter(own_names)
     names = []
     for i, name in enumerate(own_names):

@@ -106,9 +106,10 @@ def features(
         to: Where to store the features, and in which form:
 
             - `"name.parquet"` is a folder of Parquet files, for pandas and others, with the
-              columns `id` and `features` (or one for each of several outputs, named after its
-              layer, or `output_1` if Keras made up that name). Features are flat lists; the result
-              has their shape. Broken images have no row.
+              columns `id` and `features`; or one for each of several outputs, named by its key in
+              a dictionary of outputs (`"C3"`), else after its layer, or `output_1` if Keras made
+              up that name. Features are flat lists; the result has their shape. Broken images have
+              no row.
             - `"name.npy"` is one array for `np.load`, best for feature maps: row i is example i,
               NaN (zeros for integers) if it is broken. The file appears once it is complete. The
               folder `name.ids.parquet` beside it has the ids.

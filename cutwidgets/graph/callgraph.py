@@ -108,6 +108,8 @@ class CallGraph:
         tensors: All tensors, in the order of the calls that compute them.
         inputs: Indices of the model's input tensors, flat.
         outputs: Indices of the model's output tensors, flat, possibly with repetitions.
+        output_keys: Their keys, if the model returns a dictionary; numbered (`"C3_0"`) if it has
+            several tensors under one key. Otherwise none.
         nests: The calls of nested models that were opened, outer ones before those inside them.
         channel_axis: The axis of the channels: -1, or 1 for `"channels_first"`.
         swaps: For a rewired graph, pairs of a tensor and the tensor that is read in its place.
@@ -121,6 +123,7 @@ class CallGraph:
     nests: tuple[Nest, ...]
     channel_axis: int
     swaps: frozenset[tuple[int, int]] = frozenset()
+    output_keys: tuple[str, ...] = ()
 
     def maker(self, tensor: int) -> Call:
         """The call that computes a tensor."""

@@ -5,6 +5,7 @@ A functional or Sequential model inside the model is opened: its calls become ca
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import keras
 
@@ -297,7 +298,15 @@ class _Reader:
             outputs=tuple(index[id(symbol)] for symbol in source.outputs),
             nests=tuple(sorted(self.nests, key=lambda n: (n.inside.start, -n.inside.stop))),
             channel_axis=1 if "channels_first" in formats else -1,
+            output_keys=_keys(source.output),
         )  # fmt: skip
+
+
+def _keys(outputs: Any) -> tuple[str, ...]:
+    """The keys of a dictionary of outputs, in the order in which Keras flattens it."""
+    if not isinstance(outputs, dict):
+        return ()
+    return tuple("_".join(map(str, path)) for path, _ in keras.tree.flatten_with_path(outputs))
 
 
 def _nested(node: Node) -> tuple[Functional, list[keras.KerasTensor], bool | None] | None:

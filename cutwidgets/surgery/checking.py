@@ -18,7 +18,7 @@ from ..inference.inputs import as_inputs, random_input
 from ..inference.side_effects import Record, put_back_after
 from ..progress import doing
 from ..structure.anatomy import anatomy
-from ..structure.places import PlaceLike
+from ..structure.places import EndLike, PlaceLike
 from ..tables import Column, Table
 from .build import Section, Weights, build, require_weights, symbols_of
 from .slicing import section
@@ -45,13 +45,17 @@ class Check:
             `None` where there is no other input: see `check`.
         carried: Names of the layers whose output is carried round the slice to the tail.
         differences: The name of each block whose output the slice or the tail computes, and the
-            largest difference there, in call order.
+            largest difference there, in call order. For a slice with several ends also the key of
+            each end, and the largest difference of what the slice returns there to the model's own
+            tensors.
         first_difference: Name of the first block whose output differs by more than the tolerance.
         elements: Number of elements of the model's outputs.
         nan: How many of them are NaN.
         infinite: How many of them are infinite.
         unsteadiness: The largest difference between two runs of the model on this input; measured
             only where `max_abs_difference` is too large.
+        wrong_ends: For a slice with several ends, the keys of those that differ from the model's
+            own tensors by more than the tolerance.
     """
 
     max_abs_difference: float
@@ -64,10 +68,18 @@ class Check:
     nan: int = 0
     infinite: int = 0
     unsteadiness: float = 0.0
+    wrong_ends: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether the outputs are equal, to the last bit or to 1e-6 of the largest output."""
+        """Whether the outputs are equal, to the last bit or to 1e-6 of the largest output.
+
+        For a slice with several ends, what it returns at each of them has to be equal as well.
+        """
+        return self._is_model and not self.wrong_ends
+
+    @property
+    def _is_model(self) -> bool:
         return _is_small(self.max_abs_difference, self.max_abs_output)
 
     @property
@@ -94,6 +106,9 @@ class Check:
         return f"{verdict} (A different input changes the output by up to {self.sensitivity:.3g}.)"
 
     def _verdict(self) -> str:
+        if self._is_model and self.wrong_ends:
+            ends = " and ".join(map(repr, self.wrong_ends))
+            return f"The slice does NOT return what the model has at {ends}."
         if self.max_abs_difference == 0:
             return "Head, slice and tail compute the model's output bit for bit."
         if self.ok:
@@ -140,7 +155,7 @@ class Check:
 def check(
     model: keras.Model,
     start: PlaceLike | None = None,
-    end: PlaceLike | None = None,
+    end: EndLike | None = None,
     x: Any = None,
     *,
     weights: Weights = "share",
@@ -156,7 +171,8 @@ def check(
     Args:
         model: A built functional or Sequential model.
         start: A place; `None` for the model's own input.
-        end: A place; `None` for the model's own output.
+        end: A place; `None` for the model's own output. Several as for `cut`: then the slice's
+            output at each end is also compared with the model's own tensor.
         x: Input of the model: an array with a batch axis, or a list or dictionary with one array
             for each input. `None` for random input. The other input, which shows whether the output
             depends on it, has the same values in another order, and floats are halved; where there
@@ -181,6 +197,8 @@ def check(
         (True, (), ('conv3_block1', 0.0))
         >>> cw.check(resnet, "conv3", "conv4", input_shape=(8, 24, 256)).ok
         True
+        >>> dict(cw.check(resnet, "conv3", {"C3": "conv3", "C4": "conv4"}).differences)["C3"]
+        0.0
     """
     require_weights(weights)
     model_anatomy = anatomy(model)
@@ -252,10 +270,9 @@ def _compare(
         sensitivity: See `Check`.
     """
     graph, record = part.graph, Record()
-    ends = list(blocks)
+    tensors = list(dict.fromkeys([*graph.outputs, *blocks, *part.outputs]))
     with doing("Running the model, block by block"):
-        of_model = evaluate(graph, [*graph.outputs, *ends], values, before=record.keep)
-    in_model = dict(zip(ends, of_model[len(graph.outputs) :], strict=True))
+        in_model = dict(zip(tensors, evaluate(graph, tensors, values, record.keep), strict=True))
 
     # Arrays go from piece to piece: a tensor of the backend may bring a mask along.
     with doing("Running the head"):
@@ -264,20 +281,28 @@ def _compare(
     record.begin_all(part.calls)
     with doing("Running the slice"):
         returned, in_pieces = _run_slice(model, part, weights, entering[: len(part.inputs)])
-    cut = dict(zip(part.outputs, arrays(returned), strict=True))
+    returned = arrays(returned)
+    cut = dict(zip(part.outputs, returned, strict=True))
     cut |= zip(part.carried, entering[len(part.inputs) :], strict=True)
     in_tail = {t for i in between(graph, graph.outputs, cut)[0] for t in graph.calls[i].outputs}
-    ends = [tensor for tensor in ends if tensor in in_tail]
+    behind = [tensor for tensor in blocks if tensor in in_tail]
     with doing("Running the tail"):
-        tensors = [*graph.outputs, *ends]
+        tensors = [*graph.outputs, *behind]
         of_tail = evaluate(graph, tensors, {**values, **cut}, before=record.begin)
     again = arrays(of_tail[: len(graph.outputs)])
-    in_pieces |= zip(ends, of_tail[len(graph.outputs) :], strict=True)
+    in_pieces |= zip(behind, of_tail[len(graph.outputs) :], strict=True)
 
     record.begin_all(range(len(graph.calls)))
-    compared = sorted(blocks.keys() & in_pieces.keys())
-    differences = [(t, _largest_difference([in_model[t]], [in_pieces[t]])) for t in compared]
-    first = (blocks[t] for t, size in differences if not _is_small(size, _largest([in_model[t]])))
+    ends = list(zip(_keys(part), part.outputs, returned, strict=True)) if part.ends else []
+    is_end = {(key, tensor) for key, tensor, _ in ends}
+    inside = [(blocks[t], t, in_pieces[t]) for t in blocks.keys() & in_pieces.keys()]
+    compared = [place for place in inside if place[:2] not in is_end] + ends
+    differences, wrong = [], []
+    for name, tensor, value in sorted(compared, key=itemgetter(1)):
+        size = _largest_difference([in_model[tensor]], [value])
+        differences.append((name, size))
+        if not _is_small(size, _largest([in_model[tensor]])):
+            wrong.append((name, tensor))
     difference, scale = _largest_difference(outputs, again), _largest(outputs)
     second_run = outputs
     if not _is_small(difference, scale):
@@ -288,13 +313,19 @@ def _compare(
         max_abs_output=scale,
         sensitivity=sensitivity,
         carried=tuple(graph.maker(tensor).name for tensor in part.carried),
-        differences=tuple((blocks[tensor], size) for tensor, size in differences),
-        first_difference=next(first, None),
+        differences=tuple(differences),
+        first_difference=wrong[0][0] if wrong else None,
         elements=sum(array.size for array in outputs),
         nan=sum(int(np.isnan(_numbers(array)).sum()) for array in outputs),
         infinite=sum(int(np.isinf(_numbers(array)).sum()) for array in outputs),
         unsteadiness=_largest_difference(outputs, second_run),
+        wrong_ends=tuple(dict.fromkeys(name for name, tensor in wrong if (name, tensor) in is_end)),
     )
+
+
+def _keys(part: Section) -> list[str]:
+    """For each output of a slice with several ends, the key of its end."""
+    return [path[0] for path, _ in keras.tree.flatten_with_path(part.ends)]
 
 
 def _run_slice(

@@ -17,8 +17,8 @@ from ..graph.callgraph import Call, CallGraph, Shape, Tensor, between
 from ..graph.keras_internals import functional, maker_of
 from ..graph.rebuild import units
 from ..structure.anatomy import anatomy
-from ..structure.places import PlaceLike, resolve
-from .build import Section, Weights, arranged, build, model_name, require_weights
+from ..structure.places import EndLike, PlaceLike, are_several, resolve, resolve_each
+from .build import Section, Weights, arranged, build, model_name, require_weights, returned
 from .copies import has_graph
 from .literals import WIDTH, Code, UnwritableError, in_lines, keyword_text, shown, written
 from .removal import short_list, without
@@ -44,7 +44,7 @@ with tempfile.TemporaryDirectory() as folder:
 def to_code(
     model: keras.Model,
     start: PlaceLike | None = None,
-    end: PlaceLike | None = None,
+    end: EndLike | None = None,
     *,
     weights: Weights = "share",
     allow_bypass: bool = False,
@@ -59,7 +59,7 @@ def to_code(
     Args:
         model: A built functional or Sequential model.
         start: A place; `None` for the model's own input.
-        end: A place; `None` for the model's own output.
+        end: A place; `None` for the model's own output; several as for `cut`.
         weights: As for `cut`. With `"share"`, the slice has the layers of the script's `model`;
             with `"copy"`, the script saves the slice to a temporary file and loads it again, so
             that it has layers of its own.
@@ -94,11 +94,15 @@ def to_code(
     model_anatomy = anatomy(model)
     places = (remove,) if isinstance(remove, str) else tuple(remove)
     piece = section(model_anatomy, start, end, allow_bypass=allow_bypass, input_shape=input_shape)
-    first, last = (None if p is None else resolve(model_anatomy, p).name for p in (start, end))
+    first = None if start is None else resolve(model_anatomy, start).name
+    if are_several(end):
+        lasts = [place.name for place in resolve_each(model_anatomy, end).values()]
+    else:
+        lasts = [] if end is None else [resolve(model_anatomy, end).name]
     removed = [resolve(model_anatomy, place).name for place in places]
     if removed:
         piece = _without(piece, without(model_anatomy, places), removed)
-    headline = _headline(model_anatomy.name, first, last, removed)
+    headline = _headline(model_anatomy.name, first, lasts, removed)
     return _script(model, piece, model_anatomy.blocks, headline, weights)
 
 
@@ -115,6 +119,7 @@ def _without(piece: Section, graph: CallGraph, removed: Sequence[str]) -> Sectio
 
     shapes = dict(zip(swapped(piece.inputs), piece.shapes, strict=True))
     outputs = swapped(piece.outputs)
+    ends = piece.ends and keras.tree.pack_sequence_as(dict(piece.ends), outputs)
     calls, reached = between(graph, outputs, shapes)
     kept = between(graph, graph.outputs, ())[0]
     if not calls or not set(calls) <= set(kept) or not set(reached) <= set(shapes):
@@ -125,12 +130,12 @@ def _without(piece: Section, graph: CallGraph, removed: Sequence[str]) -> Sectio
     inputs = tuple(tensor for tensor in shapes if tensor in reached)
     new_shapes = piece.new_shapes and tuple(shapes[tensor] for tensor in inputs)
     name = model_name(piece.name, "without", *short_list(removed))
-    return Section(graph, name, inputs, outputs, calls, new_shapes)
+    return Section(graph, name, inputs, outputs, calls, new_shapes, ends)
 
 
-def _headline(model: str, start: str | None, end: str | None, removed: Sequence[str]) -> str:
-    to = "up to" if end and not start else "to"
-    until = f" {to} {shown(end)}" if end else " to the end" if start else ""
+def _headline(model: str, start: str | None, ends: Sequence[str], removed: Sequence[str]) -> str:
+    to = "to" if start else "up to"
+    until = f" {to} {', '.join(map(shown, ends))}" if ends else " to the end" if start else ""
     since = f" from {shown(start)}" if start else ""
     slice_of = f"slice{since}{until} of the " if since or until else ""
     rest = f", without {', '.join(map(shown, removed))}" if removed else ""
@@ -152,7 +157,7 @@ def _script(
             body += ["", f"# {comment}"]
         body.append(writer.call(position, call))
         before = comment
-    outputs = writer.structure(piece.outputs, piece.graph.outputs, functional(model).output)
+    outputs = writer.outputs()
     path = f"{model_name(model.name)}.keras"
     headline = textwrap.fill(
         '"""' + headline.replace('"', '\\"'), WIDTH, break_long_words=False, break_on_hyphens=False
@@ -226,12 +231,12 @@ class _Writer:
             target = f"inputs = {variable}" if alone else variable
             arguments = _input(graph.tensors[tensor], shape, name)
             lines.append(in_lines(f"{target} = keras.Input({', '.join(arguments)})"))
-        structure = self.structure(tensors, graph.inputs, own)
+        structure = written(arranged(tensors, graph.inputs, own, self._code))
         return lines if alone else [*lines, in_lines(f"inputs = {structure}")]
 
-    def structure(self, tensors: Sequence[int], own: Sequence[int], structure: Any) -> str:
-        """Tensors, in the structure of the model's own inputs or outputs if they are these."""
-        return written(arranged(tensors, own, structure, self._code))
+    def outputs(self) -> str:
+        """The outputs, in the structure that the slice returns."""
+        return written(returned(self._piece, functional(self._model).output, self._code))
 
     def call(self, position: int, call: Call) -> str:
         """The statement of a call."""

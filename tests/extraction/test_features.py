@@ -156,6 +156,40 @@ def test_several_inputs_and_outputs(tmp_path):
         features(both, {"a": x["a"]}, to=tmp_path / "other.parquet")
 
 
+def test_a_dictionary_of_outputs_is_stored_by_its_keys(tmp_path):
+    model, x = small(), numbers(20)
+    part = cw.cut(model, None, {"z": "conv", "a": "pool", "id": "scores"})
+    found = features(part, x, to=tmp_path / "ends.parquet", batch=4)
+    _, values = found.read()
+    assert sorted(values) == ["a", "id_1", "z"]
+    for key, place in (("z", "conv"), ("a", "pool"), ("id_1", "scores")):
+        alone = features(cw.cut(model, None, place), x, to=tmp_path / f"{key}.parquet", batch=4)
+        np.testing.assert_array_equal(values[key], alone.read()[1])
+    assert list(pd.read_parquet(tmp_path / "ends.parquet")) == ["id", "a", "id_1", "z"]
+    # Other keys are other columns: a place of these features refuses them.
+    other = cw.cut(model, None, {"y": "conv", "a": "pool", "id": "scores"})
+    with pytest.raises(CutwidgetsError, match="names of the outputs"):
+        features(other, x, to=tmp_path / "ends.parquet", batch=4)
+
+
+@pytest.mark.parametrize("end", [["pool"], {"P": "pool"}])
+def test_a_single_end_is_stored_by_its_key(tmp_path, end):
+    part = cw.cut(small(), None, end)
+    found = features(part, numbers(20), to=tmp_path / "pool.parquet", batch=4)
+    assert list(found.shapes) == ["P" if "P" in end else "pool"]
+    one = features(part, numbers(20), to=tmp_path / "pool.npy", batch=4)
+    assert one.read()[1].shape == (20, 4)
+
+
+def test_an_end_of_several_tensors_is_several_columns():
+    x = keras.Input((4, 3))
+    gru = layers.GRU(2, return_sequences=True, return_state=True, name="gru")
+    model = keras.Model(x, gru(x))
+    part = cw.cut(model, None, {"gru_0": gru.output[1], "gru": "gru"})
+    names = extractor.output_names(read(part))
+    assert len(set(names)) == 3
+
+
 def test_texts_can_be_data(tmp_path):
     vectors = layers.TextVectorization(output_mode="multi_hot", vocabulary=["cat", "dog"])
     texts = keras.Input((1,), dtype="string", name="texts")

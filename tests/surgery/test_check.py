@@ -309,3 +309,73 @@ def test_large_integers_complex_numbers_and_texts_are_compared():
     assert _largest_difference([np.array([1 + 1j])], [np.array([1 + 3j])]) == 2
     assert _largest_difference([np.array(["a", "b"])], [np.array(["a", "c"])]) == np.inf
     assert _largest_difference([np.array(["a"])], [np.array(["a"])]) == 0
+
+
+# Sorted, the keys are in another order than the ends.
+ENDS = {"z": "conv3", "inside": "conv4_block2_1_relu", "conv4_block3": "conv4_block3", "a": "conv4"}
+
+
+@pytest.mark.parametrize("weights", ["share", "copy"])
+def test_each_of_several_ends_is_compared(weights):
+    model = application("ResNet50")
+    result = cw.check(model, "conv3", ENDS, images(model), weights=weights)
+    assert result.ok
+    assert "bit for bit" in str(result)
+    assert {key: result.differences.count((key, 0.0)) for key in ENDS} == dict.fromkeys(ENDS, 1)
+    names = [name for name, _ in result.differences]
+    places = [names.index(key) for key in ENDS]
+    assert places == sorted(places)  # in call order
+
+
+@pytest.mark.parametrize("key", ["z", "inside", "conv4_block3"])
+@pytest.mark.parametrize("weights", ["share", "copy"])
+def test_a_wrong_end_shows(key, weights, monkeypatch):
+    """Though the tail reads the last end alone, and computes the model's output."""
+    import cutwidgets.surgery.checking as checking
+
+    build = checking.build
+
+    def wrong(model, part, weights):
+        built = build(model, part, weights)
+        outputs = {**built.output, key: layers.Rescaling(1.01)(built.output[key])}
+        return keras.Model(built.input, outputs)
+
+    monkeypatch.setattr(checking, "build", wrong)
+    model = application("ResNet50")
+    result = cw.check(model, "conv3", ENDS, images(model), weights=weights)
+    assert result.max_abs_difference == 0
+    assert not result.ok
+    assert result.wrong_ends == (key,)
+    assert result.first_difference == key
+    assert f"NOT return what the model has at {key!r}" in str(result)
+    assert "✗" in result._repr_html_()
+
+
+def test_exchanged_ends_show(monkeypatch):
+    import cutwidgets.surgery.checking as checking
+
+    build = checking.build
+
+    def exchanged(model, part, weights):
+        built = build(model, part, weights)
+        one, other = built.output["a"], built.output["b"]
+        return keras.Model(built.input, {"a": other, "b": one})
+
+    monkeypatch.setattr(checking, "build", exchanged)
+    model = resizable()
+    assert cw.check(model, "a", {"b": "a", "a": "b"}).wrong_ends == ("b", "a")
+
+
+def test_two_keys_of_one_tensor_are_compared_both(monkeypatch):
+    import cutwidgets.surgery.checking as checking
+
+    build = checking.build
+
+    def wrong(model, part, weights):
+        built = build(model, part, weights)
+        outputs = {**built.output, "a": layers.Rescaling(2.0)(built.output["a"])}
+        return keras.Model(built.input, outputs)
+
+    monkeypatch.setattr(checking, "build", wrong)
+    result = cw.check(resizable(), "a", {"a": "b", "b": "b", "c": "c"})
+    assert result.wrong_ends == ("a",)

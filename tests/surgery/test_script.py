@@ -196,6 +196,15 @@ CASES = {
     "copied_without": (
         resnet, {"end": "conv2", "remove": "conv2_block2", "weights": "copy"}
     ),
+    "several": (
+        resnet, {"start": "conv3", "end": {"z": "conv3", "'b c": "conv4_block2_1_relu", "a": 13}}
+    ),
+    "several_copied": (resnet, {"end": ["conv4", "conv3"], "weights": "copy"}),
+    "several_without": (
+        resnet, {"end": {"z": "conv3", "a": "conv4"}, "remove": ["conv3_block4", "conv4_block2"]}
+    ),
+    "several_nested": (transfer, {"end": ["scores", "backbone/a_add", "rescaling"]}),
+    "single_in_a_list": (lambda: small("VGG16"), {"end": ["block2"]}),
     "resized": (resnet, {"start": "conv3", "end": "conv3", "input_shape": (3, 7, 5, 256)}),
     "resized_bypass": (
         resnet,
@@ -225,6 +234,9 @@ def expected(case, model, remove=(), **options):
         return cw.cut(smaller, start, "conv2_block3_out", input_shape=(9, 8, 64))
     if case == "copied_without":
         return cw.cut(cw.remove(model, remove), end="conv2_block3_out")
+    if case == "several_without":
+        smaller = cw.remove(model, *remove)
+        return cw.cut(smaller, end={"z": "conv3_block3_out", "a": "conv4_block6_out"})
     if case == "without_ends":  # where the last block is gone, the one before it is the last
         return cw.cut(model, "conv3_block1", "conv3_block2")
     return cw.cut(cw.remove(model, *remove) if remove else model, **options)
@@ -344,6 +356,9 @@ def test_scripts_of_random_models(program, ends):
         text = to_code(model, start, end, allow_bypass=True)
         assert_equal(rebuilt(model, text), part)
         assert_readable(text)
+    several = {"z": calls[ends[0] % len(calls)], "a": calls[ends[1] % len(calls)]}
+    text = to_code(model, None, several)
+    assert_equal(rebuilt(model, text), cw.cut(model, None, several))
 
 
 @pytest.mark.filterwarnings("ignore:.*destroy the mask")
@@ -365,6 +380,11 @@ def test_a_script_says_which_block_is_which(results):
     assert "conv3_block1: residual block, projection shortcut, without its residual branch" in text
     text = (results["bypass"][0] / "script.py").read_text()
     assert "# conv3_block2: residual block, identity shortcut, in part\n" in text
+    text = (results["several"][0] / "script.py").read_text()
+    assert text.startswith(
+        "\"\"\"The slice from 'conv3' to 'conv3', 'conv4_block2_1_relu', 'conv4_block6' of the "
+        "Keras\n"
+    )
     text = (results["nested_whole"][0] / "script.py").read_text()
     assert "# backbone: a model inside the model\nx = layer['backbone'](x)\n" in text
 
