@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import asdict, replace
 from enum import StrEnum
 from importlib import import_module
@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from . import files
-from .errors import BypassedCutError, CutwidgetsError
+from .errors import BypassedCutError, CutwidgetsError, UnknownPlaceError
 from .exit_codes import FAILED_CHECK, exit_codes, run, say, visible
 from .loading import load
 from .tables import Column, Table
@@ -56,7 +56,14 @@ Start = Annotated[
     str, typer.Argument(help="First block, stage or layer of the slice; - for the input.")
 ]
 
-End = Annotated[str, typer.Argument(help="Last block, stage or layer; - for the output.")]
+Ends = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="END...",
+        help="Last block, stage or layer; - for the output. Several make a dictionary of outputs; "
+        "KEY=END gives one a key of its own.",
+    ),
+]
 
 AllowBypass = Annotated[
     bool,
@@ -133,7 +140,7 @@ def show(
 def cut(
     model: File,
     start: Start,
-    end: End,
+    ends: Ends,
     output: Annotated[Path, typer.Option("--output", "-o", help="The .keras file to write.")],
     allow_bypass: AllowBypass = False,
     input_shape: InputShape = None,
@@ -141,12 +148,12 @@ def cut(
     unsafe: Unsafe = False,
     imports: Imports = None,
 ) -> None:
-    """Save a slice of a model, from START to END inclusive."""
+    """Save a slice of a model, from START to END inclusive, or to several ends."""
     _refuse_output(output, ".keras", "The slice", force, " Use --force to replace it.")
     with _loaded(model, unsafe, imports) as loaded:
         from .surgery.slicing import cut as cut_out
 
-        part = _on_slice(cut_out, loaded, start, end, allow_bypass, input_shape)
+        part = _on_slice(cut_out, loaded, start, ends, allow_bypass, input_shape)
         files.write_whole(output, part.save, force)
     say(f"{output}: {part.name}, {part.count_params():,} parameters")
 
@@ -156,7 +163,7 @@ def cut(
 def check(
     model: File,
     start: Start,
-    end: End,
+    ends: Ends,
     allow_bypass: AllowBypass = False,
     input_shape: InputShape = None,
     as_json: AsJson = False,
@@ -167,7 +174,7 @@ def check(
     with _loaded(model, unsafe, imports) as loaded:
         from .surgery.checking import check as checked
 
-        result = _on_slice(checked, loaded, start, end, allow_bypass, input_shape)
+        result = _on_slice(checked, loaded, start, ends, allow_bypass, input_shape)
     if as_json:
         verdict = {"ok": result.ok, "conclusive": result.conclusive, "verdict": str(result)}
         _print_json(verdict | asdict(result))
@@ -205,8 +212,8 @@ def page(
         panel.allow_bypass = allow_bypass
         if start is not None or end is not None:
             start, end = start or "-", end or "-"
-            _on_slice(cut_out, loaded, start, end, allow_bypass, None)  # a panel raises nothing
-            panel.selection = _places(start, end)
+            _on_slice(cut_out, loaded, start, [end], allow_bypass, None)  # a panel raises nothing
+            panel.selection = _place(start), _place(end)
         files.write_whole(output, panel.save, force)
     say(f"{output}: {panel!r}")
 
@@ -298,22 +305,51 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
-def _places(start: str, end: str) -> tuple[str | None, str | None]:
-    return (None if start == "-" else start, None if end == "-" else end)
+def _place(written: str) -> str | None:
+    return None if written == "-" else written
+
+
+def _ends(model: "keras.Model", written: list[str]) -> str | dict[str, str] | None:
+    """The ends of a slice, as `cut` takes them."""
+    pairs = [_key_and_place(model, text) for text in written]
+    if len(pairs) == 1 and pairs[0][0] == pairs[0][1]:
+        return _place(written[0])
+    ends: dict[str, str] = {}
+    for key, place in pairs:
+        if place == "-":
+            raise CutwidgetsError("- stands for the model's own output, and is the only end then.")
+        if key in ends:
+            raise CutwidgetsError(f"Two of the ends are named {key!r}. Write KEY=END for one.")
+        ends[key] = place
+    return ends
+
+
+def _key_and_place(model: "keras.Model", written: str) -> tuple[str, str]:
+    """What `"C3=conv3"` says, unless that is the whole name of a place."""
+    from .structure.anatomy import anatomy
+    from .structure.places import resolve
+
+    key, equals, place = written.partition("=")
+    if equals:
+        with suppress(UnknownPlaceError):
+            resolve(anatomy(model), written)
+            return written, written
+        return key, place
+    return written, written
 
 
 def _on_slice(
     function: Callable[..., Any],
     model: "keras.Model",
     start: str,
-    end: str,
+    ends: list[str],
     allow_bypass: bool,
     input_shape: str | None,
 ) -> Any:
     """Call `cut` or `check` with the arguments of a command."""
-    shape = _shape(input_shape)
+    options = {"allow_bypass": allow_bypass, "input_shape": _shape(input_shape)}
     try:
-        return function(model, *_places(start, end), allow_bypass=allow_bypass, input_shape=shape)
+        return function(model, _place(start), _ends(model, ends), **options)
     except BypassedCutError as error:
         raise CutwidgetsError(f"{error} On the command line, use --allow-bypass.") from error
 

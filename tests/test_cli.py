@@ -73,6 +73,62 @@ def test_cut_writes_the_slice(run, model, file, tmp_path):
     assert keras.models.load_model(tmp_path / "head.keras").input_shape == (None, 8, 8, 1)
 
 
+@pytest.mark.parametrize(
+    ("words", "ends"),
+    [
+        (("stage2", "stage1"), ["stage2", "stage1"]),
+        (("z=stage1", "a=stage2_block1"), {"z": "stage1", "a": "stage2_block1"}),
+        (("stage1", "last=stage2"), {"stage1": "stage1", "last": "stage2"}),
+        (("only=stage1",), {"only": "stage1"}),
+    ],
+)
+def test_several_ends(run, model, file, tmp_path, words, ends):
+    to = tmp_path / "part.keras"
+    assert run("cut", file, "stage1", *words, "-o", to)[0] == 0
+    x = np.random.default_rng(0).normal(size=(3, 8, 8, 4)).astype("float32")
+    wanted = cw.cut(model, "stage1", ends).predict(x, verbose=0)
+    made = keras.models.load_model(to).predict(x, verbose=0)
+    assert set(made) == set(wanted)
+    for key, value in wanted.items():
+        np.testing.assert_array_equal(made[key], value)
+    code, out, _ = run("check", file, "stage1", *words, "--json")
+    assert code == 0
+    assert strict(out)["ok"]
+    assert set(wanted) <= {name for name, _ in strict(out)["differences"]}
+
+
+def test_a_layer_may_have_an_equals_sign_in_its_name(run, tmp_path):
+    x = keras.Input((2,))
+    y = layers.Dense(2, name="C3=a")(x)
+    z = layers.Dense(3, name="a")(y)
+    keras.Model(x, layers.Dense(4, name="b")(z)).save(tmp_path / "model.keras")
+    to = tmp_path / "part.keras"
+    for words, widths in (("C3=a",), 2), (("C4=a", "b"), {"C4": 3, "b": 4}):
+        assert run("cut", tmp_path / "model.keras", "-", *words, "-o", to, "--force")[0] == 0
+        output = keras.models.load_model(to).output
+        assert keras.tree.map_structure(lambda tensor: tensor.shape[-1], output) == widths
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("stage1", "-"), "the model's own output"),
+        (("-", "stage1"), "the model's own output"),
+        (("stage1", "stage1"), "named 'stage1'"),
+        (("a=stage1", "a=stage2"), "named 'a'"),
+        (("=stage1", "stage2"), "Received: ''"),
+        (("a=nowhere",), "no block, stage or layer 'nowhere'"),
+        (("stage1", "stem"), "comes after the end 'stem'"),
+    ],
+)
+def test_ends_that_make_no_slice(run, file, tmp_path, words, told):
+    for command in (("cut", "-o", tmp_path / "part.keras"), ("check",)):
+        code, _, err = run(command[0], file, "stage1", *words, *command[1:])
+        assert code == 2
+        assert told in re.sub(r"\s+", " ", err)
+    assert not list(tmp_path.iterdir())
+
+
 def without_counts(page):
     """The text of a saved page, without the numbers that a panel gives to its answers."""
     return re.sub(r'"count": \d+', "", page.read_text("utf-8"))
@@ -457,7 +513,7 @@ def test_a_proof_is_strict_json(run, file, monkeypatch):
         "ok": False, "conclusive": False, "verdict": str(result), "max_abs_difference": None,
         "max_abs_output": None, "sensitivity": 1e-9, "carried": ["a"],
         "differences": [["b", None], ["c", 0.0]], "first_difference": "b",
-        "elements": 0, "nan": 0, "infinite": 0, "unsteadiness": 0.0,
+        "elements": 0, "nan": 0, "infinite": 0, "unsteadiness": 0.0, "wrong_ends": [],
     }  # fmt: skip
 
 
