@@ -1,7 +1,7 @@
 """What is marked on a block diagram: a slice, and measurements of the blocks.
 
-A slice is drawn strongly and the rest faintly, and START and END stand on its first and last card.
-A measurement stands on its card, on a colour between the lowest and the highest one.
+A slice is drawn strongly and the rest faintly, and START and END stand on the cards of its start
+and its ends. A measurement stands on its card, on a colour between the lowest and the highest one.
 """
 
 import re
@@ -65,14 +65,14 @@ class Marks:
     Attributes:
         lit: Positions of the blocks of the slice; if there are none, nothing is faint.
         start: Position of the block that the flag START stands on.
-        end: Position of the block that the flag END stands on.
+        ends: Positions of the blocks that a flag END stands on.
         crossing: Ids of the edges that make a cut impossible, and of cards that they enter.
         values: Measurements.
     """
 
     lit: frozenset[int] = frozenset()
     start: int | None = None
-    end: int | None = None
+    ends: tuple[int, ...] = ()
     crossing: frozenset[str] = frozenset()
     values: Values | None = None
 
@@ -88,15 +88,15 @@ class Marks:
         """The flags on a card.
 
         Example:
-            >>> marks = Marks(frozenset({3, 4}), 3, 4)
+            >>> marks = Marks(frozenset({3, 4}), 3, (4,))
             >>> marks.flags(Card(3, 3)), marks.flags(Card(0, 9)), marks.flags(Card(5, 5))
             (['START'], ['START', 'END'], [])
         """
-        flags = {"START": self.start, "END": self.end}
+        starts = () if self.start is None else (self.start,)
         return [
             flag
-            for flag, position in flags.items()
-            if position is not None and card.first <= position <= card.last
+            for flag, positions in (("START", starts), ("END", self.ends))
+            if any(card.first <= position <= card.last for position in positions)
         ]
 
     def on_card(self, card: Card) -> dict[str, str]:

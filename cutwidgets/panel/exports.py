@@ -10,6 +10,7 @@ from ..drawing.dot import in_dark
 from ..drawing.folding import Card
 from ..drawing.marks import Marks, Values
 from ..structure.anatomy import Anatomy
+from .ends import each
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +62,14 @@ def _marks(anatomy: Anatomy, state: Mapping[str, Any], coloured: bool) -> Marks:
         calls = set(result["calls"])
         lit = [i for i, block in enumerate(anatomy) if not calls.isdisjoint(block.calls)]
         first, last = result["range"]
-        return Marks(frozenset(lit), first, last, values=values)
+        ends = tuple(result.get("ends", [last]))
+        return Marks(frozenset(lit), first, ends, values=values)
     position = {name: i for i, block in enumerate(anatomy) for name in (*block.layers, block.name)}
-    start, end = (position.get(place) for place in state.get("selection") or ("", ""))
+    start, end = state.get("selection") or ("", "")
+    ends = tuple(position[place] for place in each(end) if place in position)
     crossing = result.get("crossing")
     edges = frozenset(_crossing(anatomy, **crossing) if crossing else ())
-    return Marks(start=start, end=end, crossing=edges, values=values)
+    return Marks(start=position.get(start), ends=ends, crossing=edges, values=values)
 
 
 def _values(study: Mapping[str, Any]) -> Values:

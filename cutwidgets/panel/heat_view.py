@@ -15,8 +15,9 @@ from ..lab.grad_cam import GradCam
 from ..lab.maps import maps_at, places_of_maps
 from ..lab.scores import scores_of
 from ..structure.anatomy import Anatomy
-from ..structure.places import PlaceLike
+from ..structure.places import EndLike
 from ..surgery.build import Section
+from .ends import each
 from .result_views import class_names
 from .tensor_views import maps, number
 
@@ -25,16 +26,16 @@ _CLASSES = 5  # that the page offers, the most likely ones
 _RAISES, _LOWERS = (1, "what raises the output"), (0, "what lowers it")
 
 
-def offer(anatomy: Anatomy, part: Section, end: PlaceLike) -> dict[str, Any]:
+def offer(anatomy: Anatomy, part: Section, end: EndLike) -> dict[str, Any]:
     """What of a model's answer can be explained within a slice.
 
     Args:
         anatomy: The anatomy of the whole model.
         part: The section of the slice.
-        end: The end of the slice.
+        end: The end of the slice, or its ends.
 
     Returns:
-        `"places"`, names of the blocks in the slice with feature maps, and of its end; `"place"`,
+        `"places"`, names of the blocks in the slice with feature maps, and of its ends; `"place"`,
         the one to begin with; `"classes"`, pairs of a number and words, if what the model predicts
         is not clear; `"note"`, why there is nothing to explain, or `""`.
 
@@ -61,11 +62,12 @@ def offer(anatomy: Anatomy, part: Section, end: PlaceLike) -> dict[str, Any]:
         for maps in places_of_maps(anatomy, scores.graph, scores.tensor)
         if graph.tensors[maps.tensor].maker in calls
     }
-    try:
-        last = maps_at(anatomy, scores.graph, scores.tensor, end)
-        found.setdefault(last.tensor, last.place)
-    except CutwidgetsError as problem:  # the end has no maps, but blocks before it may have
-        nothing["note"] = str(problem)
+    for place in each(end):
+        try:
+            last = maps_at(anatomy, scores.graph, scores.tensor, place)
+            found.setdefault(last.tensor, last.place)
+        except CutwidgetsError as problem:  # the end has no maps, but blocks before it may have
+            nothing["note"] = str(problem)
     if not found:
         return nothing
     is_number = scores.number == 1 and scores.unclear

@@ -21,7 +21,7 @@ from ..surgery.build import Section, Weights, build
 from ..surgery.checking import check
 from ..surgery.script import to_code
 from ..surgery.slicing import section
-from . import heat_view, lab_view, page, questions, result_views, slice_view, sums
+from . import ends, heat_view, lab_view, page, questions, result_views, slice_view, sums
 from .background import Answer, BackgroundWidget, Work
 from .exports import View
 from .traits import IN_PAGE, Selection, answers, problems
@@ -49,7 +49,8 @@ class CutPanel(BackgroundWidget):
     Attributes:
         model: The model; set another one to replace it.
         selection: `()`, or start and end. Accepts any two places, and converts them to the names of
-            blocks where the cut lies between blocks, else to the names of layers.
+            blocks where the cut lies between blocks, else to the names of layers. For several ends,
+            the end is a list or a dictionary of places, as for `cut`.
         value: The same, under the name that `ipywidgets.interactive_output` expects.
         allow_bypass: Whether tensors that bypass the start become extra inputs, as in `cut`.
         weights: `"share"` or `"copy"`, as in `cut`.
@@ -72,6 +73,9 @@ class CutPanel(BackgroundWidget):
         import cutwidgets as cw
         part = cw.cut(model, 'conv3_block1', 'conv4_block6')
         cw.check(model, 'conv3_block1', 'conv4_block6')
+        >>> panel.selection = ("conv3", ["conv3", "conv4"])
+        >>> panel.selection
+        ('conv3_block1', ('conv3_block4', 'conv4_block6'))
         >>> panel.selection = ("conv4", "conv3")
         >>> print(panel.slice, panel.error)
         None Cannot cut 'resnet50' from 'conv4_block1' to 'conv3_block4': ...
@@ -120,7 +124,7 @@ class CutPanel(BackgroundWidget):
         self._table_of_costs: Costs | None = None  # once the page has asked for it
         self._count = count(1)
         self._refusal = ""  # why there is no slice
-        self._requested = [""]  # the places of the selection as somebody wrote them
+        self._requested: list[Any] = [""]  # the places of the selection as somebody wrote them
         self._image = pictures.photo(photo)
         self._data = lab_view.examples(model, data)
         samples = list(pictures.SAMPLES)
@@ -137,7 +141,7 @@ class CutPanel(BackgroundWidget):
 
     def __repr__(self) -> str:
         """The model, and what is selected."""
-        selected = " to ".join(map(str, self.selection)) or "no slice"
+        selected = ends.title(self.selection) if self.selection else "no slice"
         return f"<CutPanel of {self.model.name!r}: {selected}>"
 
     def _ipython_display_(self) -> None:
@@ -229,18 +233,23 @@ class CutPanel(BackgroundWidget):
                 setattr(self, f"_{question}", self._stamp(number) | {"dropped": True})
 
     @traitlets.validate("selection", "value")
-    def _by_name(self, proposal: dict[str, Any]) -> tuple[str | int, ...]:
-        """Replace a pair of places by their names."""
-        self._requested = [str(place) for place in proposal["value"]]
-        names = []
-        for place, is_start in zip(proposal["value"], (True, False), strict=False):
-            names.append(slice_view.name_of(self._anatomy, place, is_start))
-            if isinstance(place, keras.KerasTensor) and names[-1] == place.name:
-                self._tensors[str(names[-1])] = place
-        return tuple(names)
+    def _by_name(self, proposal: dict[str, Any]) -> tuple[Any, ...]:
+        """Replace places by their names."""
+        self._requested = [ends.mapped(str, end) for end in proposal["value"]]
+        if not proposal["value"]:
+            return ()
+        start, end = proposal["value"]
+        return self._name_of(start, True), ends.mapped(partial(self._name_of, is_start=False), end)
+
+    def _name_of(self, place: Any, is_start: bool) -> str | int:
+        name = slice_view.name_of(self._anatomy, place, is_start)
+        if isinstance(place, keras.KerasTensor) and name == place.name:
+            self._tensors[str(name)] = place
+        return name
 
     def _places(self) -> list[Any]:
-        return [self._tensors.get(str(place), place) for place in self.selection]
+        """The selected start, and the end or the ends, as `cut` takes them."""
+        return [ends.mapped(lambda p: self._tensors.get(str(p), p), end) for end in self.selection]
 
     @traitlets.observe("selection", "allow_bypass", "weights")
     def _cut(self, _change: object) -> None:
@@ -379,7 +388,7 @@ class CutPanel(BackgroundWidget):
         refused = {
             name: problem
             for name, problem in problems(sync_data).items()
-            if name not in self.keys or self.get_state(name)[name] != sync_data[name]
+            if name not in self.keys or not _is_same(self.get_state(name)[name], sync_data[name])
         }
         wanted = {name: value for name, value in sync_data.items() if name not in refused}
         super().set_state(wanted)
@@ -488,10 +497,7 @@ class CutPanel(BackgroundWidget):
             facts = result_views.run(outcome, inside)
             return {
                 "pass": outcome,
-                "maps": {
-                    which: result_views.drawn(outcome, inside, which, 0)
-                    for which in ("input", "output")
-                },
+                "maps": result_views.all_drawn(outcome, inside),
                 "answer": shown
                 | facts
                 | {"photo_name": name, "facts": [*shown["facts"], *facts["facts"]]}
@@ -506,18 +512,26 @@ class CutPanel(BackgroundWidget):
         answer: Answer = outcome["answer"]
         return answer
 
-    def _draw_maps(self, input: int | None = None, output: int | None = None) -> Answer:
-        """Feature maps of the last run, from a channel of `input` or `output` on."""
-        outcome, firsts = self._forward_pass, {"input": input, "output": output}
+    def _draw_maps(
+        self, input: int | None = None, output: int | None = None, key: str | None = None
+    ) -> Answer:
+        """Feature maps of the last run, from a channel of `input` or `output` on.
+
+        With several ends, `key` says which output is meant.
+        """
+        outcome = self._forward_pass
         if outcome is None:
             raise CutwidgetsError("There are no feature maps: run the slice first.")
         inside = self._chosen()[0]
-        return {
-            which: self._maps.get(which)
-            if first is None
-            else result_views.drawn(outcome, inside, which, first)
-            for which, first in firsts.items()
-        }
+        if key is not None and key not in inside.keys:
+            raise CutwidgetsError(f"The slice has no output {questions.shown(key)}.")
+        drawn = {which: self._maps.get(which) for which in result_views.drawn_names(inside)}
+        if input is not None:
+            drawn["input"] = result_views.drawn(outcome, inside, "input", input)
+        if output is not None:
+            which = result_views.drawn_name(key)
+            drawn[which] = result_views.drawn(outcome, inside, which, output)
+        return drawn
 
     def _explain(self, place: str, target: int | None = None) -> Work:
         """Bind Grad-CAM of the whole model to the current photograph, to run in a thread."""
@@ -625,6 +639,11 @@ class CutPanel(BackgroundWidget):
     _lab = answers(_study, until="model", job=True)
     _stop = answers(_stop_work, until=None, in_page=False)
     _alive = answers(lambda self: {}, until=None, in_page=False)  # `_reply` is the answer
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two values are equal, and of one type: 0.0 is not false."""
+    return type(one) is type(other) and bool(one == other)
 
 
 def _raise(problem: Exception) -> Answer:

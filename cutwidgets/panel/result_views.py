@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -120,28 +120,52 @@ def _random_facts(graph: CallGraph) -> list[tuple[str, str]]:
 def run(outcome: ForwardPass, part: Section) -> dict[str, Any]:
     """The facts about a forward pass."""
     rows = []
-    for word, tensors in (("Input", outcome.inputs), ("Output", outcome.outputs)):
-        for i, array in enumerate(tensors, 1):
-            rows.append(statistics(word if len(tensors) == 1 else f"{word} {i}", array))
+    sides = (("Input", (), outcome.inputs), ("Output", part.keys, outcome.outputs))
+    for word, keys, tensors in sides:
+        numbers = range(1, len(tensors) + 1) if len(tensors) > 1 else [""]
+        for name, array in zip(keys or numbers, tensors, strict=True):
+            rows.append(statistics(f"{word} {name}".rstrip(), array))
+    ends = zip(part.outputs, outcome.outputs, strict=True)
+    found = [classes(array, replace(part, outputs=(tensor,), ends=None)) for tensor, array in ends]
+    likely = next((one for one in found if part.ends and one["predictions"]), found[0])
     return {
         "facts": [("Time", f"{1000 * outcome.seconds:.0f} ms (eager, uncompiled)")],
         "statistics": rows,
-        **classes(outcome.outputs[0], part),
+        **likely,
     }
 
 
+def all_drawn(outcome: ForwardPass, part: Section) -> dict[str, Any]:
+    """What the page draws of a slice: its input, and its output or that of each end."""
+    return {which: drawn(outcome, part, which, 0) for which in drawn_names(part)}
+
+
+def drawn_names(part: Section) -> list[str]:
+    """The names by which the page knows the tensors that it draws of a slice."""
+    return ["input", *map(drawn_name, part.ends if part.ends else [None])]
+
+
+def drawn_name(key: str | None) -> str:
+    """The name of the output of an end; of the output if there is one end."""
+    return "output" if key is None else f"output {key}"
+
+
 def drawn(outcome: ForwardPass, part: Section, which: str, first: int) -> dict[str, Any]:
-    """What the page draws of a slice's first input or output.
+    """What the page draws of a slice's input or output: of several tensors, the first one.
 
     Args:
         outcome: A forward pass of the slice.
         part: The section of the slice.
-        which: `"input"` or `"output"`.
+        which: One of `drawn_names`.
         first: The first channel to show, of feature maps.
     """
-    is_input = which == "input"
-    tensor, *others = part.inputs if is_input else part.outputs
-    array = (outcome.inputs if is_input else outcome.outputs)[0]
+    if which == "input":
+        pairs = list(zip(part.inputs, outcome.inputs, strict=True))
+    else:
+        keys = part.keys or [None] * len(part.outputs)
+        outputs = zip(keys, part.outputs, outcome.outputs, strict=True)
+        pairs = [(tensor, array) for key, tensor, array in outputs if drawn_name(key) == which]
+    (tensor, array), *others = pairs
     taken = integers(part.graph, tensor)
     if taken is not None and array.dtype.kind == "f" and np.isfinite(array).all():
         array = array.astype("int64")  # ids may be floats, and an embedding cuts them off

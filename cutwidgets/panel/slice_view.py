@@ -22,7 +22,10 @@ from ..surgery.build import Section
 from ..surgery.slicing import section
 from ..text import shape_text
 from . import sums
+from .ends import each, joined, mapped, title, without
 from .questions import shown
+
+ALLOW_BYPASS = "Let skip connections become extra inputs"
 
 
 def network(anatomy: Anatomy) -> dict[str, Any]:
@@ -328,25 +331,31 @@ def summary(
         anatomy: The anatomy of the whole model.
         part: The section of the slice.
         model: The slice.
-        places: Its start and its end.
+        places: Its start and its end, or its ends.
         weights: `"share"` or `"copy"`.
         of_calls: What `sums.sizes` returns.
     """
     calls = set(part.calls)
     shares = sums.shares(anatomy, of_calls, calls)
-    names = [place if isinstance(place, str | int) else place.name for place in places]
-    title = f"{names[0]} to {names[1]}" if names[0] != names[1] else str(names[0])
+    names = [mapped(_name, place) for place in places]
     trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-    inputs, outputs = _tensors_text(anatomy, part.inputs), _tensors_text(anatomy, part.outputs)
+    inputs = _tensors_text(anatomy, part.inputs)
+    outputs = [
+        (f"Output {key}".rstrip(), _tensors_text(anatomy, tensors))
+        for key, tensors in _outputs(part).items()
+    ]
+    told = ", ".join(
+        f"{word.lower() if part.ends is None else word} {text}" for word, text in outputs
+    )
     counted = f"{len(shares)} block{'s' * (len(shares) != 1)}"
     parameters = model.count_params()
     return {
         "range": [shares[0].block, shares[-1].block],
         "calls": sorted(calls),
-        "title": title,
+        "title": title(names),
         "facts": [
             ("Input", inputs),
-            ("Output", outputs),
+            *outputs,
             ("Layers", f"{len(model.layers):,}"),
             ("Parameters", f"{parameters:,} ({trainable:,} trainable)"),
         ],
@@ -354,8 +363,26 @@ def summary(
         "note": _exactness(anatomy, part, places[0]),
         "rows": _rows(anatomy, shares, parameters),
         "sharing": _sharing(weights, len(model.layers), trainable),
-        "announcement": f"Slice of {counted}, {title}: input {inputs}, output {outputs}.",
+        "announcement": f"Slice of {counted}, {title(names)}: input {inputs}, {told}.",
+        **({} if part.ends is None else {"ends": _blocks_at(anatomy, part)}),
     }
+
+
+def _name(place: Any) -> Any:
+    return place if isinstance(place, str | int) else place.name
+
+
+def _outputs(part: Section) -> dict[str, Sequence[int]]:
+    """The tensors of each end by its key; by `""` those of a single end."""
+    if part.ends is None:
+        return {"": part.outputs}
+    return {key: keras.tree.flatten(tensors) for key, tensors in part.ends.items()}
+
+
+def _blocks_at(anatomy: Anatomy, part: Section) -> list[int]:
+    """Positions of the blocks that the ends of a slice are in, in their order."""
+    makers = [part.graph.tensors[tensors[0]].maker for tensors in _outputs(part).values()]
+    return [_block_with(anatomy, [maker]) for maker in makers]
 
 
 def _rows(
@@ -397,18 +424,10 @@ def _exactness(anatomy: Anatomy, part: Section, start: PlaceLike) -> str:
             return f"{exact}: one tensor crosses at each end."
         sentences = [f"{exact}."]
     else:
-        last = graph.maker(part.outputs[0])
-        block = anatomy[_block_with(anatomy, [last.index])]
-        inside = part.outputs[0] not in block.exits
-        where = (
-            f"The end lies inside {block.name}"
-            if inside
-            else f"The output of {block.name} is not enough"
-        )
         verb = "bypasses" if len(_makers(graph, part.carried)) == 1 else "bypass"
         sentences = [
-            f"{where}: to compute the model's output, the tail also needs "
-            f"{_makers_text(graph, part.carried)}, which {verb} the end."
+            f"{_what_lacks(anatomy, part)}: to compute the model's output, the tail also needs "
+            f"{_makers_text(graph, part.carried)}, which {verb} the end{'s' * bool(part.ends)}."
         ]
     if len(inputs) > 1:
         sentences.append(
@@ -417,11 +436,22 @@ def _exactness(anatomy: Anatomy, part: Section, start: PlaceLike) -> str:
         sentences += _extra_inputs(graph, inputs, resolve(anatomy, start).entries)
     if len(outputs) > 1:
         sentences.append(
-            f"{len(outputs)} tensors leave at the end: {_makers_text(graph, outputs)}."
+            f"{len(outputs)} tensors leave at the end{'s' * bool(part.ends)}: "
+            f"{_makers_text(graph, outputs)}."
         )
     elif len(inputs) > 1 and not part.carried:
         sentences.append("One tensor leaves at the end.")
     return " ".join(sentences)
+
+
+def _what_lacks(anatomy: Anatomy, part: Section) -> str:
+    """Why what a slice returns is not all that the tail needs."""
+    if part.ends is not None:
+        return "The outputs of the ends are not enough"
+    block = anatomy[_block_with(anatomy, [part.graph.maker(part.outputs[0]).index])]
+    if part.outputs[0] not in block.exits:
+        return f"The end lies inside {block.name}"
+    return f"The output of {block.name} is not enough"
 
 
 def _extra_inputs(
@@ -448,20 +478,10 @@ def _makers_text(graph: CallGraph, tensors: Iterable[int]) -> str:
     return f"the output{'s' * (len(tensors) > 1)} of {joined(_makers(graph, tensors))}"
 
 
-def joined(names: Sequence[str]) -> str:
-    """Names for a sentence.
-
-    Example:
-        >>> joined(["a"]), joined(["a", "b", "c"])
-        ('a', 'a, b and c')
-    """
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-
-
 def refusal(
     anatomy: Anatomy,
     error: Exception,
-    names: Sequence[str | int],
+    names: Sequence[Any],
     places: Sequence[Any],
     allow_bypass: bool,
 ) -> dict[str, Any]:
@@ -492,10 +512,7 @@ def refusal(
     )
     calls = start.calls or graph.tensors[start.entries[0]].users
     nearest = [(place, names[1]) for place in error.nearest]
-    slices = [
-        {"label": pair[0] if pair[0] == pair[1] else f"{pair[0]} to {pair[1]}", "selection": pair}
-        for pair in nearest
-    ]
+    slices = [{"label": title(pair), "selection": pair} for pair in nearest]
     return shown | {
         "crossing": {
             "makers": [_block_with(anatomy, [maker.index]) for maker in bypassing],
@@ -507,12 +524,14 @@ def refusal(
 
 
 def _reason(anatomy: Anatomy, places: Sequence[PlaceLike]) -> dict[str, Any]:
-    """Why a slice from one place cannot end at another, unless one of them is no place at all."""
+    """Why a slice from one place cannot end at others, unless one of them is no place at all."""
     try:
-        start, end = (resolve(anatomy, place) for place in places)
+        start, *ends = (resolve(anatomy, place) for place in (places[0], *each(places[1])))
     except CutwidgetsError:
         return {}
-    why = reach.Reach(anatomy.graph, start.entries, start.calls).refusal(end.exits)
+    found = reach.Reach(anatomy.graph, start.entries, start.calls)
+    reasons = filter(None, (found.refusal(end.exits) for end in ends))
+    why = next(reasons, None)
     return {} if why is None else {"reason": _Wires(anatomy).reason(why)}
 
 
@@ -530,14 +549,16 @@ def extra(anatomy: Anatomy, part: Section, start: PlaceLike) -> dict[str, Any]:
 
 
 def _actions(
-    anatomy: Anatomy, names: Sequence[str | int], places: Sequence[Any], allow_bypass: bool
+    anatomy: Anatomy, names: Sequence[Any], places: Sequence[Any], allow_bypass: bool
 ) -> list[dict[str, Any]]:
     """Swap the ends, allow the bypass, or both, where that gives a slice."""
+    if len(each(names[1])) > 1:
+        return _actions_for_several(anatomy, names, places, allow_bypass)
     swapped = {"selection": list(reversed(names))}
     backwards = list(reversed(places))
     bypass = {"allow_bypass": True}
     choices: list[tuple[str, Sequence[Any], dict[str, Any]]] = [
-        ("Let skip connections become extra inputs", places, bypass),
+        (ALLOW_BYPASS, places, bypass),
         ("Swap start and end", backwards, swapped),
         (
             "Swap start and end, and let skip connections become extra inputs",
@@ -553,6 +574,22 @@ def _actions(
     return []
 
 
+def _actions_for_several(
+    anatomy: Anatomy, names: Sequence[Any], places: Sequence[Any], allow_bypass: bool
+) -> list[dict[str, Any]]:
+    """Allow the bypass, or leave out one of several ends, where that gives a slice."""
+    if _has_section(anatomy, places, allow_bypass):
+        return []  # something else is in the way
+    actions: list[dict[str, Any]] = []
+    if _has_section(anatomy, places, True):
+        actions.append({"label": ALLOW_BYPASS, "allow_bypass": True})
+    for i, name in enumerate(each(names[1])):
+        if _has_section(anatomy, [places[0], without(places[1], i)], allow_bypass):
+            rest = [names[0], without(names[1], i)]
+            actions.append({"label": f"Leave out {name}", "selection": rest})
+    return actions
+
+
 def _has_section(anatomy: Anatomy, places: Sequence[Any], allow_bypass: bool) -> bool:
     try:
         section(anatomy, *places, allow_bypass=allow_bypass)
@@ -561,7 +598,7 @@ def _has_section(anatomy: Anatomy, places: Sequence[Any], allow_bypass: bool) ->
     return True
 
 
-def code(selection: Sequence[str | int], allow_bypass: bool, weights: str) -> str:
+def code(selection: Sequence[Any], allow_bypass: bool, weights: str) -> str:
     """Three lines of Python that cut a slice and check it.
 
     Example:
@@ -570,7 +607,8 @@ def code(selection: Sequence[str | int], allow_bypass: bool, weights: str) -> st
         part = cw.cut(model, 'conv3', 'conv4', weights='copy')
         cw.check(model, 'conv3', 'conv4', weights='copy')
     """
-    arguments = f"model, {selection[0]!r}, {selection[1]!r}"
+    start, end = selection
+    arguments = f"model, {start!r}, {list(end) if isinstance(end, tuple) else end!r}"
     arguments += f", weights={weights!r}" if weights != "share" else ""
     arguments += ", allow_bypass=True" if allow_bypass else ""
     return f"import cutwidgets as cw\npart = cw.cut({arguments})\ncw.check({arguments})"

@@ -6,13 +6,14 @@ from typing import Any, get_args
 import traitlets
 
 from ..surgery.build import Weights
+from .ends import each
 from .questions import shown
 
 IN_PAGE = {"sync": True, "in_page": True}  # a page that is saved to a file has these traits too
 
 
 class Selection(traitlets.Tuple):
-    """`()` or a pair of places. `None` clears it, as `()` does."""
+    """`()` or a pair of start and end, which may be several. `None` clears it, as `()` does."""
 
     def validate(self, obj: Any, value: Any) -> Any:
         """Check that the value is a pair, and convert it to a tuple."""
@@ -20,17 +21,34 @@ class Selection(traitlets.Tuple):
             raise traitlets.TraitError(
                 f"A selection is () or (start, end), a pair of places. Received: {value!r:.200}"
             )
+        if value and not _are_ends(value[1], object):
+            raise traitlets.TraitError(
+                "The end of a selection is a place, a list of places, or a dictionary of places by "
+                f"texts; not an empty one. Received: {value[1]!r:.200}"
+            )
         return super().validate(obj, tuple(value or ()))
+
+
+def _are_ends(end: Any, *kinds: type) -> bool:
+    """Whether an end is a place or several, all of some kinds."""
+    keys = list(end) if isinstance(end, Mapping) else []
+    is_keyed = all(isinstance(key, str) and key for key in keys)
+    return bool(each(end)) and is_keyed and all(_is_of(place, kinds) for place in each(end))
+
+
+def _is_of(place: Any, kinds: tuple[type, ...]) -> bool:
+    return object in kinds or type(place) in kinds
 
 
 # The traits that the page may set, and to what.
 _SETTABLE: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "selection": (
-        "[] or [start, end], a pair of names or positions of blocks",
+        "[] or [start, end], a pair of names or positions of blocks; or several ends, as a list or "
+        "a dictionary",
         lambda value: (
             isinstance(value, list | tuple)
             and len(value) in (0, 2)
-            and all(type(place) in (str, int) for place in value)
+            and (not value or (type(value[0]) in (str, int) and _are_ends(value[1], str, int)))
         ),
     ),
     "allow_bypass": ("true or false", lambda value: type(value) is bool),

@@ -45,6 +45,12 @@ class Section:
     ends: Mapping[str, Any] | None = None
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """For each output, the key of its end; none for a slice with one end."""
+        paths = keras.tree.flatten_with_path(dict(self.ends or {}))
+        return tuple(path[0] for path, _ in paths)
+
+    @property
     def shapes(self) -> tuple[Shape, ...]:
         """Shapes of the slice's inputs, with the batch axis."""
         return self.new_shapes or tuple(self.graph.tensors[t].shape for t in self.inputs)

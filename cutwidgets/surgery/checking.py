@@ -293,7 +293,7 @@ def _compare(
     in_pieces |= zip(behind, of_tail[len(graph.outputs) :], strict=True)
 
     record.begin_all(range(len(graph.calls)))
-    ends = list(zip(_keys(part), part.outputs, returned, strict=True)) if part.ends else []
+    ends = list(zip(part.keys, part.outputs, returned, strict=True)) if part.ends else []
     is_end = {(key, tensor) for key, tensor, _ in ends}
     inside = [(blocks[t], t, in_pieces[t]) for t in blocks.keys() & in_pieces.keys()]
     compared = [place for place in inside if place[:2] not in is_end] + ends
@@ -321,11 +321,6 @@ def _compare(
         unsteadiness=_largest_difference(outputs, second_run),
         wrong_ends=tuple(dict.fromkeys(name for name, tensor in wrong if (name, tensor) in is_end)),
     )
-
-
-def _keys(part: Section) -> list[str]:
-    """For each output of a slice with several ends, the key of its end."""
-    return [path[0] for path, _ in keras.tree.flatten_with_path(part.ends)]
 
 
 def _run_slice(

@@ -282,7 +282,7 @@ def test_names_stay_what_they_are(tiny_resnet):
     found = cw.anatomy(tiny_resnet)
     blocks = [replace(block, name=name) for block, name in zip(found, names, strict=True)]
     plain = drawn(block_diagram.source("plain", blocks, ()))
-    marks = Marks(frozenset({1}), 1, 1)
+    marks = Marks(frozenset({1}), 1, (1,))
     marked = drawn(in_dark(block_diagram.source("plain", blocks, (), marks=marks)))
     for i, name in enumerate(names):
         assert name in texts(plain[f"block-{i}"])

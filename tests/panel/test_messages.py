@@ -137,13 +137,16 @@ def test_any_state_is_answered(panel, capfd, caplog, content):
 
 REFUSED_STATES = [
     ({"selection": ["s1_a"]}, "selection to ['s1_a']; it must be"),
-    ({"selection": ["s1_a", ["s1_b"]]}, "selection"),
+    ({"selection": ["s1_a", [["s1_b"]]]}, "selection"),
+    ({"selection": ["s1_a", []]}, "selection"),
+    ({"selection": [["s1_a"], "s1_b"]}, "selection"),
     ({"selection": [math.inf, 2]}, "inf"),
     ({"selection": [True, 2]}, "True"),
     ({"selection": {"start": 1}}, "it must be [] or [start, end]"),
     ({"weights": "steal"}, "'steal'"),
     ({"weights": ["share"]}, "'share'"),
     ({"allow_bypass": 1}, "true or false"),
+    ({"allow_bypass": 0.0}, "true or false"),
     ({"_network": {}}, "may not set '_network'"),
     ({"error": "all is well"}, "may not set 'error'"),
     ({"value": ["s1_a", "s2_b"]}, "may not set 'value'"),
