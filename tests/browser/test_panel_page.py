@@ -328,3 +328,129 @@ CONTRAST = """
     }));
 }
 """
+
+
+# --- Several ends ---------------------------------------------------------------------------------
+
+
+def flags(at):
+    """The texts of the flags in the diagram."""
+    return at.page.locator(".cw-flag text").all_text_contents()
+
+
+def chips(at):
+    return at.page.locator("[data-end]").evaluate_all("all => all.map(one => one.dataset.end)")
+
+
+def test_ctrl_click_adds_an_end_and_removes_it(at, names):
+    at.choose(names[1], names[2])
+    at.block(names[3]).click(modifiers=["Control"])
+    at.wait_for(names[1], f"{names[2]},{names[3]}")
+    assert at.panel.selection == (names[1], (names[2], names[3]))
+    assert at.selected() == names[1:4]
+    assert flags(at) == ["START", "END", "END"]
+    assert chips(at) == [names[3]]
+    for name, is_end in ((names[1], False), (names[2], True), (names[3], True)):
+        label = at.block(name).get_attribute("aria-label")
+        assert ("An end of the slice." in label) == is_end
+    assert f"Output {names[2]}" in at.live()
+    assert f"Output {names[3]}" in at.part("summary").text_content()
+    assert at.part("status").text_content() == f"Slice: {names[1]} to {names[2]} and {names[3]}"
+    at.block(names[2]).click(modifiers=["Control"])
+    at.wait_for(names[1], names[3])
+    assert at.panel.selection == (names[1], names[3])
+    assert flags(at) == ["START", "END"]
+    assert chips(at) == []
+    at.block(names[3]).click(modifiers=["Control"])
+    at.page.wait_for_selector("[data-part=error]:not(:empty)")
+    assert "the only end" in at.part("error").text_content()
+    assert at.panel.selection == (names[1], names[3])
+
+
+def test_undo_goes_back_over_ends(at, names):
+    at.choose(names[1], names[2])
+    at.block(names[3]).click(modifiers=["Control"])
+    at.wait_for(names[1], f"{names[2]},{names[3]}")
+    at.page.keyboard.press("Control+z")
+    at.wait_for(names[1], names[2])
+    at.page.keyboard.press("Control+Shift+z")
+    at.wait_for(names[1], f"{names[2]},{names[3]}")
+    assert at.panel.selection == (names[1], (names[2], names[3]))
+
+
+@pytest.mark.parametrize("keys", ["Control+Enter", "Control+Space", "Meta+Enter"])
+def test_ends_by_keyboard(at, names, keys):
+    at.choose(names[1], names[2])
+    at.page.keyboard.press("ArrowDown")
+    at.page.keyboard.press(keys)
+    at.wait_for(names[1], f"{names[2]},{names[3]}")
+    at.page.keyboard.press(keys)
+    at.wait_for(names[1], names[2])
+
+
+def test_an_end_that_cannot_be_added_says_why(at, names):
+    at.choose(names[2], names[3])
+    at.block(names[1]).click(modifiers=["Control"])
+    at.page.wait_for_selector("[data-part=error]:not(:empty)")
+    assert at.part("error").text_content().startswith(f"Cannot end at {names[1]}: it comes before")
+    assert at.panel.selection == (names[2], names[3])
+    assert at.shown() == f"{names[2]}..{names[3]}"
+
+
+def test_ends_without_the_diagram(at, names):
+    at.choose(names[1], names[2])
+    at.panel.selection = (names[1], {"z": names[3], "a": names[2]})
+    at.update()
+    at.wait_for(names[1], f"{names[3]},{names[2]}")
+    assert chips(at) == ["a"]
+    assert at.part("end").evaluate("one => one.selectedOptions[0].text") == names[3]
+    at.part("end").select_option(label=names[4])
+    at.wait_for(names[1], f"{names[4]},{names[2]}")
+    assert at.panel.selection == (names[1], {"z": names[4], "a": names[2]})
+    at.part("start").select_option(label=names[2])
+    at.wait_for(names[2], f"{names[4]},{names[2]}")
+    at.page.get_by_role("button", name="Remove the end a").click()
+    at.wait_for(names[2], names[4])
+    assert at.panel.selection == (names[2], {"z": names[4]})
+    assert list(at.panel.slice.output) == ["z"]
+
+
+def test_several_ends_in_every_tab(at, names):
+    at.panel.selection = (names[1], {"z": names[3], "a": names[2]})
+    at.update()
+    at.wait_for(names[1], f"{names[3]},{names[2]}")
+    facts = at.tab("summary").text_content()
+    assert facts.index("Output z") < facts.index("Output a")
+    at.part("run").click()
+    at.page.wait_for_selector("[data-part=features] [data-maps]")
+    maps = at.part("features").locator("[data-maps]")
+    shown = maps.evaluate_all("all => all.map(one => one.dataset.maps)")
+    assert shown == ["input", "output z", "output a"]
+    assert "Slice output z" in at.part("features").text_content()
+    check = at.tab("check")
+    check.get_by_role("button", name="Run the check").click()
+    at.page.wait_for_function(
+        "document.querySelector('[data-part=check]').textContent.includes('bit for bit')"
+    )
+    rows = check.locator("tbody tr th, tbody tr td:first-child").all_text_contents()
+    assert {"z", "a"} <= set(rows)
+    code = at.tab("code")
+    at.page.wait_for_selector("[data-part=code] pre")
+    assert f"{{'z': '{names[3]}', 'a': '{names[2]}'}}" in code.text_content()
+    costs = at.tab("costs")
+    at.page.wait_for_selector("[data-part=costs] .cw-in")
+    assert costs.locator(".cw-in").count() == 3
+    assert at.violations() == []
+
+
+def test_a_page_in_a_file_keeps_several_ends(page, at, names, tmp_path):
+    at.panel.selection = (names[1], {"z": names[2], "a": names[3]})
+    page.goto(at.panel.save(tmp_path / "page.html").as_uri())
+    page.wait_for_selector(f'.cutwidgets[data-selection="{names[1]}..{names[2]},{names[3]}"]')
+    assert "Output z" in page.locator("[data-part=summary]").text_content()
+    assert page.locator(".cw-flag text").all_text_contents() == ["START", "END", "END"]
+    # Without Python, ends that the page knows can be added still.
+    page.locator(f'[data-block="{names[4]}"]').click(modifiers=["Control"])
+    wanted = f"{names[1]}..{names[2]},{names[3]},{names[4]}"
+    page.wait_for_selector(f'.cutwidgets[data-selection="{wanted}"]')
+    assert f"Output {names[4]}" in page.locator("[data-part=summary]").text_content()

@@ -88,7 +88,8 @@ export function createCanvas(store, prefix, measured, sizes) {
       chosen: pending === null && Boolean(range),
       flags: pending !== null && first !== undefined ? [[store.cardOf(first), "START"]]
         : pending === null && range
-          ? [[store.cardOf(range[0]), "START"], [store.cardOf(range[1]), "END"]] : [],
+          ? flagsOn([store.cardOf(range[0])], store.endBlocks().map(store.cardOf)) : [],
+      ends: severalOf(store.endBlocks().map(store.cardOf)),
       values: values && cards.map((card) => (card.name ? null : values[card.first])),
       crossing: edges(store.crossing()),
       entering: edges(store.extra().wires),
@@ -113,24 +114,31 @@ export function createCanvas(store, prefix, measured, sizes) {
     return refusal && { ...refusal, edges: draw(refusal.wires ?? []) };
   }
 
+  /** The cards of the ends, if the slice has several. @param {number[]} cards */
+  function severalOf(cards) {
+    return store.pending() === null && store.chosenEnds().length > 1 ? cards : [];
+  }
   /** @returns {View} */
   function layerView() {
     const opened = /** @type {import("./types.d.ts").Opened} */ (store.opened());
     const { block, calls } = opened;
     const [pending, inside] = [store.pending(), new Set(store.result()?.calls)];
-    const places = pending === null ? store.selection() : [pending];
-    const flags = places.flatMap((place, k) => {
-      const i = place === block ? k * (calls.length - 1)
-        : calls.findIndex((call) => call.name === place);
-      return i < 0 ? [] : [/** @type {[number, string]} */ ([i, k ? "END" : "START"])];
-    });
+    /** @param {import("./types.d.ts").Place | undefined} place @param {number} edge */
+    const at = (place, edge) => {
+      const i = place === block ? edge : calls.findIndex((call) => call.name === place);
+      return i < 0 ? [] : [i];
+    };
+    const start = at(pending ?? store.selection()[0], 0);
+    const ends = pending !== null ? []
+      : store.chosenEnds().flatMap(({ place }) => at(place, calls.length - 1));
+    const flags = flagsOn(start, ends);
     /** @param {number} i */
     const lit = (i) => (pending === null ? inside.has(calls[i].index) : calls[i].name === pending);
     const chosen = pending === null && inside.size > 0 && !calls.every((_, i) => lit(i));
     /** @param {readonly Wire[]} wires */
     const draw = (wires) => layerWires(opened, wires);
     return {
-      lit, chosen, flags,
+      lit, chosen, flags, ends: severalOf(ends),
       reason: (i) => withEdges(store.refusalOf(calls[i].name), draw),
       crossing: draw(store.crossing()),
       entering: draw(store.extra().wires),
@@ -142,4 +150,15 @@ export function createCanvas(store, prefix, measured, sizes) {
     hideTip: () => diagram.hideTip(),
     close: () => diagram.close(),
   };
+}
+
+/**
+ * The flags on the cards of start and ends, each once.
+ * @param {number[]} starts
+ * @param {number[]} ends
+ * @returns {[number, string][]}
+ */
+function flagsOn(starts, ends) {
+  return [...starts.map((i) => /** @type {[number, string]} */ ([i, "START"])),
+    ...[...new Set(ends)].map((i) => /** @type {[number, string]} */ ([i, "END"]))];
 }

@@ -2,12 +2,14 @@
 // The rows above the diagram.
 /** @import { Block } from "./types.d.ts" */
 /** @import { Store } from "./store.js" */
-import { button, h, OWN_KEYS } from "./dom.js";
+import { button, h, onChange, OWN_KEYS } from "./dom.js";
 import { ALLOW_BYPASS } from "./legality.js";
 import { createSearch } from "./search.js";
+import { areSeveral, withFirst } from "./several.js";
 import { clipped } from "./text.js";
 
 const NAME = 24; // letters of a name that a row has room for
+const ADD = /Mac|iP/.test(navigator.platform) ? "Cmd" : "Ctrl"; // the key of a click that adds an end
 
 /**
  * Start and end without the diagram, undo, redo, clear, search and run; and a row below.
@@ -17,8 +19,13 @@ const NAME = 24; // letters of a name that a row has room for
 export function createControls(store, { prefix, hasDiagram, run }) {
   const { blocks } = store.network;
   const start = createChoice("Start", blocks, startChosen);
-  const end = createChoice("End", blocks, (name) =>
-    store.choose(store.pending() ?? store.selection()[0] ?? blocks[0].name, name));
+  const end = createChoice("End", blocks, endChosen);
+  const chips = h("span", { class: "cw-ends", role: "group", "aria-label": "Further ends" });
+  const drawChips = onChange((/** @type {string} */ _ends) => {
+    const further = store.chosenEnds().slice(1);
+    chips.hidden = !further.length;
+    chips.replaceChildren(...further.map((one) => chip(store, one)));
+  });
   const undo = button("↶", "Undo the last selection (Ctrl+Z)", () => store.step(true));
   const redo = button("↷", "Redo the selection (Ctrl+Shift+Z)", () => store.step(false));
   const clear = button("Clear", "Clear the selection (Esc)", store.clear);
@@ -28,25 +35,32 @@ export function createControls(store, { prefix, hasDiagram, run }) {
   const title = "Tensors that bypass the start become extra inputs of the slice";
   const allow = h("label", { title }, [bypass, ALLOW_BYPASS]);
   const row = h("div", { class: "cw-controls", role: "group", "aria-label": "Slice" }, [
-    start.label, end.label, undo, redo, clear, hasDiagram ? null : allow,
+    start.label, end.label, hasDiagram ? null : chips, undo, redo, clear, hasDiagram ? null : allow,
     h("span", { class: "cw-space" }, hasDiagram ? createSearch(store, prefix) : []),
     run,
   ]);
   const hint = h("p", { class: "cw-hint", "data-part": "hint" });
-  const below = h("div", { class: "cw-controls" }, hasDiagram ? [hint, allow] : []);
+  const below = h("div", { class: "cw-controls" }, hasDiagram ? [chips, hint, allow] : []);
 
   /** @param {string} name */
   function startChosen(name) {
-    const range = store.range();
-    const keepsEnd = range && range[1] >= (store.positions.get(name) ?? 0);
-    if (keepsEnd && store.pending() === null) store.choose(name, String(store.selection()[1]));
+    const [, old] = store.selection();
+    const keepsEnd = store.range() && Math.min(...store.endBlocks()) >= (store.positions.get(name) ?? 0);
+    if (keepsEnd && old !== undefined && store.pending() === null) store.choose(name, old);
     else store.begin(name);
+  }
+  /** @param {string} name */
+  function endChosen(name) {
+    const [pending, [first, old]] = [store.pending(), store.selection()];
+    const further = pending === null && areSeveral(old);
+    store.choose(pending ?? first ?? blocks[0].name, further ? withFirst(old, name) : name);
   }
   function refresh() {
     const [selection, pending] = [store.selection(), store.pending()];
     const first = pending === null ? store.range()?.[0] : store.positions.get(pending);
     start.show(pending === null ? selection[0] : pending, 0);
-    end.show(pending === null ? selection[1] : undefined, first ?? 0);
+    end.show(pending === null ? store.chosenEnds()[0]?.place : undefined, first ?? 0);
+    drawChips(JSON.stringify(store.chosenEnds()));
     clear.disabled = pending === null && !selection.length;
     clear.textContent = pending === null ? "Clear" : "Cancel";
     undo.disabled = !store.history.past();
@@ -55,10 +69,21 @@ export function createControls(store, { prefix, hasDiagram, run }) {
     hint.textContent = pending !== null
       ? `Start: ${clipped(pending, NAME)}. Click the block where the slice ends. Esc cancels.`
       : selection.length
-        ? "Click for a new start. Shift+click moves the end. Esc clears."
+        ? `Click for a new start. Shift+click moves the end, ${ADD}+click adds one. Esc clears.`
         : "Click the block where the slice starts, then the block where it ends.";
   }
   return { row, below, refresh };
+}
+
+/**
+ * An end beside the first one, and a button that removes it.
+ * @param {Store} store
+ * @param {{key: string, place: string | number}} end
+ */
+function chip(store, { key, place }) {
+  const name = key === String(place) ? key : `${key}: ${place}`;
+  const remove = button("×", `Remove the end ${name}`, () => store.toggle(place));
+  return h("span", { class: "cw-chip", "data-end": key, title: name }, [clippable(name), remove]);
 }
 
 /** @param {string} name @param {Block[]} blocks @param {(name: string) => void} chosen */

@@ -13,7 +13,7 @@ const MARGIN = 40; // pixels that stay in sight around a card
 /**
  * @typedef {{name: string, about?: string, layers?: string[], part: string, attribute: string}} Item
  *   `part` is the id of its card in the SVG, `attribute` the one that holds its name in the page.
- * @typedef {{pick(name: string): void, extend(name: string, from: string): void,
+ * @typedef {{pick(name: string): void, add(name: string): void, extend(name: string, from: string): void,
  *   open(name: string): void, back(): void, activate(name: string): void}} Actions
  *
  * @param {string} source  SVG
@@ -36,6 +36,8 @@ export function createDiagram(source, items, { label, prefix, sizes }, on) {
   let awaited = cards.length ? { card: cards[0], where: "near" } : null;
   /** @type {(Value | null)[]} */
   let values = [];
+  /** @type {number[]} The cards of the ends, if there are several. */
+  let ends = [];
   /** @type {(i: number) => Refusal | null} Why a card cannot be chosen. */
   let reason = () => null;
 
@@ -65,7 +67,8 @@ export function createDiagram(source, items, { label, prefix, sizes }, on) {
     card.addEventListener("click", (event) => {
       activate(i);
       hideTip();
-      if (event.shiftKey) on.extend(name, name);
+      if (event.ctrlKey || event.metaKey) on.add(name);
+      else if (event.shiftKey) on.extend(name, name);
       else on.pick(name);
     });
     card.addEventListener("pointermove", (event) => tip.rest(event, () => showTip(i)));
@@ -76,6 +79,7 @@ export function createDiagram(source, items, { label, prefix, sizes }, on) {
   function show(view) {
     reason = view.reason;
     values = view.values ?? [];
+    ends = view.ends ?? [];
     cards.forEach((_, i) => showCard(i, view.lit(i), reason(i)));
     pills.replaceChildren(...cards.flatMap((card, i) => {
       const value = values[i];
@@ -109,16 +113,17 @@ export function createDiagram(source, items, { label, prefix, sizes }, on) {
   /** @param {[number, string][]} shown */
   function showFlags(shown) {
     flags.replaceChildren();
-    const both = shown.length > 1 && shown[0][0] === shown[1][0];
-    shown.forEach(([i, text], k) => {
-      const apart = values[i] ? 14 : both ? 7.5 : 0;
-      flags.append(flag(cards[i], text, k ? apart : -apart));
+    shown.forEach(([i, text]) => {
+      const hasBoth = shown.some(([other, word]) => other === i && word !== text);
+      const apart = values[i] ? 14 : hasBoth ? 7.5 : 0;
+      flags.append(flag(cards[i], text, text === "END" ? apart : -apart));
     });
   }
 
   /** @param {number} i @param {Refusal | null} refusal */
   function describe(i, refusal) {
-    return [items[i].about, values[i]?.words, refusal?.text].filter(Boolean).join(" ");
+    const end = ends.includes(i) ? "An end of the slice." : "";
+    return [items[i].about, end, values[i]?.words, refusal?.text].filter(Boolean).join(" ");
   }
 
   /** @param {string} name @param {string[]} edges */
@@ -169,20 +174,23 @@ export function createDiagram(source, items, { label, prefix, sizes }, on) {
 
   /** @param {KeyboardEvent} event */
   function pressed(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || !cards.length) return;
+    const isPick = event.key === " " || event.key === "Enter";
+    const adds = event.ctrlKey || event.metaKey;
+    if ((adds && !isPick) || event.altKey || !cards.length) return;
     /** @type {Record<string, number>} */
     const steps = { ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1 };
     /** @type {Record<string, number>} */
-    const ends = { Home: 0, End: items.length - 1 };
+    const jumps = { Home: 0, End: items.length - 1 };
     const from = items[active].name;
-    if (event.key in steps || event.key in ends) {
-      activate(ends[event.key] ?? active + steps[event.key]);
+    if (event.key in steps || event.key in jumps) {
+      activate(jumps[event.key] ?? active + steps[event.key]);
       place(cards[active], "near");
       showTip(active);
       if (event.shiftKey) on.extend(items[active].name, from);
-    } else if (event.key === " " || event.key === "Enter") {
+    } else if (isPick) {
       hideTip();
-      if (event.shiftKey) on.extend(from, from);
+      if (adds) on.add(from);
+      else if (event.shiftKey) on.extend(from, from);
       else on.pick(from);
     } else if (event.key.toLowerCase() === "o") on.open(from);
     else if (event.key === "Backspace") on.back();

@@ -2,9 +2,12 @@
 // Choosing start and end: which ends a start has, why others are refused, and what to do instead.
 /** @import { State } from "./state.js" */
 /** @import { Kernel } from "./selection.js" */
-/** @import { Action, Message, Reach, Reason, Refusal, Wire } from "./types.d.ts" */
+/** @import { Action, End, Message, Place, Reach, Reason, Refusal, Wire } from "./types.d.ts" */
 /** @import { createSelection } from "./selection.js" */
-import { forbids, nearestStarts, reasonOf, refusal, waysOut, wording } from "./legality.js";
+import {
+  forbids, nearestStarts, reasonOf, refusal, waysOut, waysOutOfSeveral, wording,
+} from "./legality.js";
+import { areSeveral, placesOf, toggledEnd } from "./several.js";
 
 const RUN_THE_CELL = "Run this cell again.";
 export const LOST = "The kernel does not answer: it was restarted, has stopped, or has been busy " +
@@ -17,7 +20,7 @@ export const LOST = "The kernel does not answer: it was restarted, has stopped, 
  */
 export function createEnds(state, kernel, chosen) {
   const { model, network, blocks, names, positions, notify } = state;
-  const { selection, whole, result, range, set, select } = chosen;
+  const { selection, chosenEnds, whole, result, set, select } = chosen;
   const { ask, lost, offline } = kernel;
   /** @type {Map<string | number, Reach[]>} What the kernel told of the ends of each start. */
   const reaches = new Map();
@@ -30,16 +33,28 @@ export function createEnds(state, kernel, chosen) {
     askReach();
     notify();
   }
-  /** @param {string | number} start @param {string} end */
+  /** @param {Place} start @param {End} end */
   function choose(start, end) {
-    const reason = reasonFor(start, end);
-    if (reason && forbids(reason, model.get("allow_bypass"))) explain(start, end, reason);
-    else select([start, end]);
+    for (const place of placesOf(end)) {
+      const reason = reasonFor(start, place);
+      if (reason && forbids(reason, model.get("allow_bypass"))) {
+        return explain(start, String(place), reason, areSeveral(end) ? end : undefined);
+      }
+    }
+    select([start, end]);
   }
-  /** @param {string | number} start @param {string} end @param {Reason} reason */
-  function explain(start, end, reason) {
+  /** Add an end to the slice, or remove it. @param {Place} place */
+  function toggle(place) {
+    const [start, end] = selection();
+    if (start === undefined || end === undefined) return begin(String(place));
+    const wanted = toggledEnd(end, place);
+    if (wanted === undefined) complain(`${place} is the only end. Add another one before you remove it.`);
+    else choose(start, wanted);
+  }
+  /** @param {Place} start @param {string} end @param {Reason} reason @param {End} [wanted] */
+  function explain(start, end, reason, wanted) {
     state.explanation = null;
-    state.refusedPair = { start, end };
+    state.refusedPair = { start, end, wanted };
     state.announcement = wording(reason, start, `at ${end}`);
     askReach();
     notify();
@@ -56,9 +71,16 @@ export function createEnds(state, kernel, chosen) {
       notify();
     } else select([]);
   }
-  /** @param {number} start @param {number} end @returns {Refusal | null} */
-  function refused(start, end) {
-    return refusal(network, start, end, model.get("allow_bypass"));
+  /** Why the selected blocks make no slice, as the page itself knows. @returns {Refusal | null} */
+  function refused() {
+    const start = positions.get(selection()[0] ?? "");
+    for (const { place } of chosenEnds()) {
+      const end = positions.get(place);
+      if (start === undefined || end === undefined) continue;
+      const reason = refusal(network, start, end, model.get("allow_bypass"));
+      if (reason) return reason;
+    }
+    return null;
   }
 
   /**
@@ -111,7 +133,9 @@ export function createEnds(state, kernel, chosen) {
     if (start !== undefined && needsKernel) wanted.push([start, state.opened?.block ?? null]);
     const [first, last] = state.refusedPair ? [state.refusedPair.start, state.refusedPair.end]
       : result()?.reason ? selection() : [];
-    if (first !== undefined && last !== undefined) wanted.push([last, blockAround(first)]); // swapped
+    if (first !== undefined && last !== undefined && !areSeveral(last)) {
+      wanted.push([last, blockAround(first)]); // swapped
+    }
     const next = wanted.find((one) => !told(...one));
     if (!next) return;
     const [from, block] = next;
@@ -137,13 +161,13 @@ export function createEnds(state, kernel, chosen) {
   }
   /**
    * @param {string | number} start @param {string} end @param {Reason} reason
-   * @param {(string | number)[][]} [nearest]
+   * @param {[Place, Place][]} [nearest]
    */
   function instead(start, end, reason, nearest) {
     const [allow, from, to] = [model.get("allow_bypass"), positions.get(start), positions.get(end)];
     const back = reason.kind === "before" ? reasonFor(end, start) : undefined;
     const canSwap = back !== undefined && !forbids(back, allow);
-    /** @type {(string | number)[][]} */
+    /** @type {[Place, Place][]} */
     let near = nearest ?? [];
     if (!nearest && reason.kind === "bypassed" && from !== undefined && to !== undefined) {
       const starts = names.has(end) ? nearestStarts(network, from, to) : [to];
@@ -156,7 +180,8 @@ export function createEnds(state, kernel, chosen) {
     if (action.begin !== undefined) begin(action.begin);
     else if (action.selection) select(action.selection, action.allow_bypass);
     else set({ allow_bypass: Boolean(action.allow_bypass) });
-    const place = action.begin ?? action.selection?.at(-1); // the button goes, the focus must not
+    // The button goes, the focus must not.
+    const place = action.begin ?? placesOf(action.selection?.[1]).at(-1);
     if (place !== undefined) state.goal = { name: String(place), focus: true, where: "near" };
   }
 
@@ -164,24 +189,25 @@ export function createEnds(state, kernel, chosen) {
   function message() {
     if (state.explanation) return state.explanation;
     if (state.refusedPair) {
-      const { start, end } = state.refusedPair;
+      const { start, end, wanted } = state.refusedPair;
       const reason = reasonFor(start, end);
       if (reason) {
-        return { text: wording(reason, start, `at ${end}`), actions: instead(start, end, reason) };
+        const actions = wanted === undefined ? instead(start, end, reason)
+          : waysOutOfSeveral(start, wanted, end, reason);
+        return { text: wording(reason, start, `at ${end}`), actions };
       }
     }
     if (lost() && !kernel.isDetached()) return { text: LOST, actions: [] };
     if (kernel.isDetached()) {
-      const chosen = range();
-      const reason = chosen && whole() ? refused(...chosen) : null;
-      return { text: reason?.text ?? "", actions: [] };
+      return { text: (whole() && refused()?.text) || "", actions: [] };
     }
     const latest = result();
     if (!latest && !state.failed) return { text: "", actions: [] };
     if (state.pending !== null && !state.failed) return { text: "", actions: [] };
     if (state.failed || !latest?.reason) return { text: model.get("error"), actions: [] };
     const [start, end] = selection();
-    const actions = instead(start, String(end), latest.reason, latest.nearest);
+    const actions = start === undefined || areSeveral(end) ? latest.actions ?? []
+      : instead(start, String(end), latest.reason, latest.nearest);
     return { text: model.get("error"), actions };
   }
   /** @param {string} what */
@@ -195,7 +221,7 @@ export function createEnds(state, kernel, chosen) {
     notify();
   }
   return {
-    begin, choose, clear, act, message, complain, needsPython, askReach,
+    begin, choose, toggle, clear, act, message, complain, needsPython, askReach,
     refused, refusalOf, crossing, extra,
   };
 }

@@ -32,7 +32,7 @@ export function createForwardTab(store) {
     const running = job.refresh();
     features.hidden = running;
     const answer = store.answer("run");
-    draw(answer, store.selection().join(), store.status(), store.offline());
+    draw(answer, JSON.stringify(store.selection()), store.status(), store.offline());
     if (answer) drawMaps(store.answer("maps"));
     heat.refresh();
   }
@@ -52,7 +52,7 @@ export function createForwardTab(store) {
     features.replaceChildren(...[
       h("div", { class: "cw-seen" }, [photo, facts(answer.facts)]),
       explains ? heat.element : null,
-      h("div", { class: "cw-grids" }, ["input", "output"].map((which) => tensor(which, maps))),
+      h("div", { class: "cw-grids" }, drawnOf(maps).map((which) => tensor(which, maps))),
       predictionTable(answer.predictions),
       answer.predictions_note ? h("p", { class: "cw-aside" }, answer.predictions_note) : null,
       table("Numbers of the tensors", STATISTICS, answer.statistics),
@@ -73,7 +73,7 @@ export function createForwardTab(store) {
   function slide(which, first) {
     const isWaiting = Object.keys(wanted).length > 0;
     wanted[which] = first;
-    if (!isWaiting) store.ask("maps", { [which]: first });
+    if (!isWaiting) store.ask("maps", askedFor(which, first));
   }
 
   /** @param {any} maps */
@@ -83,11 +83,22 @@ export function createForwardTab(store) {
     }
     const [which] = Object.keys(wanted);
     if (maps) views.forEach((view, name) => view.update(maps[name]));
-    if (which) store.ask("maps", { [which]: wanted[which] });
+    if (which) store.ask("maps", askedFor(which, wanted[which]));
   }
   function close() {
     pictures.clear();
     heat.close();
   }
   return { id: "run", label: "Forward pass", element, refresh, close };
+}
+
+/** The names of the drawn tensors: "input", and "output" or, of several ends, "output C3". @param {object} maps */
+function drawnOf(maps) {
+  return Object.keys(maps).filter((name) => name === "input" || /^output( |$)/.test(name));
+}
+
+/** The question for other channels of a tensor. @param {string} which @param {number} first */
+function askedFor(which, first) {
+  const key = /^output (.*)$/s.exec(which)?.[1];
+  return key === undefined ? { [which]: first } : { output: first, key };
 }

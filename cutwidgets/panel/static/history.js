@@ -1,21 +1,19 @@
 // @ts-check
+/** @import { Selection } from "./types.d.ts" */
 import { same } from "./text.js";
 
-/**
- * Past and future selections.
- * @typedef {readonly (string | number)[]} Places
- */
+/** Past and future selections. */
 export function createHistory() {
-  /** @type {Places[]} */
+  /** @type {Selection[]} */
   const past = [];
-  /** @type {Places[]} */
+  /** @type {Selection[]} */
   let future = [];
-  /** @type {Places} */
+  /** @type {Selection} */
   let now = [];
   return {
     past: () => past.length,
     future: () => future.length,
-    /** @param {Places} selection */
+    /** @param {Selection} selection */
     add(selection) {
       if (same(selection, now)) return;
       past.push(now);
@@ -24,8 +22,8 @@ export function createHistory() {
     },
     /**
      * The kernel renamed the requested places: one step, not two.
-     * @param {Places | undefined} requested
-     * @param {Places} selection
+     * @param {Selection | undefined} requested
+     * @param {Selection} selection
      */
     rename(requested, selection) {
       const isRenamed = requested && same(selection, now) && !same(requested, now);
@@ -34,7 +32,7 @@ export function createHistory() {
     /**
      * The selection before or after the present one, which it replaces; undefined at the end.
      * @param {boolean} back
-     * @returns {Places | undefined}
+     * @returns {Selection | undefined}
      */
     step(back) {
       const [from, to] = back ? [past, future] : [future, past];

@@ -1,6 +1,6 @@
 // @ts-check
 // Why a slice cannot run from one place to another, and what can be chosen instead.
-/** @import { Action, Card, Network, Reason, Refusal, Wire } from "./types.d.ts" */
+/** @import { Action, Card, End, Network, Place, Reason, Refusal, Wire } from "./types.d.ts" */
 import { listed, titleOf } from "./text.js";
 
 export const ALLOW_BYPASS = "Let skip connections become extra inputs";
@@ -68,19 +68,34 @@ export function refusal(network, start, end, allowBypass) {
  * @param {string} refused.end
  * @param {Reason} refused.reason
  * @param {boolean} refused.canSwap  Whether the slice the other way round can be cut.
- * @param {(string | number)[][]} refused.nearest  The nearest slices that can be cut.
+ * @param {[Place, Place][]} refused.nearest  The nearest slices that can be cut.
  * @returns {Action[]}
  */
 export function waysOut({ start, end, reason, canSwap, nearest }) {
   /** @type {Action[]} */
   const actions = [];
-  if (canSwap) actions.push({ label: `Swap: ${titleOf([end, start])}`, selection: [end, start] });
+  if (canSwap) actions.push({ label: `Swap: ${titleOf(end, start)}`, selection: [end, start] });
   if (reason.kind === "bypassed") {
     actions.push({ label: ALLOW_BYPASS, selection: [start, end], allow_bypass: true });
   }
-  actions.push(...nearest.map((places) => ({ label: titleOf(places), selection: places })));
+  actions.push(...nearest.map((places) => ({ label: titleOf(...places), selection: places })));
   actions.push({ label: `Start at ${end} instead`, begin: end });
   return actions;
+}
+
+/**
+ * What the user can do instead of several ends, one of which is refused.
+ * @param {Place} start
+ * @param {End} wanted  All ends.
+ * @param {string} end  The one that is refused.
+ * @param {Reason} reason
+ * @returns {Action[]}
+ */
+export function waysOutOfSeveral(start, wanted, end, reason) {
+  /** @type {Action[]} */
+  const allow = [{ label: ALLOW_BYPASS, selection: [start, wanted], allow_bypass: true }];
+  const begin = { label: `Start at ${end} instead`, begin: end };
+  return reason.kind === "bypassed" ? [...allow, begin] : [begin];
 }
 
 /**

@@ -59,7 +59,7 @@ export function createStatusLine(store) {
   const element = h("p", { class: "cw-status", "data-part": "status", role: "status" });
   function text() {
     const [selection, pending] = [store.selection(), store.pending()];
-    const title = selection.length ? titleOf(selection) : "";
+    const title = selection.length ? titleOf(...selection) : "";
     if (store.lost() && !store.isDetached()) return "The kernel does not answer.";
     if (store.connection() === "busy") return "The kernel is busy. This panel goes on when it is free.";
     if (pending !== null && title) return `Shown below: the previous slice, ${title}. Choose the new end.`;

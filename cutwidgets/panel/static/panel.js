@@ -14,6 +14,7 @@ import { createLayout } from "./layout.js";
 import { createMessageBox, createStatusLine } from "./messages.js";
 import { createSaveTab } from "./save.js";
 import { limitsOf } from "./scale.js";
+import { placesOf } from "./several.js";
 import { createStore } from "./store.js";
 import { createSummaryTab } from "./summary.js";
 import { createSurgeryTab } from "./surgery.js";
@@ -115,7 +116,8 @@ export function createPanel(model, prefix, sizes) {
     showChosen();
     if (live.textContent !== store.announcement()) live.textContent = store.announcement();
     const isShown = store.status() === "ready" || (store.offline() && store.whole() && isLegal());
-    const shownSlice = isShown ? store.selection().join("..") : "";
+    const [start, end] = store.selection();
+    const shownSlice = isShown && start !== undefined ? `${start}..${placesOf(end).join()}` : "";
     if (!shownSlice) delete root.dataset.selection;
     else if (root.dataset.selection !== shownSlice) root.dataset.selection = shownSlice;
     const isWaiting = ["waiting", "busy"].includes(store.status());
@@ -123,8 +125,7 @@ export function createPanel(model, prefix, sizes) {
     else root.removeAttribute("aria-busy");
   }
   function isLegal() {
-    const range = store.range();
-    return range !== undefined && !store.refused(...range);
+    return store.range() !== undefined && !store.refused();
   }
 
   return {

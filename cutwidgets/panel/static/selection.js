@@ -1,9 +1,10 @@
 // @ts-check
 // What is selected, and the kernel's answer to it.
 /** @import { State } from "./state.js" */
-/** @import { Status } from "./types.d.ts" */
+/** @import { Selection, Status } from "./types.d.ts" */
 /** @import { createKernel } from "./kernel.js" */
 import { createHistory } from "./history.js";
+import { keyedEnds, placesOf } from "./several.js";
 import { same } from "./text.js";
 
 /** @typedef {ReturnType<typeof createKernel>} Kernel */
@@ -16,9 +17,15 @@ export function createSelection(state, kernel) {
   const { model, names, positions, notify } = state;
   const history = createHistory();
 
-  /** @returns {(string | number)[]} */
+  /** @returns {Selection} */
   const selection = () => model.get("selection") ?? [];
-  const whole = () => selection().every((place) => names.has(String(place)));
+  const chosenEnds = () => keyedEnds(selection()[1]);
+  /** Start and ends. */
+  function places() {
+    const [start, end] = selection();
+    return start === undefined ? [] : [start, ...placesOf(end)];
+  }
+  const whole = () => places().every((place) => names.has(String(place)));
 
   /** The kernel's answer to the selection, or undefined. */
   function result() {
@@ -37,9 +44,15 @@ export function createSelection(state, kernel) {
    * @returns {[number, number] | undefined}
    */
   function range() {
-    const [start, end] = selection().map((place) => positions.get(place));
-    if (start !== undefined && end !== undefined && start <= end) return [start, end];
-    return result()?.range;
+    const [start, ...ends] = places().map((place) => positions.get(place));
+    const isKnown = start !== undefined && ends.every((end) => end !== undefined && start <= end);
+    return isKnown ? [start, Math.max(...ends.map(Number))] : result()?.range;
+  }
+  /** Positions of the blocks that the slice ends in. @returns {number[]} */
+  function endBlocks() {
+    const ends = chosenEnds().map(({ place }) => positions.get(place));
+    if (ends.length > 1 && ends.every((end) => end !== undefined)) return ends.map(Number);
+    return result()?.ends ?? range()?.slice(1) ?? [];
   }
 
   /** @returns {Status} */
@@ -59,16 +72,16 @@ export function createSelection(state, kernel) {
     state.forget();
     kernel.save(values);
   }
-  /** @param {readonly (string | number)[]} places @param {boolean} [allow] */
-  function select(places, allow) {
+  /** @param {Selection} chosen @param {boolean} [allow] */
+  function select(chosen, allow) {
     state.pending = null;
-    set(allow === undefined ? { selection: places } : { selection: places, allow_bypass: allow });
+    set(allow === undefined ? { selection: chosen } : { selection: chosen, allow_bypass: allow });
     notify(); // at once: the highlight does not wait for the kernel
   }
   /** @param {boolean} back */
   function step(back) {
-    const places = history.step(back);
-    if (places) select(places);
+    const other = history.step(back);
+    if (other) select(other);
   }
   function changed() {
     state.pending = null;
@@ -84,5 +97,8 @@ export function createSelection(state, kernel) {
     kernel.expect(!latest && !model.offline);
     notify();
   }
-  return { history, selection, whole, result, range, status, set, select, step, changed, settle };
+  return {
+    history, selection, chosenEnds, endBlocks, whole, result, range, status, set, select, step,
+    changed, settle,
+  };
 }

@@ -37,6 +37,12 @@ export function createShown(state, kernel, chosen, ends) {
     else if (state.pending === null) begin(name);
     else choose(state.pending, name);
   }
+  /** A click with Ctrl or Cmd on a card: one end more, or less. @param {string} name */
+  function add(name) {
+    if (state.pending !== null) choose(state.pending, blockOf(name, "last"));
+    else if (chosen.selection().length) ends.toggle(blockOf(name, "last"));
+    else pick(name);
+  }
   /** A click with Shift on a card. @param {string} name @param {string} from */
   function extend(name, from) {
     choose(state.pending ?? chosen.selection()[0] ?? blockOf(from, "first"), blockOf(name, "last"));
@@ -104,5 +110,5 @@ export function createShown(state, kernel, chosen, ends) {
     notify();
   }
 
-  return { cards, cardOf, runOf, pick, extend, open, back, goToPlace };
+  return { cards, cardOf, runOf, pick, add, extend, open, back, goToPlace };
 }

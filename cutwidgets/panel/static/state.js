@@ -1,6 +1,6 @@
 // @ts-check
 // What a view remembers: plain values that the parts of the store share.
-/** @import { Goal, Message, Model, Network, Opened, Unfolded } from "./types.d.ts" */
+/** @import { End, Goal, Message, Model, Network, Opened, Place, Unfolded } from "./types.d.ts" */
 
 /** @typedef {ReturnType<typeof createState>} State */
 
@@ -23,8 +23,8 @@ export function createState(model) {
     pending: /** @type {string | null} The start, while the end is not chosen yet. */ (null),
     /** Why a click did nothing, and what to do instead. */
     explanation: /** @type {Message | null} */ (null),
-    /** The slice that a click asked for in vain. */
-    refusedPair: /** @type {{start: string | number, end: string} | null} */ (null),
+    /** The slice that a click asked for in vain; `wanted` are all its ends, if they are several. */
+    refusedPair: /** @type {{start: Place, end: string, wanted?: End} | null} */ (null),
     opened: /** @type {Opened | null} */ (null),
     unfolded: /** @type {Unfolded | null} */ (null),
     /** The card with the keyboard's focus. */

@@ -1,8 +1,9 @@
 // @ts-check
-/** @import { Block, Tab } from "./types.d.ts" */
+/** @import { End, Place, Tab } from "./types.d.ts" */
 /** @import { Store } from "./store.js" */
 import { empty, facts, h, onChange, OWN_KEYS, table } from "./dom.js";
 import { needsKernel, nothing } from "./messages.js";
+import { areSeveral } from "./several.js";
 import { counted, titleOf } from "./text.js";
 
 /** @param {Store} store @returns {Tab} */
@@ -80,15 +81,18 @@ function localSummary(store) {
   const range = store.range();
   if (!range || !store.whole()) return null;
   // Inputs that bypass the start: only the kernel knows their shapes.
-  if (store.refused(...range) || refused[range[0]]?.[range[1]]) return null;
+  if (store.refused() || store.endBlocks().some((end) => refused[range[0]]?.[end])) return null;
   const chosen = blocks.slice(range[0], range[1] + 1);
   const parameters = chosen.reduce((sum, block) => sum + block.parameters, 0);
   const offline = store.offline();
+  const [start, end] = /** @type {[Place, End]} */ (store.selection());
+  const ends = store.chosenEnds().map(({ key, place }) => /** @type {[string, string]} */ (
+    [areSeveral(end) ? `Output ${key}` : "Output", blocks[Number(store.positions.get(place))].output]));
   return {
-    title: titleOf(store.selection()),
+    title: titleOf(start, end),
     facts: /** @type {[string, string][]} */ ([
       ["Input", chosen[0].input],
-      ["Output", /** @type {Block} */ (chosen.at(-1)).output],
+      ...ends,
       ["Layers", offline ? `${chosen.flatMap((block) => block.layers).length}` : "…"],
       ["Parameters", `${shared ? "at most " : ""}${counted(parameters)}`],
     ]),

@@ -62,13 +62,13 @@ const TENSOR_NAMES = {
 
 /**
  * A view of a tensor. `update` draws other data of the same tensor, such as other channels.
- * @param {string} which  "input", "output", "before", "after" or "heat".
+ * @param {string} which  "input", "output", "before", "after" or "heat"; of several ends, "output C3".
  * @param {TensorData} data
  * @param {{ slide?: (first: number) => void, offline?: boolean }} [options]  `slide` asks for
  *   other channels; without it there is no slider.
  */
 export function createTensorView(which, data, { slide, offline = false } = {}) {
-  const name = TENSOR_NAMES[which] ?? which;
+  const name = TENSOR_NAMES[which] ?? (which.startsWith("output ") ? `Slice ${which}` : which);
   const caption = h("figcaption", {});
   const body = h("div", { class: "cw-tensor-body" });
   const notes = h("p", { class: "cw-tensor-notes" });

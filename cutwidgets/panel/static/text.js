@@ -1,5 +1,7 @@
 // @ts-check
 // Texts and numbers as the page writes them.
+/** @import { End, Place } from "./types.d.ts" */
+import { placesOf } from "./several.js";
 
 /**
  * 25557032 as "25.6 M".
@@ -31,11 +33,12 @@ export function bytesText(bytes) {
 }
 
 /**
- * "a to b", or only "a" where start and end are the same.
- * @param {readonly (string | number)[]} places
+ * "a to b", "a to b and c", or only "a" where start and end are the same.
+ * @param {Place} start
+ * @param {End} end
  */
-export function titleOf([start, end]) {
-  return start === end ? `${start}` : `${start} to ${end}`;
+export function titleOf(start, end) {
+  return start === end ? `${start}` : `${start} to ${listed(placesOf(end).map(String))}`;
 }
 
 /**
@@ -58,10 +61,10 @@ export function listed(words) {
 }
 
 /**
- * Whether two lists have the same items.
+ * Whether two lists have the same items, also where these are lists or dictionaries themselves.
  * @param {readonly unknown[] | undefined | null} a
  * @param {readonly unknown[] | undefined | null} b
  */
 export function same(a, b) {
-  return a?.length === b?.length && Boolean(a?.every((item, i) => item === b?.[i]));
+  return Boolean(a && b) && JSON.stringify(a) === JSON.stringify(b);
 }

@@ -1,5 +1,13 @@
 // The values that kernel, store and views exchange.
 
+/** A block, a layer or a tensor by its name, or a block by its position. */
+export type Place = string | number;
+
+/** Where a slice ends: at a place, or at several, in a list or by the keys of the outputs. */
+export type End = Place | Place[] | Record<string, Place>;
+
+export type Selection = [] | [start: Place, end: End];
+
 /** What anywidget gives to a view, and what a saved page has instead. */
 export interface Model {
   offline?: boolean;
@@ -118,7 +126,7 @@ export interface Refusal {
 /** A button beside a message. */
 export interface Action {
   label: string;
-  selection?: (string | number)[];
+  selection?: Selection;
   allow_bypass?: boolean;
   begin?: string;
 }
@@ -168,6 +176,8 @@ export interface View {
   reason(i: number): Refusal | null;
   chosen: boolean;
   flags: [number, string][];
+  /** The cards of the ends, if there are several. */
+  ends?: number[];
   values?: (Value | null)[] | null;
   crossing?: string[];
   entering?: string[];
