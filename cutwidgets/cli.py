@@ -194,8 +194,10 @@ def page(
         typer.Option(help="Select from this block, stage or layer on; - for the input."),
     ] = None,
     end: Annotated[
-        str | None,
-        typer.Option(help="Select up to this block, stage or layer; - for the output."),
+        list[str] | None,
+        typer.Option(
+            help="Select up to this block, stage or layer; - for the output. May be repeated."
+        ),
     ] = None,
     allow_bypass: AllowBypass = False,
     force: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
@@ -210,10 +212,10 @@ def page(
 
         panel = CutPanel(loaded)
         panel.allow_bypass = allow_bypass
-        if start is not None or end is not None:
-            start, end = start or "-", end or "-"
-            _on_slice(cut_out, loaded, start, [end], allow_bypass, None)  # a panel raises nothing
-            panel.selection = _place(start), _place(end)
+        if start is not None or end:
+            start, end = start or "-", end or ["-"]
+            _on_slice(cut_out, loaded, start, end, allow_bypass, None)  # a panel raises nothing
+            panel.selection = _place(start), _ends(loaded, end)
         files.write_whole(output, panel.save, force)
     say(f"{output}: {panel!r}")
 

@@ -146,6 +146,11 @@ def without_counts(page):
         (("--start", "stage2"), ("stage2", None), ["stage2_block1", "classifier"]),
         (("--start", "-", "--end", "stem"), (None, "stem"), ["stem", "stem"]),
         (
+            ("--start", "stage1", "--end", "z=stage1", "--end", "stage2_block1"),
+            ("stage1", {"z": "stage1", "stage2_block1": "stage2_block1"}),
+            ["stage1_block1", {"z": "stage1_block2", "stage2_block1": "stage2_block1"}],
+        ),
+        (
             ("--start", "stage1_block1_2_conv", "--end", "stage2", "--allow-bypass"),
             ("stage1_block1_2_conv", "stage2"),
             ["stage1_block1_2_conv", "stage2_block2"],

@@ -48,6 +48,18 @@ def test_two_clicks_and_the_slice_runs(lab, page, tmp_path):
     assert "conv4_block6" in then
     assert "conv4_block6" not in first
 
+    # Another end, by the keys that run a cell elsewhere.
+    prompts = page.locator(".jp-InputPrompt")
+    before = prompts.all_text_contents()
+    panel.locator("[role=listbox]").focus()
+    for keys in ("ArrowDown", "Control+Enter"):
+        page.keyboard.press(keys)
+    both = '.cutwidgets[data-selection="conv3_block1..conv4_block6,conv5_block1"]'
+    page.wait_for_selector(both, timeout=60_000)
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector(both, state="detached", timeout=60_000)
+    assert prompts.all_text_contents() == before
+
     panel.locator("[data-part=run]").click()
     panel.locator("[data-part=features] figure").first.wait_for(timeout=120_000)
     assert panel.locator("[data-part=error]").text_content() == ""

@@ -68,6 +68,7 @@ export function createControls(store, { prefix, hasDiagram, run }) {
     bypass.checked = store.model.get("allow_bypass");
     hint.textContent = pending !== null
       ? `Start: ${clipped(pending, NAME)}. Click the block where the slice ends. Esc cancels.`
+      : areSeveral(selection[1]) ? `Click for a new start. ${ADD}+click adds an end or removes it. Esc clears.`
       : selection.length
         ? `Click for a new start. Shift+click moves the end, ${ADD}+click adds one. Esc clears.`
         : "Click the block where the slice starts, then the block where it ends.";
@@ -81,9 +82,11 @@ export function createControls(store, { prefix, hasDiagram, run }) {
  * @param {{key: string, place: string | number}} end
  */
 function chip(store, { key, place }) {
-  const name = key === String(place) ? key : `${key}: ${place}`;
+  const own = key === String(place) ? "" : `${key}: `;
+  const name = `${own}${place}`;
   const remove = button("×", `Remove the end ${name}`, () => store.toggle(place));
-  return h("span", { class: "cw-chip", "data-end": key, title: name }, [clippable(name), remove]);
+  const attributes = { class: "cw-chip", "data-end": key, title: name };
+  return h("span", attributes, [h("bdi", {}, own), clippable(String(place)), remove]);
 }
 
 /** @param {string} name @param {Block[]} blocks @param {(name: string) => void} chosen */
