@@ -293,16 +293,14 @@ def _compare(
     in_pieces |= zip(behind, of_tail[len(graph.outputs) :], strict=True)
 
     record.begin_all(range(len(graph.calls)))
-    ends = list(zip(part.keys, part.outputs, returned, strict=True)) if part.ends else []
-    is_end = {(key, tensor) for key, tensor, _ in ends}
-    inside = [(blocks[t], t, in_pieces[t]) for t in blocks.keys() & in_pieces.keys()]
-    compared = [place for place in inside if place[:2] not in is_end] + ends
-    differences, wrong = [], []
-    for name, tensor, value in sorted(compared, key=itemgetter(1)):
-        size = _largest_difference([in_model[tensor]], [value])
-        differences.append((name, size))
-        if not _is_small(size, _largest([in_model[tensor]])):
-            wrong.append((name, tensor))
+    # What the slice returns at each of several ends counts, and not what is inside it there.
+    ends = dict(zip(zip(part.keys, part.outputs, strict=False), returned, strict=False))
+    made = {(blocks[t], t): in_pieces[t] for t in blocks.keys() & in_pieces} | ends
+    sizes = {
+        place: _largest_difference([in_model[place[1]]], [made[place]])
+        for place in sorted(made, key=itemgetter(1))
+    }
+    wrong = [p for p, size in sizes.items() if not _is_small(size, _largest([in_model[p[1]]]))]
     difference, scale = _largest_difference(outputs, again), _largest(outputs)
     second_run = outputs
     if not _is_small(difference, scale):
@@ -313,13 +311,13 @@ def _compare(
         max_abs_output=scale,
         sensitivity=sensitivity,
         carried=tuple(graph.maker(tensor).name for tensor in part.carried),
-        differences=tuple(differences),
+        differences=tuple((name, size) for (name, _), size in sizes.items()),
         first_difference=wrong[0][0] if wrong else None,
         elements=sum(array.size for array in outputs),
         nan=sum(int(np.isnan(_numbers(array)).sum()) for array in outputs),
         infinite=sum(int(np.isinf(_numbers(array)).sum()) for array in outputs),
         unsteadiness=_largest_difference(outputs, second_run),
-        wrong_ends=tuple(dict.fromkeys(name for name, tensor in wrong if (name, tensor) in is_end)),
+        wrong_ends=tuple(dict.fromkeys(place[0] for place in wrong if place in ends)),
     )
 
 
