@@ -275,6 +275,9 @@ def test_a_bypassed_start_says_which_ends_need_more():
         cw.BypassedCutError, "conv3_block2_2_conv", ["conv3", "conv3_block2_2_relu", "conv4"]
     )
     assert "so the ends 'conv3' and 'conv4' cannot" in message
+    # However far: the end that can be reached is not where to stop.
+    ends = {"a": "conv3_block2_2_bn", "z": "conv4"}
+    message = message_of(cw.BypassedCutError, "conv3_block2_2_conv", ends)
     assert "anywhere up to 'conv3_block2_3_bn'" in message
 
 
