@@ -32,7 +32,7 @@ def script(name: str = "widget.js") -> str:
         name: File name of the module.
 
     Example:
-        >>> "import " in script("text.js"), script("history.js").index(script("text.js"))
+        >>> 'from "./several.js"' in script("text.js"), script("history.js").index(script("text.js"))
         (False, 0)
     """
     joined: dict[str, str] = {}

@@ -21,7 +21,17 @@ from ..surgery.build import Section, Weights, build
 from ..surgery.checking import check
 from ..surgery.script import to_code
 from ..surgery.slicing import section
-from . import ends, heat_view, lab_view, page, questions, result_views, slice_view, sums
+from . import (
+    ends,
+    heat_view,
+    lab_view,
+    page,
+    questions,
+    reach_view,
+    result_views,
+    slice_view,
+    sums,
+)
 from .background import Answer, BackgroundWidget, Work
 from .exports import View
 from .traits import IN_PAGE, Selection, answers, problems
@@ -270,12 +280,12 @@ class CutPanel(BackgroundWidget):
                 with self._telling("cut", label):
                     part = build(self.model, inside, self.weights)
                 result |= self._summary(inside, part)
-                result["extra"] = slice_view.extra(self._anatomy, inside, self._places()[0])
+                result["extra"] = reach_view.extra(self._anatomy, inside, self._places()[0])
                 chosen = inside, part
             error = ""
         except Exception as problem:
             error = slice_view.message(problem)
-            result |= slice_view.refusal(
+            result |= reach_view.refusal(
                 self._anatomy, problem, self.selection, self._places(), self.allow_bypass
             )
         finally:  # even after an interrupt
@@ -592,7 +602,7 @@ class CutPanel(BackgroundWidget):
         return slice_view.layers(self._anatomy, block)
 
     def _ends(self, start: str | int, block: str | None = None) -> Answer:
-        found = slice_view.ends(self._anatomy, self._tensors.get(str(start), start), block)
+        found = reach_view.ends(self._anatomy, self._tensors.get(str(start), start), block)
         return {"start": start, "block": block} | found
 
     def _diagram(self, first: int, last: int) -> Answer:

@@ -11,21 +11,17 @@ from ..blocks import flow
 from ..blocks.blocks import Block
 from ..drawing import block_diagram, folding, rendering
 from ..drawing.folding import Card
-from ..errors import BypassedCutError, CutwidgetsError
-from ..graph.callgraph import CallGraph, between, entering, parameters
-from ..graph.frontier import head
+from ..errors import CutwidgetsError
+from ..graph.callgraph import CallGraph, entering, parameters
 from ..inference.images import takes_images
 from ..structure import reach
 from ..structure.anatomy import Anatomy
 from ..structure.places import PlaceLike, resolve
 from ..surgery.build import Section
-from ..surgery.slicing import section
 from ..text import shape_text
 from . import sums
-from .ends import each, joined, mapped, title, without
+from .ends import joined, mapped, title
 from .questions import shown
-
-ALLOW_BYPASS = "Let skip connections become extra inputs"
 
 
 def network(anatomy: Anatomy) -> dict[str, Any]:
@@ -144,97 +140,16 @@ def _reasons(anatomy: Anatomy, ends: dict[int, tuple[int, ...]]) -> dict[int, An
     return {
         end: {
             "names": [makers(tensor).name for tensor in bypassing],
-            "makers": [_block_with(anatomy, [makers(tensor).index]) for tensor in bypassing],
+            "makers": [block_with(anatomy, [makers(tensor).index]) for tensor in bypassing],
         }
         for end, bypassing in ends.items()
     }
 
 
-def _block_with(anatomy: Anatomy, calls: Iterable[int]) -> int:
+def block_with(anatomy: Anatomy, calls: Iterable[int]) -> int:
     """Position of the first block with one of these calls; -1 if there is none."""
     calls = set(calls)
     return next((i for i, block in enumerate(anatomy) if not calls.isdisjoint(block.calls)), -1)
-
-
-def ends(anatomy: Anatomy, start: PlaceLike, block: str | None = None) -> dict[str, Any]:
-    """The ends that slices from one start cannot have, and why.
-
-    Args:
-        anatomy: The anatomy of the model.
-        start: Any place.
-        block: The name of a block whose layers are meant too, if any.
-
-    Returns:
-        The reasons: for `"blocks"` by their positions, for `"layers"` of the block by their names;
-        nothing for a start that the model does not have.
-
-    Raises:
-        UnknownPlaceError: If the model has no such block.
-
-    Example:
-        >>> import cutwidgets as cw
-        >>> import keras
-        >>> anatomy = cw.anatomy(keras.applications.ResNet50(weights=None))
-        >>> found = ends(anatomy, "conv5_block3_2_conv", "conv5_block3")
-        >>> found["blocks"][17]["names"], found["layers"]["conv5_block3_1_conv"]["kind"]
-        (['conv5_block2_out'], 'before')
-    """
-    layers = [] if block is None else [anatomy.graph.calls[i].name for i in anatomy[block].calls]
-    try:
-        first = resolve(anatomy, start)
-    except CutwidgetsError:
-        return {}
-    found = reach.Reach(anatomy.graph, first.entries, first.calls)
-    wires = _Wires(anatomy)
-
-    def reasons(places: Mapping[Any, Sequence[int]]) -> dict[Any, dict[str, Any]]:
-        refusals = {place: found.refusal(exits) for place, exits in places.items()}
-        return {place: wires.reason(why) for place, why in refusals.items() if why}
-
-    return {
-        "blocks": reasons({i: other.exits for i, other in enumerate(anatomy)}),
-        "layers": reasons({name: resolve(anatomy, name).exits for name in layers}),
-    }
-
-
-class _Wires:
-    """What reads a tensor, as the diagrams of the blocks and of their layers draw it."""
-
-    def __init__(self, anatomy: Anatomy) -> None:
-        self._anatomy = anatomy
-        self._block_of = {call: i for i, block in enumerate(anatomy) for call in block.calls}
-
-    def reason(self, refusal: reach.Refusal) -> dict[str, Any]:
-        return {"kind": refusal.kind} | self.described(refusal.tensors, refusal.readings)
-
-    def described(
-        self, tensors: Iterable[int], readings: Iterable[reach.Reading]
-    ) -> dict[str, Any]:
-        """The layers that compute some tensors, and the wires to what reads them."""
-        makers = (self._anatomy.graph.maker(tensor).name for tensor in tensors)
-        wires = [self._wire(tensor, reader) for tensor, reader in readings]
-        return {"names": list(dict.fromkeys(makers)), "wires": wires}
-
-    def _wire(self, tensor: int, reader: int) -> dict[str, Any]:
-        maker = self._anatomy.graph.tensors[tensor].maker
-        into = self._block_of.get(reader, -1)
-        return {
-            "tensor": tensor,
-            "maker": maker,
-            "reader": reader,
-            "source": self._block_of.get(maker, -1),
-            "block": into,
-            "shortcut": into >= 0 and self._is_shortcut(self._anatomy[into], tensor, reader),
-        }
-
-    def _is_shortcut(self, block: Block, tensor: int, reader: int) -> bool:
-        """Whether the shortcut of a block, and not its branch, reads a tensor there."""
-        if block.shortcut_tensor is None:
-            return False
-        graph = self._anatomy.graph
-        if block.shortcut_tensor == tensor:
-            return graph.calls[reader].role == "addition"
-        return reader in between(graph, [block.shortcut_tensor], block.entries)[0]
 
 
 def layers(anatomy: Anatomy, name: str) -> dict[str, Any]:
@@ -269,7 +184,7 @@ def location(anatomy: Anatomy, text: str) -> dict[str, Any]:
         UnknownPlaceError: If the model has no such place.
     """
     place = resolve(anatomy, text)
-    block = anatomy[max(0, _block_with(anatomy, place.calls))]
+    block = anatomy[max(0, block_with(anatomy, place.calls))]
     is_layer = len(place.calls) == 1 < len(block.calls)
     return {"block": block.name, "layer": place.name if is_layer else None}
 
@@ -382,7 +297,7 @@ def _outputs(part: Section) -> dict[str, Sequence[int]]:
 def _blocks_at(anatomy: Anatomy, part: Section) -> list[int]:
     """Positions of the blocks that the ends of a slice are in, in their order."""
     makers = [part.graph.tensors[tensors[0]].maker for tensors in _outputs(part).values()]
-    return [_block_with(anatomy, [maker]) for maker in makers]
+    return [block_with(anatomy, [maker]) for maker in makers]
 
 
 def _rows(
@@ -448,7 +363,7 @@ def _what_lacks(anatomy: Anatomy, part: Section) -> str:
     """Why what a slice returns is not all that the tail needs."""
     if part.ends is not None:
         return "The outputs of the ends are not enough"
-    block = anatomy[_block_with(anatomy, [part.graph.maker(part.outputs[0]).index])]
+    block = anatomy[block_with(anatomy, [part.graph.maker(part.outputs[0]).index])]
     if part.outputs[0] not in block.exits:
         return f"The end lies inside {block.name}"
     return f"The output of {block.name} is not enough"
@@ -476,126 +391,6 @@ def _makers_text(graph: CallGraph, tensors: Iterable[int]) -> str:
     """Tensors by the layers that compute them: `the outputs of a and b`."""
     tensors = list(tensors)
     return f"the output{'s' * (len(tensors) > 1)} of {joined(_makers(graph, tensors))}"
-
-
-def refusal(
-    anatomy: Anatomy,
-    error: Exception,
-    names: Sequence[Any],
-    places: Sequence[Any],
-    allow_bypass: bool,
-) -> dict[str, Any]:
-    """What makes a cut impossible, and what the user can do instead.
-
-    Args:
-        anatomy: The anatomy of the model.
-        error: Why there is no slice.
-        names: The selection.
-        places: The same as places: some tensors are not found by their names.
-        allow_bypass: As for `cut`.
-
-    Returns:
-        `"actions"`: each has a `"label"` and what it sets, `"selection"` or `"allow_bypass"`, so
-        that there is a slice. `"reason"`: why the end cannot be reached from the start. If skip
-        connections are in the way, also `"crossing"`, which ones, and `"nearest"`, the nearest
-        slices.
-    """
-    actions = _actions(anatomy, names, places, allow_bypass)
-    shown = {"actions": actions, **_reason(anatomy, places)}
-    if not isinstance(error, BypassedCutError):
-        return shown
-    graph, start = anatomy.graph, resolve(anatomy, places[0])
-    bypassing = (
-        call
-        for call in map(graph.calls.__getitem__, sorted(head(graph, start.entries)))
-        if call.name in error.bypasses
-    )
-    calls = start.calls or graph.tensors[start.entries[0]].users
-    nearest = [(place, names[1]) for place in error.nearest]
-    slices = [{"label": title(pair), "selection": pair} for pair in nearest]
-    return shown | {
-        "crossing": {
-            "makers": [_block_with(anatomy, [maker.index]) for maker in bypassing],
-            "start": max(0, _block_with(anatomy, calls)),
-        },
-        "nearest": nearest,
-        "actions": [*actions, *slices],
-    }
-
-
-def _reason(anatomy: Anatomy, places: Sequence[PlaceLike]) -> dict[str, Any]:
-    """Why a slice from one place cannot end at others, unless one of them is no place at all."""
-    try:
-        start, *ends = (resolve(anatomy, place) for place in (places[0], *each(places[1])))
-    except CutwidgetsError:
-        return {}
-    found = reach.Reach(anatomy.graph, start.entries, start.calls)
-    reasons = filter(None, (found.refusal(end.exits) for end in ends))
-    why = next(reasons, None)
-    return {} if why is None else {"reason": _Wires(anatomy).reason(why)}
-
-
-def extra(anatomy: Anatomy, part: Section, start: PlaceLike) -> dict[str, Any]:
-    """The inputs that a slice has beside those of its start, and what reads them.
-
-    Args:
-        anatomy: The anatomy of the model.
-        part: The section of the slice.
-        start: Its start, as `cut` received it.
-    """
-    own = resolve(anatomy, start).entries
-    others = [tensor for tensor in part.inputs if tensor not in own]
-    return _Wires(anatomy).described(others, reach.readings(part.graph, part.calls, others))
-
-
-def _actions(
-    anatomy: Anatomy, names: Sequence[Any], places: Sequence[Any], allow_bypass: bool
-) -> list[dict[str, Any]]:
-    """Swap the ends, allow the bypass, or both, where that gives a slice."""
-    if len(each(names[1])) > 1:
-        return _actions_for_several(anatomy, names, places, allow_bypass)
-    swapped = {"selection": list(reversed(names))}
-    backwards = list(reversed(places))
-    bypass = {"allow_bypass": True}
-    choices: list[tuple[str, Sequence[Any], dict[str, Any]]] = [
-        (ALLOW_BYPASS, places, bypass),
-        ("Swap start and end", backwards, swapped),
-        (
-            "Swap start and end, and let skip connections become extra inputs",
-            backwards,
-            swapped | bypass,
-        ),
-    ]
-    if _has_section(anatomy, places, allow_bypass):
-        return []  # something else is in the way
-    for label, ends, values in choices:
-        if _has_section(anatomy, ends, values.get("allow_bypass", allow_bypass)):
-            return [{"label": label, **values}]
-    return []
-
-
-def _actions_for_several(
-    anatomy: Anatomy, names: Sequence[Any], places: Sequence[Any], allow_bypass: bool
-) -> list[dict[str, Any]]:
-    """Allow the bypass, or leave out one of several ends, where that gives a slice."""
-    if _has_section(anatomy, places, allow_bypass):
-        return []  # something else is in the way
-    actions: list[dict[str, Any]] = []
-    if _has_section(anatomy, places, True):
-        actions.append({"label": ALLOW_BYPASS, "allow_bypass": True})
-    for i, name in enumerate(each(names[1])):
-        if _has_section(anatomy, [places[0], without(places[1], i)], allow_bypass):
-            rest = [names[0], without(names[1], i)]
-            actions.append({"label": f"Leave out {name}", "selection": rest})
-    return actions
-
-
-def _has_section(anatomy: Anatomy, places: Sequence[Any], allow_bypass: bool) -> bool:
-    try:
-        section(anatomy, *places, allow_bypass=allow_bypass)
-    except CutwidgetsError:
-        return False
-    return True
 
 
 def code(selection: Sequence[Any], allow_bypass: bool, weights: str) -> str:

@@ -11,7 +11,7 @@ import cutwidgets as cw
 import networks
 import odd_networks
 from cutwidgets.graph.callgraph import entering
-from cutwidgets.panel import slice_view
+from cutwidgets.panel import reach_view, slice_view
 from cutwidgets.surgery.slicing import section
 
 
@@ -64,7 +64,7 @@ def test_every_pair_of_places_gets_the_answer_of_the_cut_itself(name):
     inside = [anatomy.graph.calls[i].name for block in anatomy for i in block.calls]
     for start in [*blocks, *inside]:
         for block in anatomy:
-            found = slice_view.ends(anatomy, start, block.name)
+            found = reach_view.ends(anatomy, start, block.name)
             told = {blocks[i]: reason for i, reason in found["blocks"].items()}
             own = [anatomy.graph.calls[i].name for i in block.calls]
             told |= {n: r for n, r in found["layers"].items() if n not in blocks}
@@ -94,7 +94,7 @@ def test_the_wires_are_where_a_slice_would_read_its_extra_inputs(name):
             if not isinstance(refused(anatomy, start, end), cw.BypassedCutError):
                 continue
             block = next(b for b in anatomy if end in [graph.calls[i].name for i in b.calls])
-            reason = slice_view.ends(anatomy, start, block.name)["layers"][end]
+            reason = reach_view.ends(anatomy, start, block.name)["layers"][end]
             part = section(anatomy, start, end, allow_bypass=True)
             own = [call for call in graph.calls if call.name == start]
             bypassing = [t for t in part.inputs if t not in own[0].inputs]
@@ -107,7 +107,7 @@ def test_the_wires_are_where_a_slice_would_read_its_extra_inputs(name):
                 assert graph.tensors[wire["tensor"]].maker == wire["maker"]
                 holder = anatomy[wire["source"]] if wire["source"] >= 0 else None
                 assert holder is None or wire["maker"] in holder.calls
-            extra = slice_view.extra(anatomy, part, start)
+            extra = reach_view.extra(anatomy, part, start)
             assert set(reason["names"]) <= set(extra["names"])
             seen += 1
     assert seen or "U-Net" not in name
@@ -117,7 +117,7 @@ def test_the_shortcut_and_not_the_branch_is_drawn_for_a_start_inside_of_a_branch
     anatomy = cw.anatomy(tiny_resnet)
     block = next(b for b in anatomy if b.shortcut == "identity")
     inner = [i for i in block.calls if block.shortcut_tensor not in anatomy.graph.calls[i].inputs]
-    reason = slice_view.ends(anatomy, anatomy.graph.calls[inner[0]].name, block.name)
+    reason = reach_view.ends(anatomy, anatomy.graph.calls[inner[0]].name, block.name)
     (wire,) = reason["layers"][anatomy.graph.calls[block.merge].name]["wires"]
     assert wire["shortcut"]
     assert anatomy[wire["block"]] == block
@@ -136,7 +136,7 @@ def test_what_enters_an_opened_block_is_numbered_as_its_arrows_are():
 
 
 def test_a_start_that_the_model_does_not_have_has_no_answer(tiny_resnet):
-    assert slice_view.ends(cw.anatomy(tiny_resnet), "no such place") == {}
+    assert reach_view.ends(cw.anatomy(tiny_resnet), "no such place") == {}
 
 
 def test_stages_are_told_by_their_first_and_last_block(tiny_resnet):
