@@ -14,8 +14,9 @@ from .loading import load
 from .panel.panel import CutPanel
 from .structure.anatomy import Anatomy, anatomy
 from .surgery.checking import Check, check
+from .surgery.joining import join
 from .surgery.removal import remove
-from .surgery.replacement import join, replace
+from .surgery.replacement import insert, replace
 from .surgery.script import to_code
 from .surgery.slicing import cut, split
 
@@ -41,6 +42,7 @@ __all__ = [
     "costs",
     "cut",
     "features",
+    "insert",
     "join",
     "lab",
     "load",

@@ -294,6 +294,11 @@ def layers_inside(layer: keras.Operation) -> list[keras.Layer]:
     return list(layer._flatten_layers()) if isinstance(layer, keras.Layer) else []
 
 
+def was_called(layer: keras.Layer) -> bool:
+    """Whether a layer has been called on symbols, in any model."""
+    return bool(layer._inbound_nodes)
+
+
 def seeds_of_all_layers() -> keras.random.SeedGenerator | None:
     """The seed generator of layers without their own, if any such layer has drawn yet."""
     return global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)

@@ -38,15 +38,35 @@ def repeat(
     expected = specs(graph, calls, inputs)
     for call in calls:
         layer = layer_of(call) if layer_of else call.layer
-        if layer is call.layer:
-            outputs = record(layer, call.fill(symbols), [expected[t] for t in call.outputs])
-        else:
-            try:
-                outputs = call_layer(layer, call.fill(symbols))
-            except Exception as error:  # whatever a layer raises
-                raise RepeatError(call, [tuple(symbols[t].shape) for t in call.reads]) from error
-        _keep(symbols, call, outputs)
+        repeat_call(call, symbols, [expected[t] for t in call.outputs], layer)
     return symbols
+
+
+def repeat_call(
+    call: Call,
+    symbols: dict[int, keras.KerasTensor],
+    expected: Sequence[keras.KerasTensor],
+    layer: keras.Operation,
+) -> None:
+    """Repeat one call, with its own layer or a copy, and add its outputs to the symbols.
+
+    Args:
+        call: The call.
+        symbols: The symbols that it may read, by the indices of tensors.
+        expected: Tensors of the shapes and dtypes that the call returns.
+        layer: The layer to call.
+
+    Raises:
+        RepeatError: If a copy does not accept its inputs.
+    """
+    if layer is call.layer:
+        outputs = record(layer, call.fill(symbols), expected)
+    else:
+        try:
+            outputs = call_layer(layer, call.fill(symbols))
+        except Exception as error:  # whatever a layer raises
+            raise RepeatError(call, [tuple(symbols[t].shape) for t in call.reads]) from error
+    _keep(symbols, call, outputs)
 
 
 def specs(
@@ -59,15 +79,27 @@ def specs(
     """
     symbols = dict(inputs)
     for call in calls:
-        own = [graph.tensors[tensor].symbol for tensor in call.outputs]
-        if not all(_same(symbols[t], graph.tensors[t].symbol) for t in call.reads):
-            try:
-                own = specify(call.layer, call.fill(symbols))
-                _require_batch(graph, call, symbols)
-            except Exception as error:  # whatever a layer raises
-                raise RepeatError(call, [tuple(symbols[t].shape) for t in call.reads]) from error
-        _keep(symbols, call, own)
+        specify_call(graph, call, symbols)
     return symbols
+
+
+def specify_call(
+    graph: CallGraph, call: Call, symbols: dict[int, keras.KerasTensor]
+) -> list[keras.KerasTensor]:
+    """Symbols of the shapes that one call will return, which are added to the others.
+
+    Raises:
+        RepeatError: If the layer does not accept its inputs.
+    """
+    outputs = [graph.tensors[tensor].symbol for tensor in call.outputs]
+    if not all(_same(symbols[t], graph.tensors[t].symbol) for t in call.reads):
+        try:
+            outputs = specify(call.layer, call.fill(symbols))
+            _require_batch(graph, call, symbols)
+        except Exception as error:  # whatever a layer raises
+            raise RepeatError(call, [tuple(symbols[t].shape) for t in call.reads]) from error
+    _keep(symbols, call, outputs)
+    return outputs
 
 
 def _require_batch(graph: CallGraph, call: Call, symbols: Mapping[int, keras.KerasTensor]) -> None:

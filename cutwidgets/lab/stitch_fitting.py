@@ -18,7 +18,7 @@ from ..inference.side_effects import put_back_after
 from ..structure.anatomy import Anatomy
 from ..structure.places import PlaceLike, resolve
 from ..surgery.build import model_name, model_of
-from ..surgery.replacement import join
+from ..surgery.joining import join
 from ..surgery.slicing import cut
 from .linear_probes import readable
 from .subjects import Subject

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any, TypeAlias, TypeGuard
 
@@ -32,12 +32,14 @@ class Place:
         entries: Indices of the tensors that a slice from here accepts.
         exits: Indices of the tensors that a slice up to here returns.
         calls: Indices of the calls of the layer, block or stage; none for a tensor.
+        call: The call of the layer or nested model; `None` for a tensor, block or stage.
     """
 
     name: str
     entries: tuple[int, ...]
     exits: tuple[int, ...]
     calls: tuple[int, ...] = ()
+    call: Call | None = field(default=None, compare=False)
 
 
 def resolve(anatomy: Anatomy, place: PlaceLike) -> Place:
@@ -75,16 +77,30 @@ def resolve(anatomy: Anatomy, place: PlaceLike) -> Place:
         if tensors:
             return Place(anatomy.graph.maker(tensors[0]).name, tensors[:1], tensors[:1])
     if isinstance(place, keras.Layer):
-        calls = [(call, inside) for call, inside in _layers(anatomy) if call.layer is place]
-        _require_one(anatomy, place, [call.name for call, _ in calls])
+        calls = places_of(anatomy, place)
+        _require_one(anatomy, place, [call.name for call in calls])
         if calls:
-            return _of_call(*calls[0])
+            return calls[0]
         _require_no_part(anatomy, place, lambda layer: layer is place)
     raise UnknownPlaceError(
         place,
         f"The model {anatomy.name!r} has no such place: {place!r:.200}. Use a block, a stage or a "
         "layer, or its name; a block's index; or a KerasTensor of this model.",
     )
+
+
+def places_of(anatomy: Anatomy, layer: keras.Layer) -> list[Place]:
+    """A place for each call of a layer or nested model; none if it is no layer of the model.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> twice = keras.layers.Dense(4)
+        >>> x = keras.Input((4,))
+        >>> len(places_of(cw.anatomy(keras.Model(x, twice(twice(x)))), twice))
+        2
+    """
+    return [_of_call(call, inside) for call, inside in _layers(anatomy) if call.layer is layer]
 
 
 def are_several(end: Any) -> TypeGuard[SeveralPlaces]:
@@ -219,5 +235,5 @@ def _of_blocks(name: str, blocks: Iterable[Block]) -> Place:
 
 def _of_call(call: Call, inside: tuple[int, ...]) -> Place:
     if not call.inputs:  # an input layer: a slice from here accepts its output
-        return Place(call.name, call.outputs, call.outputs)
-    return Place(call.name, call.inputs, call.outputs, inside)
+        return Place(call.name, call.outputs, call.outputs, call=call)
+    return Place(call.name, call.inputs, call.outputs, inside, call)

@@ -1,6 +1,6 @@
 """Copies of layers: with the same configuration and weights, sharing nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, count
 from types import FunctionType
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import CutError, CutwidgetsError
 from ..graph.callgraph import Call
+from ..graph.keras_internals import call as call_layer
 from ..graph.keras_internals import functional, maker_name
 from ..graph.reader import read
 from ..graph.rebuild import RepeatError, repeat, units
@@ -30,10 +31,10 @@ class Copier:
     Args:
         used: Names that no copy may have, with the layer that has each; copies are added.
         prefix: What to put before such a name; `""` for the name of the nested model that the
-            layer is inside.
+            layer is inside, `None` for a number after the name instead.
     """
 
-    def __init__(self, used: dict[str, object] | None = None, prefix: str = "") -> None:
+    def __init__(self, used: dict[str, object] | None = None, prefix: str | None = "") -> None:
         self._used = {} if used is None else used
         self._prefix = prefix
         # Shared with the copiers of nested models: layers that these share stay shared.
@@ -51,11 +52,19 @@ class Copier:
                 "cannot be copied. Put the call into a layer, or share the layers "
                 "with weights='share'."
             )
-        if id(call.layer) not in self._copies:
-            copy = self._copy(call)
-            self._copies[id(call.layer)] = call.layer, copy
+        return self.of(call.layer, call.scope)
+
+    def of(self, layer: keras.Operation, scope: Sequence[str] = ()) -> keras.Operation:
+        """A copy of a layer that is called inside some nested models.
+
+        Raises:
+            CutError: If it cannot be copied.
+        """
+        if id(layer) not in self._copies:
+            copy = self._copy(layer, self._name(layer.name, scope))
+            self._copies[id(layer)] = layer, copy
             self._used[copy.name] = copy
-        return self._copies[id(call.layer)][1]
+        return self._copies[id(layer)][1]
 
     def finish(self) -> None:
         """Copy the states and flags of the layers, once the copies have been called.
@@ -84,18 +93,17 @@ class Copier:
                     if id(variable) in owners:
                         raise _tied(owners[id(variable)][0], layer)
 
-    def _copy(self, call: Call) -> keras.Operation:
-        layer, name = call.layer, self._name(call)
+    def _copy(self, layer: keras.Operation, name: str) -> keras.Operation:
         if has_graph(layer):
-            return self._copy_model(call, name, functional(layer))
+            return self._copy_model(layer, name)
         try:
             copy = _anew(layer, name)
         except Exception as error:  # whatever a user's own layer raises
             raise CutError(f"{_cannot_copy(layer)}: {error}") from error
         return _built(layer, copy, name) if isinstance(layer, keras.Layer) else copy
 
-    def _copy_model(self, call: Call, name: str, source: keras.Model) -> keras.Model:
-        graph = read(call.layer)
+    def _copy_model(self, model: keras.Model, name: str) -> keras.Model:
+        graph, source = read(model), functional(model)
         symbols = {
             tensor: keras.Input(
                 batch_shape=old.shape, dtype=old.dtype, sparse=old.sparse, name=maker_name(old)
@@ -109,21 +117,71 @@ class Copier:
             calls = units(graph, inside, graph.inputs, graph.outputs)
             symbols = repeat(graph, calls, symbols, inner)
         except RepeatError as error:
-            raise CutError(f"{_cannot_copy(call.layer)}: {error.__cause__}") from error
+            raise CutError(f"{_cannot_copy(model)}: {error.__cause__}") from error
         return keras.Model(
             keras.tree.pack_sequence_as(source.input, [symbols[t] for t in graph.inputs]),
             keras.tree.pack_sequence_as(source.output, [symbols[t] for t in graph.outputs]),
             name=name,
         )
 
-    def _name(self, call: Call) -> str:
-        """The layer's own name; with a prefix if another layer has it."""
-        name = call.own_name
-        if name in self._used:
-            prefix = self._prefix or (call.scope[-1].replace("/", "_") if call.scope else "copy")
+    def _name(self, name: str, scope: Sequence[str]) -> str:
+        """The layer's own name; with a prefix or a number if another layer has it."""
+        if name in self._used and self._prefix is not None:
+            prefix = self._prefix or (scope[-1].replace("/", "_") if scope else "copy")
             name = f"{prefix}_{name}"
         numbered = (f"{name}_{number}" for number in count(2))
         return next(n for n in chain([name], numbered) if n not in self._used)
+
+
+def copy_of(
+    layer: keras.Layer, arguments: tuple[Any, ...], used: dict[str, object] | None = None
+) -> keras.Layer:
+    """A copy of a single layer or model, with equal weights if it has any yet.
+
+    Args:
+        layer: The layer.
+        arguments: Positional and keyword arguments of a call, with any symbols of the right shapes.
+        used: Names that the copy may not have, as for a `Copier`; the copy is added. A number makes
+            the copy's name another one.
+
+    Raises:
+        CutError: If it cannot be copied.
+    """
+    copier = Copier(used, prefix=None)
+    copy = copier.of(layer)
+    assert isinstance(copy, keras.Layer)
+    if layer.built and not copy.built:  # some layers get their variables in a call
+        call_layer(copy, fresh(arguments))
+    copier.finish()
+    return copy
+
+
+def fresh(arguments: Any) -> Any:
+    """Arguments of a call with new inputs in place of all symbols, so that nothing refers to them.
+
+    Example:
+        >>> import keras
+        >>> fresh(((keras.KerasTensor((2, 3)),), {"training": False}))[0][0].shape
+        (2, 3)
+    """
+
+    def new(value: Any) -> Any:
+        if not isinstance(value, keras.KerasTensor):
+            return value
+        return keras.Input(batch_shape=value.shape, dtype=value.dtype, sparse=value.sparse)
+
+    return keras.tree.map_structure(new, arguments)
+
+
+def anew(layer: keras.Layer) -> keras.Layer:
+    """A layer of the same name and configuration, without state.
+
+    Raises:
+        Exception: Whatever the layer raises, if it cannot be made from its configuration.
+    """
+    copy = _anew(layer, layer.name)
+    assert isinstance(copy, keras.Layer)
+    return copy
 
 
 def _constants(call: Call) -> Iterator[Any]:
