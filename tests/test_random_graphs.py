@@ -473,6 +473,42 @@ def a_block_is_removed_alone_or_not_at_all(case, shift):
             )
 
 
+def assert_same(case: Case, changed: keras.Model):
+    inputs = [case.values[tensor] for tensor in case.wiring.inputs]
+    assert changed.name == case.model.name
+    for value, tensor in zip(call(changed, inputs), case.wiring.outputs, strict=True):
+        np.testing.assert_array_equal(value, case.values[tensor])
+
+
+def some_layers(case: Case, shift: int):
+    """A function that chooses some layers of one output, at least one."""
+    needed = case.wiring.head(case.wiring.outputs)
+    calls = [c for c in case.anatomy.graph.calls if c.inputs and c.name in needed]
+    layers_ = [c.layer for c in calls if isinstance(c.layer, keras.Layer) and len(c.outputs) == 1]
+    ids = {id(layer) for layer in layers_[shift % 3 :: 1 + shift % 2] or layers_}
+    return (lambda layer: id(layer) in ids) if ids else None
+
+
+def inserted_identities_change_nothing(case, shift):
+    tensors = [call_.outputs[0] for call_ in case.anatomy.graph.calls]
+    symbols = [case.anatomy.graph.tensors[t] for t in tensors]
+    outer = [t.aliases[0] for t in symbols if not t.nested and t.dtype == "float32"][shift % 2 :: 2]
+    for places in filter(None, [some_layers(case, shift), outer]):
+        for layer in (keras.layers.Identity(), lambda: keras.layers.Activation("linear")):
+            assert_same(case, cw.insert(case.model, after=places, layer=layer))
+
+
+def layers_replaced_by_copies_change_nothing(case, shift):
+    places = some_layers(case, shift)
+    if places:
+        changed = cw.replace(case.model, places, lambda layer: layer)
+        assert_same(case, changed)
+        ids = {id(layer) for layer in changed._flatten_layers()}
+        chosen = [layer for layer in case.model._flatten_layers() if places(layer)]
+        assert chosen
+        assert not [layer for layer in chosen if id(layer) in ids]
+
+
 # --- All of it on one model ------------------------------------------------------------------
 
 PROPERTIES = [
@@ -490,6 +526,8 @@ PROPERTIES = [
     legal_cuts_are_verified,
     blocks_divide_the_calls,
     a_block_is_removed_alone_or_not_at_all,
+    inserted_identities_change_nothing,
+    layers_replaced_by_copies_change_nothing,
 ]
 
 

@@ -1,6 +1,6 @@
 """The effect of removing or swapping blocks on a model's output, without building a model."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +54,7 @@ class Change:
 
 
 def removal(
-    anatomy: Anatomy, blocks: Iterable[PlaceLike], values: Mapping[int, np.ndarray]
+    anatomy: Anatomy, blocks: Sequence[PlaceLike], values: Mapping[int, np.ndarray]
 ) -> Change:
     """The outputs of a model with and without some blocks, as `cutwidgets.remove` removes them.
 

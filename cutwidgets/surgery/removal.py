@@ -11,14 +11,15 @@ from ..errors import CutError, CutwidgetsError
 from ..graph.callgraph import Call, CallGraph, between, rewire
 from ..graph.interpreter import compute
 from ..structure.anatomy import Anatomy, anatomy
-from ..structure.places import Place, PlaceLike, first_and_last, resolve
-from .build import Section, build, model_name
+from ..structure.places import Place, first_and_last
+from .build import Section, build
+from .selection import Places, choose
 from .slicing import section
 
 Part: TypeAlias = Block | Place  # a block, or a single layer
 
 
-def remove(model: keras.Model, *places: PlaceLike) -> keras.Model:
+def remove(model: keras.Model, *places: Places) -> keras.Model:
     """The model without some blocks, stages or single layers.
 
     Of a residual block, the shortcut and what follows the addition remain (except for a ReLU after
@@ -30,15 +31,17 @@ def remove(model: keras.Model, *places: PlaceLike) -> keras.Model:
 
     Args:
         model: A built functional or Sequential model.
-        places: Blocks, stages or layers: the objects themselves, their names or indices.
+        places: Blocks, stages or layers: the objects themselves, their names or indices; lists of
+            these; or functions of a layer, as for `replace`.
 
     Returns:
-        A flat `keras.Model` that shares its layers with the model, as slices do.
+        A flat `keras.Model` of the same name that shares its layers with the model, as slices do.
 
     Raises:
         UnknownPlaceError: If the model has no such place.
         CutError: If the shapes do not fit afterwards, if something outside reads a tensor from
-            inside a block, or if layers of other blocks would be removed as well.
+            inside a block, if layers of other blocks would be removed as well, or if no layer is
+            chosen.
         UnsupportedModelError: If the model is subclassed, not built or not a Keras model.
 
     Example:
@@ -51,31 +54,27 @@ def remove(model: keras.Model, *places: PlaceLike) -> keras.Model:
         >>> vgg = keras.applications.VGG16(weights=None)
         >>> cw.remove(vgg, "block3_conv2").count_params() < vgg.count_params()
         True
+        >>> bare = cw.remove(resnet, lambda layer: "Normalization" in type(layer).__name__)
+        >>> len(resnet.layers) - len(bare.layers)
+        53
     """
     return build(model, rest(anatomy(model), places))
 
 
-def rest(anatomy: Anatomy, places: Iterable[PlaceLike]) -> Section:
+def rest(anatomy: Anatomy, places: Sequence[Places]) -> Section:
     """The section that `remove` builds a model of; the arguments and errors are those of `remove`.
 
     Example:
         >>> import cutwidgets as cw
         >>> import keras
         >>> resnet = cw.anatomy(keras.applications.ResNet50(include_top=False, weights=None))
-        >>> rest(resnet, ["conv3_block2"]).name
-        'resnet50_without_conv3_block2'
+        >>> len(rest(resnet, ["conv3_block2"]).calls)
+        164
     """
     graph = without(anatomy, places)
     calls, reached = between(graph, graph.outputs, ())
-    removed = short_list([part.name for part in _parts(anatomy, places)])
     inputs = tuple(tensor for tensor in graph.inputs if tensor in reached)
-    name = model_name(anatomy.name, "without" if removed else None, *removed)
-    return Section(graph, name, inputs, graph.outputs, calls)
-
-
-def short_list(names: Sequence[str]) -> Sequence[str]:
-    """Up to three names, or how many there are, for the name of a model."""
-    return names if len(names) < 4 else [f"{len(names)}_blocks"]
+    return Section(graph, anatomy.name, inputs, graph.outputs, calls)
 
 
 def removable(anatomy: Anatomy) -> list[Block]:
@@ -91,41 +90,38 @@ def removable(anatomy: Anatomy) -> list[Block]:
     return [block for block in anatomy if not isinstance(swap_of(anatomy.graph, block), str)]
 
 
-def without(anatomy: Anatomy, places: Iterable[PlaceLike]) -> CallGraph:
+def without(anatomy: Anatomy, places: Sequence[Places]) -> CallGraph:
     """The call graph without some places; the arguments and errors are those of `remove`."""
     graph, parts = anatomy.graph, _parts(anatomy, places)
     swaps: dict[int, int] = {}
     for part in parts:
         swap = _swap(graph, part)
         if isinstance(swap, str):
-            raise _refused_removal(anatomy, part.name, part, swap)
+            raise _refused_removal(anatomy, [part], swap)
         swaps[swap[0]] = swap[1]
     if not swaps:
         return graph
     inside = {index for part in parts for index in part.calls}
     reason = _taken_along(graph, inside, swaps)
     if reason:
-        raise _refused_removal(anatomy, "', '".join(part.name for part in parts), parts[0], reason)
+        raise _refused_removal(anatomy, parts, reason)
     return rewire(graph, swaps)
 
 
-def _parts(anatomy: Anatomy, places: Iterable[PlaceLike]) -> list[Part]:
+def _parts(anatomy: Anatomy, places: Sequence[Places]) -> list[Part]:
     """The blocks and single layers that places refer to."""
-    return list(dict.fromkeys(part for place in places for part in _parts_of(anatomy, place)))
-
-
-def _parts_of(anatomy: Anatomy, place: PlaceLike) -> tuple[Part, ...]:
-    resolved = resolve(anatomy, place)
-    if not resolved.calls:
-        raise CutError(
-            f"Cannot remove {place!r:.200} from {anatomy.name!r}: it is an input of the model or a "
-            "tensor. Choose a block, a stage or a layer."
-        )
-    groups = [(block,) for block in anatomy] + [stage.blocks for stage in anatomy.stages]
-    for blocks in groups:
-        if resolved.calls == tuple(index for block in blocks for index in block.calls):
-            return blocks
-    return (resolved,)
+    groups: list[tuple[Part, ...]] = [(block,) for block in anatomy]
+    groups += [stage.blocks for stage in anatomy.stages]
+    units = {tuple(index for part in group for index in part.calls): group for group in groups}
+    chosen = [each for place in places for each in choose(anatomy, place)]
+    found = [where for each in chosen for where in each.places]
+    for where in found:
+        if not where.calls:
+            raise CutError(
+                f"Cannot remove {where.name!r} from {anatomy.name!r}: it is an input of the model "
+                "or a tensor. Choose a block, a stage or a layer."
+            )
+    return list(dict.fromkeys(part for w in found for part in units.get(w.calls, (w,))))
 
 
 def swap_of(graph: CallGraph, part: Part) -> tuple[int, int] | str:
@@ -272,7 +268,8 @@ def _passes(graph: CallGraph, merge: Call, shortcut: int) -> bool:
     return bool(same_shape and keras.ops.all(keras.ops.equal(output, expected)))
 
 
-def _refused_removal(anatomy: Anatomy, names: str, part: Part, reason: str) -> CutError:
+def _refused_removal(anatomy: Anatomy, parts: Sequence[Part], reason: str) -> CutError:
+    part, names = parts[0], first_and_last([part.name for part in parts])
     hints = [_cut_instead(anatomy, part)]
     if not hints[0]:
         can = [other.name for other in removable(anatomy)]
@@ -284,7 +281,7 @@ def _refused_removal(anatomy: Anatomy, names: str, part: Part, reason: str) -> C
     if len(part.entries) == len(part.exits) == 1:
         hints.append(f"cutwidgets.replace(model, {part.name!r}, other) replaces it.")
     hint = " ".join(filter(None, hints))
-    return CutError(f"Cannot remove '{names}' from {anatomy.name!r}: {reason}. {hint}")
+    return CutError(f"Cannot remove {names} from {anatomy.name!r}: {reason}. {hint}")
 
 
 def _cut_instead(anatomy: Anatomy, part: Part) -> str:

@@ -21,7 +21,7 @@ from ..structure.places import EndLike, PlaceLike, are_several, resolve, resolve
 from .build import Section, Weights, arranged, build, model_name, require_weights, returned
 from .copies import has_graph
 from .literals import WIDTH, Code, UnwritableError, in_lines, keyword_text, shown, written
-from .removal import short_list, without
+from .removal import without
 from .slicing import section
 
 _RESERVED = {"keras", "numpy", "model", "layer", "op", "x", "inputs", "part", *dir(builtins)}
@@ -129,8 +129,13 @@ def _without(piece: Section, graph: CallGraph, removed: Sequence[str]) -> Sectio
         )
     inputs = tuple(tensor for tensor in shapes if tensor in reached)
     new_shapes = piece.new_shapes and tuple(shapes[tensor] for tensor in inputs)
-    name = model_name(piece.name, "without", *short_list(removed))
+    name = model_name(piece.name, "without", *_short_list(removed))
     return Section(graph, name, inputs, outputs, calls, new_shapes, ends)
+
+
+def _short_list(names: Sequence[str]) -> Sequence[str]:
+    """Up to three names, or how many there are, for the name of a model."""
+    return names if len(names) < 4 else [f"{len(names)}_blocks"]
 
 
 def _headline(model: str, start: str | None, ends: Sequence[str], removed: Sequence[str]) -> str:

@@ -163,7 +163,7 @@ def _report(
             f"{whole} instead."
         )
     warnings.warn(
-        f"These layers of {anatomy.name!r} are left alone, because they are {text}.", stacklevel=4
+        f"These layers of {anatomy.name!r} are left alone, because they are {text}.", stacklevel=5
     )
 
 
