@@ -14,6 +14,7 @@ from .loading import load
 from .panel.panel import CutPanel
 from .structure.anatomy import Anatomy, anatomy
 from .surgery.checking import Check, check
+from .surgery.folding import fold
 from .surgery.joining import join
 from .surgery.removal import remove
 from .surgery.replacement import insert, replace
@@ -42,6 +43,7 @@ __all__ = [
     "costs",
     "cut",
     "features",
+    "fold",
     "insert",
     "join",
     "lab",
