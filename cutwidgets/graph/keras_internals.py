@@ -7,7 +7,7 @@ never from a layer's `_inbound_nodes`, which also contain calls from other model
 import inspect
 import threading
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 import keras
@@ -275,8 +275,22 @@ def specify(layer: keras.Operation, arguments: Any) -> list[keras.KerasTensor]:
     """
     args, kwargs = arguments
     if isinstance(layer, keras.Layer):
+        args, kwargs = keras.tree.map_structure(partial(_autocast, layer), (args, kwargs))
         layer._assert_input_compatibility(args[0] if args else next(iter(kwargs.values())))
     return list(keras.tree.flatten(layer.compute_output_spec(*args, **kwargs)))
+
+
+def _autocast(layer: keras.Layer, value: Any) -> Any:
+    """A symbol of the dtype to which a layer casts it before it is called."""
+    if (
+        isinstance(value, keras.KerasTensor)
+        and layer.autocast
+        and layer._convert_input_args
+        and value.dtype != layer.input_dtype
+        and keras.backend.is_float_dtype(value.dtype)
+    ):
+        return keras.KerasTensor(value.shape, dtype=layer.input_dtype, sparse=value.sparse)
+    return value
 
 
 def trace(layer: keras.Operation, arguments: Any) -> None:
@@ -292,6 +306,19 @@ def trace(layer: keras.Operation, arguments: Any) -> None:
 def layers_inside(layer: keras.Operation) -> list[keras.Layer]:
     """A layer and all layers inside it, at any depth; none for an operation."""
     return list(layer._flatten_layers()) if isinstance(layer, keras.Layer) else []
+
+
+def mask_of(symbol: keras.KerasTensor) -> Any:
+    """The mask that Keras attached to a tensor; `None` if there is none."""
+    return getattr(symbol, "_keras_mask", None)
+
+
+def takes_mask(operation: keras.Operation) -> bool:
+    """Whether a layer's `call` has an argument for a mask."""
+    kind: Any = type(operation)
+    return isinstance(operation, keras.Layer) and any(
+        name == "mask" or name.endswith("_mask") for name in parameters_of(kind)
+    )
 
 
 def was_called(layer: keras.Layer) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeAlias
 
 import keras
@@ -22,6 +23,7 @@ from .assembling import (
 )
 from .copies import has_graph
 from .free_shapes import is_free_after, new_inputs
+from .masks import require_masks, require_no_new_mask
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,9 +53,10 @@ class Edit:
             read = [symbols[tensor] for tensor in self.reads]
             return (read[0] if len(read) == 1 else read,), {}
         (args, kwargs), taken = self.call.fill(symbols), parameters_of(type(self.piece))
-        if not args:  # the tensors were passed by name, which may be another one here
-            first = next(iter(kwargs))
-            args = (kwargs.pop(first),)
+        if not args and next(iter(kwargs)) not in taken:  # passed by a name that is unknown here
+            args = (kwargs.pop(next(iter(kwargs))),)
+        if type(self.piece) is not type(self.call.layer) and len(self.call.reads) == 1:
+            args = (symbols[self.call.reads[0]], *args[1:]) if args else args  # no list of one
         return args, {
             name: value
             for name, value in kwargs.items()
@@ -88,9 +91,11 @@ def edited(model: keras.Model, graph: CallGraph, edits: Sequence[Edit]) -> keras
     # The model's own layers keep their names, so these are reserved first.
     assembly.reserve(step for step in steps if isinstance(step, Call))
     copier, symbols = assembly.copier(), dict(zip(graph.inputs, assembly.inputs, strict=True))
-    for step, returned in zip(steps, expected, strict=True):
+    for number, (step, returned) in enumerate(zip(steps, expected, strict=True), 1):
         if isinstance(step, Edit):
             outputs = assembly.attach(step.piece, step.arguments(symbols))
+            later = (s.layer for s in islice(steps, number, None) if isinstance(s, Call))
+            require_no_new_mask(graph, step.name, step.outputs, outputs, later)
             symbols |= dict(zip(step.outputs, outputs, strict=True))
         else:
             with refusing(graph):
@@ -150,8 +155,10 @@ def _outputs(graph: CallGraph, edit: Edit, symbols: Symbols) -> list[keras.Keras
     require_inputs(
         edit.name, "accepts" if edit.calls else "returns", _read(edit, symbols), edit.piece
     )
+    arguments = edit.arguments(symbols)
+    require_masks(graph, edit.name, edit.reads, edit.piece, arguments[1])
     try:
-        outputs = output_specs(edit.piece, edit.arguments(symbols))
+        outputs = output_specs(edit.piece, arguments)
     except CutError as error:
         where = "in place of" if edit.calls else "after"
         count = f" (which has {len(edit.reads)} inputs)" if len(edit.reads) > 1 else ""

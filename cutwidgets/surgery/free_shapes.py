@@ -31,8 +31,11 @@ def new_inputs(
         other: The new layer or model.
     """
     own = graph.tensors[entry].symbol
-    expected, way = _expected(other, own), _way_in(graph, entry, readers)
-    if expected is None or way is None or fits(expected, own):
+    expected = _expected(other, own)
+    if expected is None or fits(expected, own):
+        return list(inputs)
+    way = _way_in(graph, entry, readers)
+    if way is None:
         return list(inputs)
     source = graph.calls[way[0]].inputs[0] if way else entry
     position = graph.inputs.index(source)

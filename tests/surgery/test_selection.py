@@ -294,6 +294,29 @@ def test_arguments_that_a_new_layer_takes_are_kept():
     assert cw.replace(model, "norm", layers.GroupNormalization(2))(tokens).shape == (2, 5, 4)
 
 
+def test_masks_are_never_lost_without_a_word():
+    x = inputs = keras.Input((5,), dtype="int32")
+    x = layers.Embedding(9, 4, mask_zero=True, name="embedding")(x)
+    x = layers.Dense(4, name="dense")(x)
+    model = keras.Model(inputs, layers.LSTM(4, name="lstm")(x))
+    tokens = np.array([[1, 2, 0, 0, 3], [4, 0, 5, 0, 0]])
+    for layer in (layers.Dropout(0.5), layers.LayerNormalization(), layers.Dense(4)):
+        changed = cw.insert(model, after="dense", layer=layer)
+        wanted = layer(model.get_layer("dense")(model.get_layer("embedding")(tokens)))
+        wanted = model.get_layer("lstm")(wanted, mask=tokens != 0)
+        np.testing.assert_allclose(changed(tokens), wanted, rtol=1e-5, atol=1e-6)
+    recurrent = layers.LSTM(4, return_sequences=True)
+    piece = keras.Sequential([keras.Input((5, 4)), recurrent])
+    for new in (recurrent, piece):
+        for edit in (cw.insert, cw.replace):
+            with pytest.raises(cw.CutError, match="has a mask"):
+                edit(model, "dense", new)
+    plain = keras.Sequential([keras.Input((5, 4)), layers.Dense(4, name="first"), recurrent])
+    with pytest.raises(cw.CutError, match="makes a mask, which 'lstm"):
+        cw.insert(plain, "first", layers.Masking())
+    assert cw.insert(plain, recurrent, layers.Masking()).count_params() == plain.count_params()
+
+
 def test_attention_and_merges_get_all_of_their_tensors():
     inputs = keras.Input((5, 4))
     x = layers.MultiHeadAttention(2, 2, name="attention")(inputs, inputs)
@@ -324,3 +347,13 @@ def test_the_name_of_the_model_stays():
     assert cw.replace(model, "first", layers.Identity()).name == "chain"
     assert cw.insert(model, "first", layers.Identity()).name == "chain"
     assert cw.remove(model, "first").name == "chain"
+
+
+def test_new_layers_cast_what_they_read():
+    model = chain()
+    half = layers.Identity(dtype="float16", name="half")
+    with pytest.raises(
+        cw.CutError, match="'first' returns .* float32, but 'half' returns .* float16"
+    ):
+        cw.insert(model, after="first", layer=half)
+    assert cw.insert(model, after="last", layer=half).output.dtype == "float16"
