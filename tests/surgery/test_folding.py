@@ -220,6 +220,10 @@ ALONE = {
         lambda: pair(norm=layers.BatchNormalization(dtype="mixed_float16")),
         "another dtype",
     ),
+    "double precision": (
+        lambda: pair(norm=layers.BatchNormalization(dtype="float64")),
+        "another dtype",
+    ),
     "not finite": (not_finite, "not finite"),
     "inside another layer": (
         lambda: pair(norm=layers.TimeDistributed(layers.BatchNormalization())),

@@ -123,6 +123,20 @@ def test_nested_models_are_opened_only_where_a_place_is():
     np.testing.assert_array_equal(opened(x, training=False), model(x, training=False))
 
 
+def test_a_nested_model_that_reads_its_own_output_is_opened():
+    inputs = keras.Input((6,))
+    y = layers.Dense(6, name="first")(inputs)
+    nested = keras.Model(inputs, [y, layers.ReLU(name="relu")(y)], name="nested")
+    outer = keras.Input((6,))
+    one, other = nested(outer)
+    model = keras.Model(outer, layers.Add()([one, other]))
+    x, first = values(), nested.get_layer("first")
+    wanted = -first(x) + keras.ops.relu(-first(x))
+    for place in (one, "nested/first", first):
+        changed = cw.insert(model, after=place, layer=layers.Rescaling(-1.0))
+        np.testing.assert_allclose(changed(x), wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_places_in_a_nested_model_that_is_called_twice():
     model, x = siamese(), [pixels(seed=1), pixels(seed=2)]
     twin = cw.replace(model.get_layer("twin"), "a_relu", layers.Rescaling(-1.0))
