@@ -77,6 +77,11 @@ class Call:
         """The layer's own name, without prefix and number."""
         return str(self.layer.name)
 
+    def reading(self, swaps: Mapping[int, int]) -> "Call":
+        """The call, with some tensors read in place of others."""
+        reads = tuple(swaps.get(tensor, tensor) for tensor in self.reads)
+        return replace(self, reads=reads, inputs=tuple(dict.fromkeys(reads)))
+
     def fill(self, values: Mapping[int, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Positional and keyword arguments of the call, with values in place of the tensors."""
         symbols = zip(self.arguments.keras_tensors, self.reads, strict=True)
@@ -254,38 +259,41 @@ def rewire(graph: CallGraph, swaps: Mapping[int, int]) -> CallGraph:
     Returns:
         A graph of the same calls and tensors, including calls that nothing reads any more.
     """
+    last = {tensor: swaps[tensor] for tensor in swaps}
+    for tensor in last:
+        while last[tensor] in swaps:  # A block and the one before it may both be removed.
+            last[tensor] = swaps[last[tensor]]
+    calls = [call.reading(last) for call in graph.calls]
+    outputs = tuple(last.get(tensor, tensor) for tensor in graph.outputs)
+    rewired = connect(graph, calls, outputs)
+    nests = (nest for nest in rewired.nests if not swaps.keys() & set(nest.call.outputs))
+    return replace(
+        rewired,
+        nests=tuple(Nest(nest.call.reading(last), nest.inside) for nest in nests),
+        swaps=frozenset(swaps.items()),
+    )
 
-    def swap(tensors: Iterable[int]) -> tuple[int, ...]:
-        swapped = []
-        for tensor in tensors:
-            while tensor in swaps:  # A block and the one before it may both be removed.
-                tensor = swaps[tensor]
-            swapped.append(tensor)
-        return tuple(swapped)
 
-    def rewired(call: Call) -> Call:
-        reads = swap(call.reads)
-        return replace(call, reads=reads, inputs=tuple(dict.fromkeys(reads)))
+def connect(graph: CallGraph, calls: Sequence[Call], outputs: tuple[int, ...]) -> CallGraph:
+    """The graph with the same calls reading other tensors, and other outputs.
 
-    calls = tuple(map(rewired, graph.calls))
+    Nested models in which a call reads another tensor are no nests any more.
+    """
     users: list[list[int]] = [[] for _ in graph.tensors]
     for call in calls:
         for tensor in call.inputs:
             users[tensor].append(call.index)
-    untouched = [
-        nest
-        for nest in graph.nests
-        if all(calls[i].reads == graph.calls[i].reads for i in nest.inside)
-        and not swaps.keys() & set(nest.call.outputs)
-    ]
     return replace(
         graph,
-        calls=calls,
+        calls=tuple(calls),
         tensors=tuple(
             replace(tensor, users=tuple(read))
             for tensor, read in zip(graph.tensors, users, strict=True)
         ),
-        outputs=swap(graph.outputs),
-        nests=tuple(Nest(rewired(nest.call), nest.inside) for nest in untouched),
-        swaps=frozenset(swaps.items()),
+        outputs=outputs,
+        nests=tuple(
+            nest
+            for nest in graph.nests
+            if all(calls[i].reads == graph.calls[i].reads for i in nest.inside)
+        ),
     )

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ..blocks.finding import find
 from ..errors import CutError
-from ..graph.callgraph import between, parameters
+from ..graph.callgraph import CallGraph, between, connect, parameters
+from ..graph.subgraph import needed, subgraph
 from ..inference.forward import arrays, evaluate
 from ..progress import doing
 from ..structure.anatomy import Anatomy
@@ -83,6 +85,59 @@ def removal(
     return _change(anatomy, values, after, between(smaller, smaller.outputs, ())[0])
 
 
+def removed(anatomy: Anatomy, blocks: Iterable[PlaceLike]) -> Anatomy:
+    """The anatomy of the model that `cutwidgets.remove` would return, which is not built.
+
+    Raises:
+        UnknownPlaceError: If the model has no such block.
+        CutError: If a block cannot be removed.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> anatomy = cw.anatomy(keras.applications.ResNet50(weights=None))
+        >>> len(anatomy), len(removed(anatomy, ["conv3_block2"]))
+        (18, 17)
+    """
+    smaller = without(anatomy, blocks)
+    return _anatomy_of(subgraph(smaller, needed(smaller)))
+
+
+def swapped(anatomy: Anatomy, i: int) -> Anatomy:
+    """The anatomy of the model with two neighbouring blocks swapped, which is not built.
+
+    Raises:
+        CutError: If the blocks cannot change places.
+
+    Example:
+        >>> import cutwidgets as cw
+        >>> import keras
+        >>> anatomy = cw.anatomy(keras.applications.ResNet50(weights=None))
+        >>> [block.name for block in swapped(anatomy, 5)][5:7]
+        ['conv3_block3', 'conv3_block2']
+    """
+    _require_swappable(anatomy, i)
+    graph, one, other = anatomy.graph, anatomy[i], anatomy[i + 1]
+    (entering,), (middle,), (leaving,) = one.entries, one.exits, other.exits
+    calls = list(graph.calls)
+    for index, call in enumerate(calls):
+        if index in one.calls:
+            calls[index] = call.reading({entering: leaving})
+        elif index in other.calls:
+            calls[index] = call.reading({middle: entering})
+        else:
+            calls[index] = call.reading({leaving: middle})
+    outputs = tuple(middle if tensor == leaving else tensor for tensor in graph.outputs)
+    both = iter((*other.calls, *one.calls))
+    moving = {*one.calls, *other.calls}
+    order = [next(both) if index in moving else index for index in range(len(calls))]
+    return _anatomy_of(subgraph(connect(graph, calls, outputs), order))
+
+
+def _anatomy_of(graph: CallGraph) -> Anatomy:
+    return Anatomy(graph.name, *find(graph), graph)
+
+
 def swappable(anatomy: Anatomy) -> list[int]:
     """Positions of the blocks that can change places with the next one.
 
@@ -136,12 +191,7 @@ def swap(anatomy: Anatomy, i: int, values: Mapping[int, np.ndarray]) -> Change:
         >>> change.parameters_after == change.parameters_before
         True
     """
-    if i not in range(len(anatomy) - 1) or not _can_swap(anatomy, i):
-        pair = " and ".join(repr(block.name) for block in anatomy.blocks[max(0, i) :][:2])
-        raise CutError(
-            f"Cannot swap {pair}: only neighbours that keep the shape, and that nothing else "
-            "bypasses, can change places."
-        )
+    _require_swappable(anatomy, i)
     graph, one, other = anatomy.graph, anatomy[i], anatomy[i + 1]
     with doing("Running the head"):
         (entering,) = arrays(evaluate(graph, one.entries, values))
@@ -151,6 +201,15 @@ def swap(anatomy: Anatomy, i: int, values: Mapping[int, np.ndarray]) -> Change:
     with doing("Running the tail"):
         after = evaluate(graph, graph.outputs, {**values, other.exits[0]: second})
     return _change(anatomy, values, after, range(len(graph.calls)))
+
+
+def _require_swappable(anatomy: Anatomy, i: int) -> None:
+    if i not in range(len(anatomy) - 1) or not _can_swap(anatomy, i):
+        pair = " and ".join(repr(block.name) for block in anatomy.blocks[max(0, i) :][:2])
+        raise CutError(
+            f"Cannot swap {pair}: only neighbours that keep the shape, and that nothing else "
+            "bypasses, can change places."
+        )
 
 
 def _change(
