@@ -1,6 +1,7 @@
 from . import lab
 from .analysis.costs import Cost, Costs, costs
 from .blocks.blocks import Block, Stage
+from .comparison.comparison import Comparison, compare
 from .errors import (
     BypassedCutError,
     CutError,
@@ -28,6 +29,7 @@ __all__ = [
     "Block",
     "BypassedCutError",
     "Check",
+    "Comparison",
     "Cost",
     "Costs",
     "CutError",
@@ -40,6 +42,7 @@ __all__ = [
     "activations",
     "anatomy",
     "check",
+    "compare",
     "costs",
     "cut",
     "features",

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Look at Keras models, and cut them between their blocks.\n\n"
-    "Exit status: 0 success, 1 check failed, 2 cannot be done (which includes a full disk or too "
-    "little memory), 70 internal error in cutwidgets or in a model's own layers, with a traceback "
-    "on stderr, 130 interrupted by Ctrl-C, 141 broken pipe.",
+    "Exit status: 0 success, 1 check failed or models differ, 2 cannot be done (which includes a "
+    "full disk or too little memory), 70 internal error in cutwidgets or in a model's own layers, "
+    "with a traceback on stderr, 130 interrupted by Ctrl-C, 141 broken pipe.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -181,6 +181,29 @@ def check(
     else:
         say(str(result))
     if not result.ok:
+        raise typer.Exit(FAILED_CHECK)
+
+
+@app.command()
+@exit_codes()
+def compare(
+    model: File,
+    other: Annotated[Path, typer.Argument(metavar="OTHER", help="Another .keras or .h5 file.")],
+    as_json: AsJson = False,
+    unsafe: Unsafe = False,
+    imports: Imports = None,
+) -> None:
+    """Say what differs between two models; exit status 1 if anything does."""
+    with _loaded(model, unsafe, imports) as one, _loaded(other, unsafe, imports) as two:
+        from .comparison.comparison import compare as compared
+
+        result = compared(one, two)
+    if as_json:
+        rows = [asdict(row) for row in result.rows]
+        _print_json({"same": result.same, "finding": result.finding, "rows": rows})
+    else:
+        say(visible(repr(result)))
+    if not result.same:
         raise typer.Exit(FAILED_CHECK)
 
 

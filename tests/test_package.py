@@ -25,6 +25,7 @@ FLOORS = [
     {"inference"},
     {"surgery", "analysis", "extraction"},
     {"lab"},
+    {"comparison"},
     {"panel", "exit_codes"},
     {"cli"},
     {"__main__"},
@@ -36,7 +37,7 @@ MODULES = sorted(
 INSIDE = [module for module in MODULES if module != "__init__"]
 
 # Classes of results, whose functions have the examples.
-PLAIN = ("Block", "Cost", "Costs", "Digits", "Features", "Check", "Stage")
+PLAIN = ("Block", "Cost", "Costs", "Digits", "Features", "Check", "Comparison", "Stage")
 
 
 def imports(module):

@@ -1,6 +1,5 @@
 """Apply a model to the examples of a data set, one chunk at a time."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CutwidgetsError
-from ..graph.callgraph import Call, CallGraph
+from ..graph.callgraph import CallGraph, has_automatic_name
 from ..graph.interpreter import compute
 from ..inference.backend import applied, compiled
 from ..inference.images import preprocessing
@@ -184,7 +183,7 @@ def output_names(graph: CallGraph) -> list[str]:
     elif len(makers) == 1:
         return ["features"]
     else:
-        own_names = [None if _made_up(maker) else maker.name for maker in makers]
+        own_names = [None if has_automatic_name(maker) else maker.name for maker in makers]
     counts = Counter(own_names)
     names = []
     for i, name in enumerate(own_names):
@@ -196,14 +195,6 @@ def output_names(graph: CallGraph) -> list[str]:
         else:
             names.append(f"{name}_{i}" if name == "id" or counts[name] > 1 else name)
     return names
-
-
-def _made_up(call: Call) -> bool:
-    """Whether Keras made up the name of a layer, with a number that differs between processes."""
-    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", call.kind).lower()
-    plain = re.sub(r"_\d+$", "", call.own_name)
-    in_unnamed = any(re.fullmatch(r"(functional|sequential)(_\d+)?(#\d+)?", n) for n in call.scope)
-    return in_unnamed or plain.replace("_", "") == snake.replace("_", "")
 
 
 def chunk_size(outputs: Mapping[str, Output], batch: int) -> int:

@@ -1,5 +1,6 @@
 """The call graph: calls of layers and the tensors between them, as frozen dataclasses."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -133,6 +134,23 @@ class CallGraph:
     def maker(self, tensor: int) -> Call:
         """The call that computes a tensor."""
         return self.calls[self.tensors[tensor].maker]
+
+
+def has_automatic_name(call: Call) -> bool:
+    """Whether Keras made up the name of a layer, with a number that differs between processes.
+
+    Example:
+        >>> import keras
+        >>> from cutwidgets.graph.reader import read
+        >>> layers = keras.layers.Dense(1), keras.layers.Dense(1, name="scores")
+        >>> graph = read(keras.Sequential([keras.Input((2,)), *layers]))
+        >>> [has_automatic_name(call) for call in graph.calls[1:]]
+        [True, False]
+    """
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", call.kind).lower()
+    plain = re.sub(r"_\d+$", "", call.own_name)
+    in_unnamed = any(re.fullmatch(r"(functional|sequential)(_\d+)?(#\d+)?", n) for n in call.scope)
+    return in_unnamed or plain.replace("_", "") == snake.replace("_", "")
 
 
 def entering(graph: CallGraph, calls: Sequence[int]) -> tuple[int, ...]:
