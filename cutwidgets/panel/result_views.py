@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..analysis.costs import Costs
+from ..comparison.comparison import compared
 from ..errors import CutwidgetsError
 from ..graph.callgraph import CallGraph
 from ..inference import images, pictures
@@ -334,6 +335,7 @@ def removal(anatomy: Anatomy, names: Sequence[str], values: Mapping[int, Any]) -
         raise CutwidgetsError("There is nothing to remove: name at least one block.")
     return {
         "title": f"Without {', '.join(names)}",
+        "comparison": _comparison(anatomy, effects.removed(anatomy, names)),
         "code": f"smaller = cw.remove(model, {', '.join(map(repr, names))})",
         **_change(anatomy, effects.removal(anatomy, names, values)),
     }
@@ -350,15 +352,21 @@ def swap(anatomy: Anatomy, names: Sequence[str], values: Mapping[int, Any]) -> d
         listed = " and ".join(map(repr, names)) or "nothing"
         raise CutwidgetsError(f"Cannot swap {listed:.200}: name two neighbours, in their order.")
     first = blocks.index(names[0])
-    head, tail = ["head"] if first else [], ["tail"] if first + 2 < len(anatomy) else []
-    ends = blocks[max(0, first - 1) : first + 1 + len(tail)]
+    one, other = map(repr, names)
     return {
         "title": f"{names[0]} and {names[1]} swapped",
-        "code": f"{', '.join([*head, 'one', 'other', *tail])} = "
-        f"cw.split(model, {', '.join(map(repr, ends))})\n"
-        f"swapped = cw.join({', '.join([*head, 'other', 'one', *tail])})",
+        "code": f"pieces = {{{one}: cw.cut(model, {other}, {other}), "
+        f"{other}: cw.cut(model, {one}, {one})}}\n"
+        f"swapped = cw.replace(model, [{one}, {other}], lambda block: pieces[block.name])",
+        "comparison": _comparison(anatomy, effects.swapped(anatomy, first)),
         **_change(anatomy, effects.swap(anatomy, first, values)),
     }
+
+
+def _comparison(before: Anatomy, after: Anatomy) -> dict[str, Any]:
+    """What surgery changed, as a picture of both models and in words."""
+    comparison = compared(replace(before, name="before"), replace(after, name="after"))
+    return {"svg": comparison.svg, "finding": comparison.finding}
 
 
 def _change(anatomy: Anatomy, change: Change) -> dict[str, Any]:

@@ -35,7 +35,7 @@ export function createPanel(model, prefix, sizes) {
     };
   };
   const tabs = [createSummaryTab(store), createForwardTab(store), createCheckTab(store),
-    createCodeTab(store), createCostsTab(store), createSurgeryTab(store), lab,
+    createCodeTab(store), createCostsTab(store), createSurgeryTab(store, prefix), lab,
     createSaveTab(store, shown)].filter(({ id }) => shows.has(id));
   const tabList = createTabs(store, tabs, prefix);
   const run = createRunButton();

@@ -5,13 +5,14 @@ import { button, empty, facts, h, listing, onChange, OWN_KEYS } from "./dom.js";
 import { createJob } from "./job.js";
 import { needsKernel, nothing } from "./messages.js";
 import { predictionTable } from "./predictions.js";
+import { readSvg } from "./svg.js";
 import { createTensorView } from "./tensors.js";
 
 const ABOUT_SURGERY = "Compares the model's output for the photograph with and without the change. " +
   "The model and the slice stay as they are.";
 
-/** @param {Store} store @returns {Tab} */
-export function createSurgeryTab(store) {
+/** @param {Store} store @param {string} prefix @returns {Tab} */
+export function createSurgeryTab(store, prefix) {
   const tools = h("div", { class: "cw-tools" });
   const job = createJob(store, "surgery", "surgery");
   const outcome = h("div", {});
@@ -60,7 +61,7 @@ export function createSurgeryTab(store) {
   /** @param {any} answer */
   function drawOutcome(answer) {
     if (!answer) return outcome.replaceChildren();
-    const { title, facts: rows, predictions, predictions_note: note, before, after, code } = answer;
+    const { title, facts: rows, predictions, predictions_note: note, before, after } = answer;
     if (!title) return outcome.replaceChildren(empty(answer.stopped ? "Stopped." : ABOUT_SURGERY));
     /** @type {[string, string, any][]} */
     const sides = [["Before", "before", before], ["After", "after", after]];
@@ -69,7 +70,7 @@ export function createSurgeryTab(store) {
       : createTensorView(when, maps).element);
     outcome.replaceChildren(h("h3", {}, title), facts(rows),
       h("div", { class: "cw-sides" }, drawn), note ? h("p", { class: "cw-aside" }, note) : "",
-      listing(code));
+      createComparison(answer.comparison, prefix), listing(answer.code));
   }
   return { id: "surgery", label: "Surgery", element, refresh };
 }
@@ -96,6 +97,18 @@ function createRemoval(blocks, remove) {
   choice.addEventListener("change", refresh);
   refresh();
   return h("div", { class: "cw-removal" }, [choice, run]);
+}
+
+/**
+ * Both models side by side, and what differs in words.
+ * @param {{svg: string, finding: string}} comparison
+ * @param {string} prefix
+ */
+function createComparison({ svg, finding }, prefix) {
+  const picture = readSvg(svg, `${prefix}surgery-`).svg;
+  picture.setAttribute("role", "img");
+  picture.setAttribute("aria-label", `Before and after. ${finding}`);
+  return h("div", { class: "cw-comparison" }, [h("p", {}, finding), picture]);
 }
 
 /** @param {[string, string][]} reasons */
