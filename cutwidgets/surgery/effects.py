@@ -85,7 +85,7 @@ def removal(
     return _change(anatomy, values, after, between(smaller, smaller.outputs, ())[0])
 
 
-def removed(anatomy: Anatomy, blocks: Iterable[PlaceLike]) -> Anatomy:
+def removed(anatomy: Anatomy, blocks: Sequence[PlaceLike]) -> Anatomy:
     """The anatomy of the model that `cutwidgets.remove` would return, which is not built.
 
     Raises:
