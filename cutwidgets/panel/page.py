@@ -32,7 +32,8 @@ def script(name: str = "widget.js") -> str:
         name: File name of the module.
 
     Example:
-        >>> 'from "./several.js"' in script("text.js"), script("history.js").index(script("text.js"))
+        >>> text = script("text.js")
+        >>> 'from "./several.js"' in text, script("history.js").index(text)
         (False, 0)
     """
     joined: dict[str, str] = {}

@@ -379,3 +379,9 @@ def test_two_keys_of_one_tensor_are_compared_both(monkeypatch):
     monkeypatch.setattr(checking, "build", wrong)
     result = cw.check(resizable(), "a", {"a": "b", "b": "b", "c": "c"})
     assert result.wrong_ends == ("a",)
+
+
+def test_several_ends_of_another_shape():
+    result = cw.check(resizable(), "a", {"z": "a", "c": "c"}, input_shape=(6, 5, 3))
+    assert result.ok
+    assert {("z", 0.0), ("c", 0.0)} <= set(result.differences)
