@@ -123,9 +123,10 @@ def run(outcome: ForwardPass, part: Section) -> dict[str, Any]:
     rows = []
     sides = (("Input", (), outcome.inputs), ("Output", part.keys, outcome.outputs))
     for word, keys, tensors in sides:
-        numbers = range(1, len(tensors) + 1) if len(tensors) > 1 else [""]
-        for name, array in zip(keys or numbers, tensors, strict=True):
-            rows.append(statistics(f"{word} {name}".rstrip(), array))
+        keys = keys or ("",) * len(tensors)
+        for i, (key, array) in enumerate(zip(keys, tensors, strict=True)):
+            number = keys[: i + 1].count(key) if keys.count(key) > 1 else ""
+            rows.append(statistics(" ".join(f"{word} {key} {number}".split()), array))
     ends = zip(part.outputs, outcome.outputs, strict=True)
     found = [classes(array, replace(part, outputs=(tensor,), ends=None)) for tensor, array in ends]
     likely = next((one for one in found if part.ends and one["predictions"]), found[0])

@@ -9,6 +9,7 @@ import traitlets
 
 import cutwidgets as cw
 from cutwidgets.panel import result_views
+from networks import unet
 
 
 @pytest.fixture
@@ -181,6 +182,23 @@ def test_predictions_are_shown_of_whichever_end_has_them(panel, names):
     panel.selection = (1, names[-1])
     panel.run()
     assert found == panel._run["predictions"]
+
+
+def test_an_end_of_several_tensors_is_numbered():
+    panel = cw.CutPanel(unet(2, "residual", size=16))
+    wide = next(block for block in cw.anatomy(panel.model) if len(block.exits) == 2)
+    panel.selection = (None, {"wide": wide, "up": "up1"})
+    panel.run()
+    names = [row[0] for row in panel._run["statistics"]]
+    assert names == ["Input", "Output up", "Output wide 1", "Output wide 2"]
+    assert panel._maps["output wide"]["notes"][0] == "Output wide 1 of 2."
+
+
+def test_grad_cam_is_offered_at_every_end(panel, names, tiny_resnet):
+    inside = next(b for b in cw.anatomy(tiny_resnet) if b.kind == "residual").layers[0]
+    panel.selection = (0, [inside, names[3]])
+    panel.run()
+    assert {inside, names[3]} <= set(panel._run["explains"]["places"])
 
 
 def test_check_and_script(panel, names):
