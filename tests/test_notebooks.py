@@ -42,6 +42,13 @@ OUTPUTS = {
         "chosen by lesion",
         "untrained: residual_18_untrained",
     ),
+    "08-compare-and-change": (
+        "have the same structure",
+        "those of 'stem' … 'stage2_block6' are equal",
+        "none are equal",
+        "resnet101 has 17 blocks more in conv4",
+        "untrained adapters change nothing: True",
+    ),
 }
 # Numbers in the outputs that the words of a lesson rest upon, with their limits.
 NUMBERS = {
@@ -76,6 +83,22 @@ NUMBERS = {
     "05-your-own-model": (
         (r"against the output of .*: ([\d.e-]+)", 0, 1e-4),
         (r"my_model, error: .*stage1_block1: ([\d.]+) %", 10, 60),
+    ),
+    "08-compare-and-change": (
+        (r"lying: ([\d.]+) % wrong", 80, 95),
+        (r"fine-tuned, lying digits: ([\d.]+) % wrong", 2, 10),
+        (r"stage3 moved: lying ([\d.]+)", 0.3, 0.6),
+        (r"stage3 moved: .* upright \(control\) ([\d.]+)", 0.6, 1.1),
+        (r"stage1 as before: lying ([\d.]+) %", 12, 60),
+        (r"stage3 as before: lying ([\d.]+) %", 20, 80),
+        (r"stage3 as before: .* upright \(control\) ([\d.]+) %", 0, 6),
+        (r"stem as before: lying ([\d.]+) %", 2, 10),
+        (r"outputs differ from 'stage3_block1' on \(([\d.]+) %\)", 20, 150),
+        (r"\nsilu: ([\d.]+) % wrong", 25, 60),
+        (r"silu, new statistics: ([\d.]+) % wrong", 3, 12),
+        (r"relu, new statistics: ([\d.]+) % wrong", 0, 3),
+        (r"trainable: .* weights, ([\d.]+)%", 1, 2),
+        (r"adapted, lying digits: ([\d.]+) % wrong", 2, 14),
     ),
 }
 

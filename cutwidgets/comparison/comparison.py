@@ -110,15 +110,19 @@ class Comparison:
         )
         return Table([*columns, differences, Column("details", left=True)], rows)
 
+    def _shown(self) -> list[Difference]:
+        """The rows to read: without layers of which only the weights differ."""
+        return [row for row in self.rows if not row.layer or row.status != "same"]
+
     def __repr__(self) -> str:
         """The finding, and the rows of what differs as a table of text."""
-        rows = [row for row in self.rows if not row.is_equal or row.output_difference]
+        rows = [row for row in self._shown() if not row.is_equal or row.output_difference]
         return "\n\n".join([self.finding, *([self._table(rows).text()] if rows else [])])
 
     def _repr_html_(self) -> str:
         from ..drawing.rendering import html
 
-        table = self._table(self.rows).html(f"{self.one.name} and {self.other.name}")
+        table = self._table(self._shown()).html(f"{self.one.name} and {self.other.name}")
         return (
             f"<p>{escape(self.finding)}</p>{html(self.svg)}"
             f"<details><summary>Block by block</summary>{table}</details>"
