@@ -261,6 +261,13 @@ def parameters_of(kind: Any) -> list[str]:
     return list(inspect.signature(kind.call).parameters)[1:]
 
 
+@per_class
+def needs_one(kind: Any) -> bool:
+    """Whether a layer class's `call` has one argument without default."""
+    parameters = list(inspect.signature(kind.call).parameters.values())[1:]
+    return sum(p.default is p.empty and p.kind <= p.POSITIONAL_OR_KEYWORD for p in parameters) == 1
+
+
 def takes_training(operation: keras.Operation) -> bool:
     """Whether a layer's `call` has the argument `training`."""
     kind: Any = type(operation)

@@ -192,6 +192,8 @@ def _constants(call: Call) -> Iterator[Any]:
 
 def has_graph(layer: keras.Operation) -> bool:
     """Whether a layer is a model whose graph can be read."""
+    if not isinstance(layer, keras.Model):
+        return False
     try:
         functional(layer)
     except CutwidgetsError:

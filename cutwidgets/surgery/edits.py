@@ -9,7 +9,7 @@ import keras
 
 from ..errors import CutError, alternatives
 from ..graph.callgraph import Call, CallGraph, between
-from ..graph.keras_internals import functional, parameters_of, undone_on_failure
+from ..graph.keras_internals import functional, needs_one, parameters_of, undone_on_failure
 from ..graph.rebuild import repeat_call, specify_call, units
 from .assembling import (
     Arguments,
@@ -49,19 +49,18 @@ class Edit:
 
     def arguments(self, symbols: Symbols) -> Arguments:
         """The arguments of the new layer; a model gets the tensors alone."""
-        if self.call is None or has_graph(self.piece):
-            read = [symbols[tensor] for tensor in self.reads]
+        read = [symbols[tensor] for tensor in self.reads]
+        is_model = has_graph(self.piece) or isinstance(self.piece, keras.Sequential)
+        if self.call is None or is_model:
             return (read[0] if len(read) == 1 else read,), {}
-        (args, kwargs), taken = self.call.fill(symbols), parameters_of(type(self.piece))
-        if not args and next(iter(kwargs)) not in taken:  # passed by a name that is unknown here
-            args = (kwargs.pop(next(iter(kwargs))),)
-        if type(self.piece) is not type(self.call.layer) and len(self.call.reads) == 1:
-            args = (symbols[self.call.reads[0]], *args[1:]) if args else args  # no list of one
-        return args, {
-            name: value
-            for name, value in kwargs.items()
-            if name in taken or not (name == "training" or name.endswith("mask"))
-        }
+        args, kwargs = self.call.fill(symbols)
+        kind, flags = type(self.piece), {n for n in kwargs if n == "training" or n.endswith("mask")}
+        kept = flags & set(parameters_of(kind))
+        if kind is type(self.call.layer) or len(read) != 1 or not needs_one(kind):
+            kept |= kwargs.keys() - flags
+        else:  # another kind of layer may want no list of one, no second time, no other name
+            args = (read[0],)
+        return args, {name: value for name, value in kwargs.items() if name in kept}
 
 
 _Step: TypeAlias = Call | Edit
@@ -81,6 +80,7 @@ def edited(model: keras.Model, graph: CallGraph, edits: Sequence[Edit]) -> keras
             replaced, or shapes or dtypes do not fit.
     """
     _require_apart(graph, edits)
+    _require_needed(graph, edits)
     source, steps = functional(model), _steps(graph, edits)
     inputs = list(source.inputs)
     for edit in edits:
@@ -152,9 +152,8 @@ def _expected(
 
 
 def _outputs(graph: CallGraph, edit: Edit, symbols: Symbols) -> list[keras.KerasTensor]:
-    require_inputs(
-        edit.name, "accepts" if edit.calls else "returns", _read(edit, symbols), edit.piece
-    )
+    read = [symbols[tensor] for tensor in edit.reads]
+    require_inputs(edit.name, "accepts" if edit.calls else "returns", read, edit.piece)
     arguments = edit.arguments(symbols)
     require_masks(graph, edit.name, edit.reads, edit.piece, arguments[1])
     try:
@@ -175,10 +174,6 @@ def _outputs(graph: CallGraph, edit: Edit, symbols: Symbols) -> list[keras.Keras
     return outputs
 
 
-def _read(edit: Edit, symbols: Symbols) -> list[keras.KerasTensor]:
-    return [symbols[tensor] for tensor in edit.reads]
-
-
 def _require_apart(graph: CallGraph, edits: Sequence[Edit]) -> None:
     """Refuse edits that overlap."""
     owners: dict[int, Edit] = {}
@@ -190,6 +185,17 @@ def _require_apart(graph: CallGraph, edits: Sequence[Edit]) -> None:
                     f"The places {other.name!r} and {edit.name!r} of {graph.name!r} overlap: both "
                     f"contain {graph.calls[index].name!r}. Choose one of them."
                 )
+
+
+def _require_needed(graph: CallGraph, edits: Sequence[Edit]) -> None:
+    """Refuse places that no output needs: a nested model may have outputs that nothing reads."""
+    needed = set(between(graph, graph.outputs, ())[0]) if graph.nests else range(len(graph.calls))
+    for edit in edits:
+        (out, *_) = edit.outputs
+        if graph.tensors[out].maker not in needed and out not in graph.inputs:
+            raise CutError(
+                f"Cannot change {graph.name!r} at {edit.name!r}: no output of the model needs it."
+            )
 
 
 def _require_alone(graph: CallGraph, edits: Sequence[Edit], kept: set[int]) -> None:

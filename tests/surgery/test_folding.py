@@ -52,6 +52,31 @@ def test_resnet50_loses_53_layers():
     assert names(folded) == [name for name in names(model) if not name.endswith("_bn")]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "gone", "left"),
+    [
+        ("MobileNetV2", 52, 0),
+        ("EfficientNetB0", 49, 0),
+        ("InceptionV3", 94, 0),
+        ("Xception", 40, 0),
+        ("ResNet50V2", 32, 17),  # the others come before their convolutions
+        ("DenseNet121", 59, 62),
+    ],
+)
+def test_the_applications(name, gone, left):
+    model = application(name, size=96)
+    x = images(model, batch=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        folded = cw.fold(model)
+    kinds = [type(layer) for layer in folded.layers]
+    assert kinds.count(layers.BatchNormalization) == left
+    assert len(model.layers) - len(folded.layers) == gone
+    wanted, found = (np.asarray(keras.ops.convert_to_numpy(m(x))) for m in (model, folded))
+    assert np.abs(found - wanted).max() <= 1e-5 * np.abs(wanted).max()
+
+
 def scramble_statistics(model):
     """Statistics of a batch, and other scales and offsets."""
     random = np.random.default_rng(0)

@@ -102,6 +102,21 @@ def test_adjacent_places_and_the_ends_of_the_model():
     np.testing.assert_allclose(added, own + relu(own), rtol=1e-5)
 
 
+def test_a_nested_model_as_a_place_and_outputs_that_nothing_reads():
+    model, x = transfer(), pixels()
+    same = cw.replace(model, "backbone", lambda nested: nested)
+    np.testing.assert_array_equal(same(x, training=False), model(x, training=False))
+    assert same.get_layer("stem").kernel is not model.get_layer("backbone").get_layer("stem").kernel
+    inputs = keras.Input((6,))
+    ends = [layers.Dense(6, name=name)(inputs) for name in ("read", "unread")]
+    outer = keras.Input((6,))
+    model = keras.Model(outer, keras.Model(inputs, ends, name="nested")(outer)[0])
+    for edit in (cw.insert, cw.replace):
+        assert len(edit(model, is_dense, lambda: layers.Identity()).layers) > 1
+        with pytest.raises(cw.CutError, match="'nested/unread': no output of the model needs it"):
+            edit(model, "nested/unread", layers.Identity())
+
+
 def test_raw_operations_are_places_by_their_tensor():
     x = inputs = keras.Input((6,))
     total = x + keras.ops.tanh(x)
@@ -308,6 +323,25 @@ def test_arguments_that_a_new_layer_takes_are_kept():
     assert cw.replace(model, "norm", layers.GroupNormalization(2))(tokens).shape == (2, 5, 4)
 
 
+def test_calls_by_name_lists_of_one_and_dictionaries():
+    a, b = keras.Input((6,), name="a"), keras.Input((6,), name="b")
+    named = layers.Dense(6, name="named")(inputs=a)
+    frozen = layers.BatchNormalization(name="norm")(named, training=False)
+    total = layers.Add(name="sum")([layers.Add(name="twice")([frozen, frozen]), b])
+    model = keras.Model({"a": a, "b": b}, {"total": total})
+    x = {"a": values(), "b": 2 * values()}
+    unbuilt = keras.Sequential([layers.Dense(6, name="within")], name="unbuilt")
+    changed = cw.replace(
+        model,
+        ["named", "twice", "norm"],
+        lambda layer: unbuilt if layer.name == "norm" else layers.Identity(),
+    )
+    wanted = unbuilt.layers[0](x["a"]) + x["b"]
+    np.testing.assert_allclose(changed(x)["total"], wanted, rtol=1e-5, atol=1e-6)
+    same = cw.insert(model, ["a", "b", "norm", "sum"], layers.Identity())
+    np.testing.assert_array_equal(same(x)["total"], model(x)["total"])
+
+
 def test_masks_are_never_lost_without_a_word():
     x = inputs = keras.Input((5,), dtype="int32")
     x = layers.Embedding(9, 4, mask_zero=True, name="embedding")(x)
@@ -338,6 +372,8 @@ def test_attention_and_merges_get_all_of_their_tensors():
     x = np.random.default_rng(0).normal(size=(2, 5, 4)).astype("float32")
     same = cw.replace(model, "attention", lambda layer: layer)
     np.testing.assert_array_equal(same(x), model(x))
+    one = cw.replace(model, "attention", layers.Dense(4, name="one"))
+    np.testing.assert_allclose(one(x), one.get_layer("one")(x) + x, rtol=1e-5, atol=1e-6)
     mean = cw.replace(model, "sum", layers.Average())
     np.testing.assert_allclose(mean(x), model(x) / 2, rtol=1e-5, atol=1e-6)
 
