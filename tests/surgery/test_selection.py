@@ -248,6 +248,36 @@ class Broken(layers.Layer):
         return x[:, : self.size]
 
 
+class Late(layers.Layer):
+    """A layer that fails only when it is built."""
+
+    def build(self, input_shape):
+        raise ValueError("too late")
+
+    def call(self, x):
+        return x
+
+    def compute_output_spec(self, x):
+        return keras.KerasTensor(x.shape, dtype=x.dtype)
+
+
+@pytest.mark.parametrize(
+    ("make", "last", "others"),
+    [(chain, "last", ["first", "relu"]), (transfer, "b_conv", ["a_conv"])],
+)
+def test_a_failure_while_building_takes_all_calls_back(make, last, others):
+    model = make()
+    before = nodes(model), model.get_config(), [layer.trainable for layer in model.layers]
+    with pytest.raises(cw.CutError, match="too late"):
+        cw.insert(
+            model,
+            lambda layer: layer.name in (last, *others),
+            lambda layer: Late() if layer.name == last else layers.Identity(),
+        )
+    after = nodes(model), model.get_config(), [layer.trainable for layer in model.layers]
+    assert before == after
+
+
 def test_the_first_place_gets_the_layer_itself_and_others_copies():
     model, x = chain(), values()
     for new in (layers.Dense(6, name="new"), Own(name="new")):
