@@ -366,7 +366,9 @@ def swap(anatomy: Anatomy, names: Sequence[str], values: Mapping[int, Any]) -> d
 
 def _comparison(before: Anatomy, after: Anatomy) -> dict[str, Any]:
     """What surgery changed, as a picture of both models and in words."""
-    comparison = compared(replace(before, name="before"), replace(after, name="after"))
+    comparison = compared(
+        replace(before, name="the original"), replace(after, name="the changed model")
+    )
     return {"svg": comparison.svg, "finding": comparison.finding}
 
 

@@ -385,6 +385,21 @@ def test_surgery_computes_what_the_functions_make(panel, names, tiny_resnet):
         assert largest == pytest.approx(np.abs(changed - whole).max(), rel=0.01)
 
 
+def test_surgery_shows_what_it_changed_and_leaves_no_call_in_the_model(panel, names, tiny_resnet):
+    panel.selection = (names[0], names[-1])
+    calls = [len(layer._inbound_nodes) for layer in tiny_resnet.layers]
+    removed = ask(panel, "surgery", what="remove", blocks=names[1:2])["comparison"]
+    swapped = ask(panel, "surgery", what="swap", blocks=names[1:3])["comparison"]
+    assert (
+        f"the changed model lacks 1 block of the original in s1: '{names[1]}'" in removed["finding"]
+    )
+    assert f"1 block in s1 is moved: '{names[1]}'" in swapped["finding"]
+    for comparison, sign in ((removed, "−"), (swapped, "⇄")):
+        texts = {element.text for element in ElementTree.fromstring(comparison["svg"]).iter()}
+        assert {sign, names[1]} <= texts
+    assert [len(layer._inbound_nodes) for layer in tiny_resnet.layers] == calls
+
+
 def test_a_block_opens_into_its_layers(panel, names, tiny_resnet):
     answer = ask(panel, "open", block=names[3])
     block = cw.anatomy(tiny_resnet)[3]
