@@ -1,4 +1,4 @@
-"""Cuts against those of PyTorch and of ONNX, where these are installed.
+"""Cuts and folding against those of PyTorch and of ONNX, where these are installed.
 
 They are no part of the project: they are looked for in an environment beside it, made by
 
@@ -83,6 +83,31 @@ def feature_extractor(torchvision: ModuleType, repeats: int) -> Row:
     ).row("the first cut, from the input", None, "torchvision's create_feature_extractor")
 
 
+def several_ends(torchvision: ModuleType, repeats: int) -> Row:
+    """Three stages at once."""
+    from torchvision.models.feature_extraction import create_feature_extractor
+
+    other, model = torchvision.models.resnet50(weights=None).eval(), resnet()
+    return interleaved(
+        lambda new: cw.cut(new, end=["conv3", "conv4", "conv5"]),
+        lambda _: create_feature_extractor(other, ["layer2", "layer3", "layer4"]),
+        repeats,
+        fresh=lambda: keras.Model(model.inputs, model.outputs),
+    ).row("three ends, from the input", None, "torchvision's create_feature_extractor")
+
+
+def fusion(torchvision: ModuleType, repeats: int) -> Row:
+    """Convolutions with the normalisations behind them, by torch.fx."""
+    from torch.fx.experimental.optimization import fuse
+
+    other, model = torchvision.models.resnet50(weights=None).eval(), resnet()
+    norms = [type(part).__name__ for part in fuse(other).modules()].count("BatchNorm2d")
+    if norms:
+        raise ValueError(f"{norms} normalisations are left, so this is another thing.")
+    times = interleaved(lambda: cw.fold(model), lambda: fuse(other), repeats)
+    return times.row("fold", None, "torch.fx.experimental.optimization.fuse")
+
+
 def graph_copy(torchvision: ModuleType, repeats: int) -> Row:
     """The nodes between two places copied by hand into a graph of torch.fx, of a traced model."""
     import torch.fx
@@ -123,6 +148,22 @@ def extractor(onnx: ModuleType, repeats: int) -> Row:
     )
 
 
+def several_extracted(onnx: ModuleType, repeats: int) -> Row:
+    """Three ends of a slice with weights of its own."""
+    model = resnet()
+    proto = as_onnx(onnx, model)
+    names = ["conv3_block4_out", "conv4_block6_out", "conv5_block3_out"]
+
+    def peer() -> Any:
+        return onnx.utils.Extractor(proto).extract_model(["conv2_block3_out"], names)
+
+    def ours() -> keras.Model:
+        return cw.cut(model, "conv3", ["conv3", "conv4", "conv5"], weights="copy")
+
+    times = interleaved(ours, peer, repeats)
+    return times.row('cut(weights="copy"), three ends', None, "onnx.utils.Extractor")
+
+
 def as_onnx(onnx: ModuleType, model: keras.Model) -> Any:
     """ResNet50's graph in ONNX, to be cut, not run: its padding has no attributes."""
     helper, values, nodes, weights = onnx.helper, [], [], []
@@ -156,8 +197,11 @@ def parts(quick: bool) -> dict[str, Part]:
     """What this topic measures."""
     peers = {
         "create_feature_extractor": ("torchvision", feature_extractor),
+        "create_feature_extractor, three ends": ("torchvision", several_ends),
+        "fuse": ("torchvision", fusion),
         "torch.fx": ("torchvision", graph_copy),
         "onnx.utils": ("onnx", extractor),
+        "onnx.utils, three ends": ("onnx", several_extracted),
     }
     return {
         what: partial(if_installed, name, against, 3 if quick else 7)

@@ -22,7 +22,8 @@ from report import machine, short_table, table, write_between_markers
 TOPICS = {
     "imports": "Import",
     "cuts": "Cuts",
-    "peers": "Cuts, against PyTorch and ONNX",
+    "changes": "Several ends, exchanges, folding and comparing",
+    "peers": "Cuts and folding, against PyTorch and ONNX",
     "diagrams": "Anatomy and diagram",
     "passes": "Forward passes",
     "lesions": "Lesions",
