@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import cutwidgets as cw
 from cutwidgets.surgery.slicing import section
-from random_graphs import Verdict, Wire, Wiring, build, programs
+from random_graphs import Mix, Verdict, Wire, Wiring, build, programs
 
 pytestmark = pytest.mark.timeout(900)  # where one fails, hypothesis takes minutes to shrink it
 
@@ -510,6 +510,20 @@ def layers_replaced_by_copies_change_nothing(case, shift):
         assert not [layer for layer in chosen if id(layer) in ids]
 
 
+def a_comparison_finds_a_changed_layer(case, shift):
+    assert cw.compare(case.model, case.model).same
+    needed = case.wiring.head(case.wiring.outputs)
+    calls = [c for c in case.anatomy.graph.calls if c.name in needed and isinstance(c.layer, Mix)]
+    if calls:
+        layer = calls[shift % len(calls)].layer
+        other = Mix(layer.seed + 1, name=layer.name)
+        changed = cw.replace(case.model, lambda each: each is layer, other)
+        difference = cw.compare(case.model, changed)
+        assert not difference.same
+        found = {row.layer.split("/")[-1].split("#")[0] for row in difference.rows if row.layer}
+        assert layer.name in found, difference
+
+
 # --- All of it on one model ------------------------------------------------------------------
 
 PROPERTIES = [
@@ -529,6 +543,7 @@ PROPERTIES = [
     a_block_is_removed_alone_or_not_at_all,
     inserted_identities_change_nothing,
     layers_replaced_by_copies_change_nothing,
+    a_comparison_finds_a_changed_layer,
 ]
 
 

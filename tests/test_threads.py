@@ -292,6 +292,7 @@ USES = {
 FAST = ("cut", "called on its own tensors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use", FAST)
 def test_models_that_nobody_holds_are_gone(use):
     require_gone(use)

@@ -82,9 +82,10 @@ def source(
     Example:
         >>> import cutwidgets as cw
         >>> import keras
-        >>> vgg16, vgg19 = keras.applications.VGG16, keras.applications.VGG19
-        >>> svg = cw.compare(vgg16(weights=None), vgg19(weights=None)).svg
-        >>> "~" in svg, "block5" in svg
+        >>> layers = [keras.layers.Dense(units, name="top") for units in (2, 3)]
+        >>> one, other = (keras.Sequential([keras.Input((4,)), layer]) for layer in layers)
+        >>> svg = cw.compare(one, other).svg
+        >>> "~" in svg, "top" in svg
         (True, True)
     """
     cards = _cards(steps, blocks)

@@ -471,6 +471,7 @@ def test_the_model_is_freed_with_its_last_slice():
     assert [ref() for ref in alive] == [None, None]
 
 
+@pytest.mark.slow
 def test_models_that_are_called_on_their_own_tensors_are_not_remembered_for_good():
     alive = []
     for _ in range(20):
