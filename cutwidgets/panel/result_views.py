@@ -356,8 +356,8 @@ def swap(anatomy: Anatomy, names: Sequence[str], values: Mapping[int, Any]) -> d
     one, other = map(repr, names)
     return {
         "title": f"{names[0]} and {names[1]} swapped",
-        "code": f"pieces = {{{one}: cw.cut(model, {other}, {other}), "
-        f"{other}: cw.cut(model, {one}, {one})}}\n"
+        "code": f"pieces = {{\n    {one}: cw.cut(model, {other}, {other}),\n"
+        f"    {other}: cw.cut(model, {one}, {one}),\n}}\n"
         f"swapped = cw.replace(model, [{one}, {other}], lambda block: pieces[block.name])",
         "comparison": _comparison(anatomy, effects.swapped(anatomy, first)),
         **_change(anatomy, effects.swap(anatomy, first, values)),

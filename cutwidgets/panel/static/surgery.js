@@ -69,8 +69,8 @@ export function createSurgeryTab(store, prefix) {
       ? h("div", {}, [h("strong", {}, name), predictionTable(predictions[when], name)])
       : createTensorView(when, maps).element);
     outcome.replaceChildren(h("h3", {}, title), facts(rows),
-      h("div", { class: "cw-sides" }, drawn), note ? h("p", { class: "cw-aside" }, note) : "",
-      createComparison(answer.comparison, prefix), listing(answer.code));
+      createComparison(answer.comparison, prefix), h("div", { class: "cw-sides" }, drawn),
+      note ? h("p", { class: "cw-aside" }, note) : "", listing(answer.code));
   }
   return { id: "surgery", label: "Surgery", element, refresh };
 }
