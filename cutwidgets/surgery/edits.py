@@ -169,7 +169,9 @@ def _outputs(graph: CallGraph, edit: Edit, symbols: Symbols) -> list[keras.Keras
     if not same and (
         len(outputs) != len(own) or not all(is_free_after(graph, t) for t in edit.outputs)
     ):
-        advice = "Give a layer that returns the first: only at the model's ends are shapes free."
+        advice = (
+            f"Pass one that returns what {edit.name!r} returns: shapes are free at a model's ends."
+        )
         require_fit(edit.name, "returns", own, edit.piece.name, "returns", outputs, advice)
     return outputs
 
