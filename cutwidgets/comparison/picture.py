@@ -90,7 +90,7 @@ def source(
     """
     cards = _cards(steps, blocks)
     graph = empty()
-    graph.attr(nodesep="0.9", ranksep="0.12")
+    graph.attr(nodesep="0.5", ranksep="0.12")
     _add_column(graph, "a", one, [card for card in _in_order(cards) if card.ones])
     _add_column(graph, "b", other, [card for card in cards if card.others])
     _add_row(graph, "a-head", "b-head")

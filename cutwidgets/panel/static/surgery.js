@@ -5,7 +5,7 @@ import { button, empty, facts, h, listing, onChange, OWN_KEYS } from "./dom.js";
 import { createJob } from "./job.js";
 import { needsKernel, nothing } from "./messages.js";
 import { predictionTable } from "./predictions.js";
-import { readSvg } from "./svg.js";
+import { FLAG, readSvg } from "./svg.js";
 import { createTensorView } from "./tensors.js";
 
 const ABOUT_SURGERY = "Compares the model's output for the photograph with and without the change. " +
@@ -106,9 +106,13 @@ function createRemoval(blocks, remove) {
  */
 function createComparison({ svg, finding }, prefix) {
   const picture = readSvg(svg, `${prefix}surgery-`).svg;
+  const { x, y, width, height } = picture.viewBox.baseVal;
+  picture.setAttribute("viewBox", `${x + FLAG} ${y} ${width - FLAG} ${height}`); // no flags here
   picture.setAttribute("role", "img");
-  picture.setAttribute("aria-label", `Before and after. ${finding}`);
-  return h("div", { class: "cw-comparison" }, [h("p", {}, finding), picture]);
+  picture.setAttribute("aria-label", finding);
+  const box = h("div", { class: "cw-comparison", tabindex: "0", role: "group",
+    "aria-label": "Before and after" }, [picture]);
+  return h("div", {}, [h("p", {}, finding), box]);
 }
 
 /** @param {[string, string][]} reasons */
