@@ -49,11 +49,13 @@ def hardly_misses_a_block(found):
 def test_a_residual_network_hardly_misses_a_block(lesions, data):
     assert hardly_misses_a_block(lesions)
     assert not hardly_misses_a_block(lesions.control)
-    shipped = lab.trained(**SHIPPED["residual"])
-    assert hardly_misses_a_block(lab.lesions(shipped, *data.test))
-    # Where the resolution changes, more is lost than by any other block of the stage.
-    for _, stage in lesions.table.groupby("stage"):
-        assert stage["error"].idxmax() == stage.index[0]
+    shipped = lab.lesions(lab.trained(**SHIPPED["residual"]), *data.test)
+    assert hardly_misses_a_block(shipped)
+    # Where the resolution changes, more is lost than by any other block of the stage. What training
+    # gives differs a little between processors: there, another block may come first.
+    for result, places in ((shipped, 1), (lesions, 2)):
+        for _, stage in result.table.groupby("stage"):
+            assert stage.index[0] in stage["error"].nlargest(places).index
 
 
 def test_a_plain_network_misses_each_block(data):

@@ -449,4 +449,5 @@ def test_influence_hardly_depends_on_training_and_recovery_does(trained, digits)
     found = lab.prune(trained, digits.train, 6, "influence", digits.test, control=True)
     both = [result.importance["importance"] for result in (found, found.control)]
     assert np.corrcoef(*both)[0, 1] > 0.9
-    assert found.control.table["error"].iloc[2] > found.table["error"].iloc[2] + 0.01
+    # What training gives differs between processors; 0.8 points was the least.
+    assert found.control.table["error"].iloc[2] > found.table["error"].iloc[2] + 0.004
