@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..blocks.blocks import Block
 from ..graph.callgraph import Call
@@ -51,6 +52,9 @@ class Difference:
 
 Outputs = Mapping[int | None, float]  # by the position of a block in the first model
 
+# For each layer, by the model that it is in and its id, its counterpart in the other model.
+Partners = dict[tuple[bool, int], Any]
+
 
 def rows_of(
     one: Anatomy, other: Anatomy, steps: Sequence[Step], outputs: Outputs, known: Known
@@ -66,6 +70,7 @@ def rows_of(
     """
     wires = rewired(one, other, steps)
     rows = [*_inputs(one, other, steps), *_outputs(one, other, steps)]
+    partners: Partners = {}
     for step in steps:
         a = None if step.one is None else one[step.one]
         b = None if step.other is None else other[step.other]
@@ -74,11 +79,29 @@ def rows_of(
         if a is not None and b is not None:
             row, inside = _compared(row, a, b, known)
             row = replace(row, output_difference=outputs.get(step.one))
+            if tied := _tied_otherwise(a, b, partners):
+                text = f"{tied!r} shares its weights with other layers in one of the models alone"
+                row = replace(row, status="changed", details=_joined([row.details, text]))
         if step.one in wires and step.status == "changed":
             before, after = wires[step.one]
             row = replace(row, details=_joined([f"reads {after!r}, not {before!r}", row.details]))
+        if row.status == "changed" and not row.details:
+            row = replace(row, details="the same layers, connected in another way")
         rows += [row, *inside]
     return rows
+
+
+def _tied_otherwise(one: Block, other: Block, partners: Partners) -> str | None:
+    """The name of a layer with weights that is called again in one model, and not in the other."""
+    calls, others = _calls(one), _calls(other)
+    if [call.kind for call in calls] != [call.kind for call in others]:
+        return None
+    for a, b in zip(calls, others, strict=True):
+        if _has_weights(a):
+            for first, layer, partner in ((True, a.layer, b.layer), (False, b.layer, a.layer)):
+                if partners.setdefault((first, id(layer)), partner) is not partner:
+                    return a.name
+    return None
 
 
 def _inputs(one: Anatomy, other: Anatomy, steps: Sequence[Step]) -> list[Difference]:
@@ -215,7 +238,7 @@ def _summary(layers: Sequence[Difference]) -> str:
         if names:
             count = f"{len(names)} layer{'s' * (len(names) > 1)} {status}"
             texts.append(f"{count}: {first_and_last(names)}")
-    return "; ".join(texts) or "the same layers, connected in another way"
+    return "; ".join(texts)
 
 
 def _joined(texts: Sequence[str]) -> str:

@@ -275,6 +275,35 @@ def test_layers_without_a_configuration_are_compared_by_their_attributes():
     assert not cw.compare(model(2), model(3)).same
 
 
+def test_a_layer_that_is_called_twice_is_not_two_layers_of_equal_weights():
+    def model(*shared):
+        x = keras.Input((4,), name="x")
+        y = shared[0](x)
+        return keras.Model(x, shared[-1](layers.ReLU(name="between")(y)))
+
+    once, twice = model(layers.Dense(4, name="a")), model(*(layers.Dense(4) for _ in range(2)))
+    for layer in twice.layers:
+        if layer.weights:
+            layer.set_weights(once.get_layer("a").get_weights())
+    assert cw.compare(once, once).same
+    for pair in ((once, twice), (twice, once)):
+        difference = cw.compare(*pair)
+        assert not difference.same
+        assert "shares its weights" in repr(difference)
+
+
+def test_the_same_layers_in_another_wiring_are_a_change():
+    def model(swapped):
+        x = keras.Input((4,), name="x")
+        y = layers.Dense(4, name="a", kernel_initializer="ones")(x)
+        return keras.Model(x, layers.Subtract(name="difference")([y, x] if swapped else [x, y]))
+
+    assert cw.compare(model(True), model(True)).same
+    difference = cw.compare(model(False), model(True))
+    assert not difference.same
+    assert "connected in another way" in repr(difference)
+
+
 def test_constants_of_operations_count():
     def model(value):
         x = keras.Input((3,))
