@@ -98,6 +98,7 @@ def test_a_run_of_like_blocks_is_one_card_that_opens_in_pieces():
     assert "joint-300" in ids
 
 
+@pytest.mark.slow
 def test_patterns_are_runs_too_and_unlike_blocks_are_stretches():
     patterned = anatomy(chain([1, 2, 3] * 100)).blocks
     assert folding.cards(patterned) == [Card(0, 299)]

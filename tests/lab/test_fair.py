@@ -69,6 +69,7 @@ def test_all_orders_that_swaps_lead_to():
     assert len(set(few)) == 20
 
 
+@pytest.mark.slow
 def test_the_order_of_the_examples_does_not_matter(network, data):
     x, y = data.train
     by_class = np.argsort(y, kind="stable")

@@ -236,6 +236,7 @@ def test_weights_that_are_not_finite_are_refused(data):
             study(model, *data)
 
 
+@pytest.mark.slow
 def test_controls_and_measures_are_those_asked_for(model, data):
     x, y = data[0][:40], data[1][:40]
     for study in (lab.lens, lab.alignment):
